@@ -1,4 +1,4 @@
-"""Fills a team of 120 students with a year of data, for the agenda and for what needs a person in `bench.teams`."""
+"""Fills a team of 120 students with a year of data, to measure agendas and lists of what is due (`bench.teams`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Measures how long the service takes to compute and to draw a support's chart.
+"""Measures how long the service takes to compute and to draw the chart of a support.
 
-The support has a school year's scores, two phases and sessions. `python -m bench.chart`; no database, one process,
-seeded.
+The support has a school year's scores, two phases and sessions, generated from a seed. The benchmark uses one process
+and no database: `python -m bench.chart`.
 """
 
 import random

@@ -1,11 +1,10 @@
-"""Measures a REST pull against a bare client that fetches the same pages, and prints the ratios; there is no
-threshold.
+"""Measures a REST pull against a bare client that fetches the same pages, and prints the ratios, without a target.
 
 `python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a separate process. A
 first pull, which is not timed, records the pages. Then two clients take turns. httpx fetches these pages in the same
-order, with the adapter's concurrency, reads each body and drops it. The adapter pulls: it signs in, walks, translates
-and stores the rows. Every other round begins with the adapter. The time to open a client is measured for both; only the
-adapter also signs in.
+order, with the adapter's concurrency, reads each body and drops it. The adapter pulls: it signs in, reads the pages,
+translates and stores the rows. Every other round begins with the adapter. The time to open a client is measured for
+both; only the adapter also signs in.
 """
 
 import argparse
@@ -80,7 +79,7 @@ def timed(into: list[Duration]) -> Iterator[None]:
 
 
 async def adapter(connection: Connection, times: list[Duration]) -> tuple[int, list[str]]:
-    """Runs a whole pull; returns the number of rows that it stored and the pages that it requested."""
+    """Reads a whole source; returns the number of stored rows and the addresses of the requested pages."""
     pull = RestPull(connection, None, lambda _doing, _done, _of: None)
     try:
         with timed(times):
@@ -93,7 +92,7 @@ async def adapter(connection: Connection, times: list[Duration]) -> tuple[int, l
 
 
 async def bare(connection: Connection, pages: list[str], times: list[Duration]) -> None:
-    """Fetches the pages with httpx, with the adapter's concurrency."""
+    """Fetches the pages with httpx alone, with as many requests at once as the adapter sends."""
     async with Wire(connection) as wire:
         token = await BearerToken(wire, []).header("GET", connection.url)
     waiting = iter(pages)

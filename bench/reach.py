@@ -1,9 +1,9 @@
-"""Measures several ways to tell row-level security a caseload: a bound list or text, an array column, and a view.
+"""Compares several ways to give a caseload to row-level security: a list, a text, an array column, a view.
 
-There are 600,000 rows about 6,000 students, and a caseload of 150, or of the 1,000 students of a team with
-`--caseload 1000`. `python -m bench.reach`; each figure is the median of runs in one session, compared with the same
-statement without a policy. The last lines are what each form costs besides reading: to begin a transaction that is
-bound to the caseload, and to write the students of a grade of 250 to their rows, which only the array column needs.
+There are 600,000 rows about 6,000 students, and a caseload of 150, or of the 1,000 students of a team with `--caseload
+1000`. `python -m bench.reach`; each figure is the median of runs in one session, compared with the same statement
+without a policy. The last lines show two other costs: beginning a transaction that is bound to the caseload, and
+writing the students of a grade of 250 to their rows, which only the array column needs.
 """
 
 import argparse
@@ -171,7 +171,7 @@ async def _bind(connection: asyncpg.Connection, district: str, students: list[UU
 
 
 async def _begin(connection: asyncpg.Connection, settings: dict[str, str]) -> float:
-    """Returns the median milliseconds of a transaction that only binds these settings, sent as one message."""
+    """Returns the median milliseconds of a transaction that only sets these session settings, sent as one message."""
     lists = [",".join(f"'{text}'" for text in texts) for texts in (settings, settings.values())]
     statement = f"BEGIN; SELECT bench_reach.enter(ARRAY[{lists[0]}], ARRAY[{lists[1]}])"
     took = []

@@ -1,4 +1,4 @@
-"""Measures recording one score, which is judged with its classmates' scores, against the bare statements.
+"""Measures how long recording one score takes, compared with its bare statements. Classmates' scores are judged too.
 
 `python3 dev.py python -m bench.score [--requests 100] [--before FOLDER]`. Each score is sent to a district, and the
 statements that the product sends for it are then sent again through asyncpg, in a copy of the database. Therefore both
@@ -58,7 +58,7 @@ LIMITS = {"statements": 10, "bare": 2.0, "before": 0.5, "at_once": 150}
 
 @dataclass
 class Recording:
-    """The statements of one request with their parameters, and the judgements that it asked for."""
+    """The statements of one request with their parameters, and the judgements that were computed for it."""
 
     statements: list[tuple[str, Any, bool]] = field(default_factory=list)
     judgements: list[tuple[Any, ...]] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Recording:
 
 @dataclass
 class Figures:
-    """The milliseconds of each request, of its bare statements, and of its judging, and the number of statements."""
+    """The milliseconds of each request, of its statements alone, and of its judging, and the number of statements."""
 
     took: list[float] = field(default_factory=list)
     used: list[float] = field(default_factory=list)
@@ -75,7 +75,9 @@ class Figures:
     statements: list[int] = field(default_factory=list)
 
     def medians(self) -> dict[str, float]:
-        """Returns the medians, with the ratio of the request to its bare statements and judging."""
+        """Returns the median milliseconds of each part, and the ratio of a request to its bare statements and
+        judging.
+        """
         values = {name: statistics.median(getattr(self, name)) for name in self.__dataclass_fields__}
         ratios = [
             took / (bare + judging) for took, bare, judging in zip(self.took, self.bare, self.judging, strict=True)
@@ -85,7 +87,7 @@ class Figures:
 
 @contextmanager
 def recording(into: Recording) -> Iterator[None]:
-    """Records the statements and the judgements of the block. The time that this takes counts for the product."""
+    """Records the statements and the judgements within the block. The time that this takes counts as the product's."""
     run, judge_series = BoundConnection.run, judge.judge_series
 
     def keep(
@@ -147,7 +149,9 @@ class Bench:
         return figures
 
     async def _repeat(self, recorded: Sequence[tuple[str, Any, bool]]) -> float:
-        """Sends recorded statements in the copy, with BEGIN and COMMIT; returns the milliseconds."""
+        """Sends the recorded statements to a copy of the district between BEGIN and COMMIT; returns the
+        milliseconds.
+        """
         began = time.perf_counter()
         await self.copy.execute(f"BEGIN; {self.client.binding()}")
         for statement, parameters, many in recorded:
@@ -159,7 +163,7 @@ class Bench:
         return 1000 * (time.perf_counter() - began)
 
     async def command(self, scores: Sequence[NewScore]) -> None:
-        """Records scores in a unit of work."""
+        """Records scores through the product's command, in a unit of work."""
         async with unit(self.engine, self.client, self.settings.keyring, "bench") as work:
             results = await record_scores(work, scores)
         refused = [violation for result in results for violation in result.violations]
@@ -169,7 +173,7 @@ class Bench:
 
 @asynccontextmanager
 async def _opened(settings: Settings, students: int) -> AsyncIterator[Bench]:
-    """Fills the database and makes a copy of it."""
+    """Fills the database, creates a copy of it, and yields the benchmark for both."""
     worker = open_engine(settings.url_of("worker"), name="bench")
     district = await open_district(worker, settings.keyring, "bench", "bench", "UTC")
     async with unit(worker, system_principal(district, "bench"), settings.keyring, "bench") as work:
@@ -244,7 +248,7 @@ def _print(figures: dict[str, dict[str, float]], title: str) -> None:
 
 
 def _measure_in(folder: Path, times: int) -> dict[str, dict[str, float]]:
-    """Measures a checkout in a process of its own. The modules of the benchmark are those of this checkout."""
+    """Measures the code in a checkout in a separate process, with the benchmark's modules of this checkout."""
     checkout = Path(__file__).resolve().parent.parent
     paths = os.pathsep.join(map(str, dict.fromkeys((folder.resolve(), checkout))))
     answer = subprocess.run(
@@ -259,7 +263,7 @@ def _measure_in(folder: Path, times: int) -> dict[str, dict[str, float]]:
 
 
 def _compare(before: Path, times: int, rounds: int) -> None:
-    """Measures two checkouts in turns and prints both."""
+    """Measures two checkouts in turns, and prints the figures of both."""
     rows: dict[Path, list[dict[str, dict[str, float]]]] = {before: [], Path(__file__).resolve().parent.parent: []}
     for number in range(rounds):
         for folder in rows if number % 2 == 0 else reversed(rows):

@@ -1,4 +1,4 @@
-"""Creates series in the database of a benchmark: schools of one class each, and a support with weekly scores for each
+"""Creates series of scores for a benchmark: schools of one class each, and a support with weekly scores for each
 student.
 """
 

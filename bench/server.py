@@ -41,7 +41,10 @@ def migrated(**options: Any) -> Iterator[Settings]:
 
 
 async def _drop(server: Settings, database: str) -> None:
-    """Drops a database. The owner may not end the server's own process that vacuums a table of it, so it waits."""
+    """Drops a database.
+
+    Waits for the server's own vacuum of its tables, which the owner may not end.
+    """
     for _ in range(60):
         try:
             await as_owner(server, f"DROP DATABASE {database} WITH (FORCE)")

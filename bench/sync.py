@@ -42,8 +42,8 @@ WRITTEN = (
 class Measured:
     """The results of the runs.
 
-    They are the seconds by name of the run, the process's peak memory in MiB, and the roster rows that unchanged runs
-    wrote.
+    They are the seconds by name of the run, the process's peak memory in MiB, and the number of roster rows that
+    unchanged runs wrote.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -81,7 +81,9 @@ def sync(settings: Settings, district: UUID, path: Path, measured: Measured, nam
 
 
 def measure(students: int, rounds: int, *, beside: bool) -> Measured:
-    """Measures a first load, unchanged runs and changed runs; with `beside`, also the load by plain COPY statements."""
+    """Measures a first load, unchanged runs and changed runs; with `beside`, also loading the same files by plain
+    COPY.
+    """
     measured, path = Measured(), sync_files.base(students)
     unchanged, news = sync_files.shuffled(path), sync_files.changed(path)
     print(f"{path.name}:", flush=True)
@@ -135,7 +137,7 @@ async def _district(settings: Settings) -> UUID:
 
 
 def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) -> list[tuple[str, str, str, bool]]:
-    """Returns the rows of the result: target, limit, figure, and whether the target was reached.
+    """Returns the rows of the result table: target, limit, figure, and whether the target was reached.
 
     `beside` is the run with the same files as dlt's.
     """

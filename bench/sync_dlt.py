@@ -1,4 +1,4 @@
-"""Loads the same files with the library dlt, by write disposition merge into PostgreSQL, with its default settings.
+"""Loads the same files with the library dlt: write disposition merge into PostgreSQL, with its default settings.
 
 It needs a Python that has `dlt[postgres]`, which is no dependency of the product: `PYTHON bench/sync_dlt.py FOLDER
 URL`. `bench.sync --dlt PYTHON` runs it. It prints a line of JSON for each of two runs: a first load, and the same files
@@ -26,7 +26,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def main(folder: Path, url: str) -> None:
-    """Loads every CSV file in the folder except the manifest, each into a table of its own, keyed by sourcedId."""
+    """Loads every CSV file of the folder, except the manifest, into a table of its own with sourcedId as its key."""
     files = sorted(file for file in folder.glob("*.csv") if file.name != "manifest.csv")
     with tempfile.TemporaryDirectory() as home:
         pipeline = dlt.pipeline(

@@ -1,7 +1,6 @@
-"""Builds the files with which the sync is measured: a district's zip, a shuffled copy, and a copy with 1 % changed
-rows.
+"""Builds the files with which syncs are measured: a district's zip, a shuffled copy, and a copy with 1 % changed rows.
 
-Everything is seeded, and kept in the machine's temporary folder for the next run.
+The contents depend only on a seed. The files are kept in the machine's temporary folder for the next run.
 """
 
 import csv
@@ -40,7 +39,7 @@ Rows = Iterable[list[str]]
 def base(students: int) -> Path:
     """Returns the path of the unchanged district's zip.
 
-    A student has about ten enrollments and, with one line item for each class, ten results.
+    A student has about ten enrollments, and ten results (one line item for each class).
     """
     path = _folder() / f"graded-{students}.zip"
     if not path.exists():

@@ -1,8 +1,8 @@
-"""Runs what the sync is compared with: a bare COPY, and a bare COPY with one INSERT … SELECT for each table.
+"""Runs what the sync is compared with: a bare COPY, and a bare COPY with one INSERT … SELECT for each table (the peer).
 
-The latter is called the peer. It writes the same tables as the sync's first load, as the same role, under the same
-policies, keys, foreign keys and indexes. It trusts its files: it checks, compares, counts and reports nothing, and its
-ids are md5 hashes of sourcedIds, so that it need not look anything up.
+The peer writes the same tables as the sync's first load, as the same role, under the same policies, keys, foreign keys
+and indexes. It trusts its files: it checks, compares, counts and reports nothing, and its ids are md5 hashes of
+sourcedIds, so that it need not look anything up.
 """
 
 import time
@@ -48,7 +48,7 @@ async def bare_copy(settings: Settings, path: Path, folder: Path) -> float:
 
 
 async def streamed_copy(settings: Settings, path: Path, *, screened: bool) -> tuple[float, float]:
-    """Returns the elapsed seconds and our processor seconds to load the files by COPY from the zip, as a sync does.
+    """Returns the elapsed seconds and the processor seconds to load the files by COPY from the zip, as a sync does.
 
     With `screened`, columns, quotes, line ends and encoding are also checked.
     """

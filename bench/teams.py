@@ -1,9 +1,10 @@
-"""Measures a window's report, signals, an agenda and what needs a person, in a district of 100,000 students.
+"""Measures a window's report, signals, an agenda and the list of what is due, in a district of 100,000 students.
 
 `python3 dev.py python -m bench.teams [--students 100000]`. The district has schools of 1,000 students in six grades. Of
 the students, 19 in 20 have a screening score, all have five results in a class, and one in ten has a support. Limits:
 the report under 2 s, signals from nothing under 60 s, signals after a change of one class's scores under 3 s, the
-agenda of a team of 120 students with a year of data under 150 ms, and what needs its teacher under 60 ms.
+agenda of a team of 120 students with a year of data under 150 ms, and the list of what is due for its teacher under 60
+ms.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Bench:
         return f"{len(agenda.entries)} items of {len({entry.kind for entry in agenda.entries})} kinds"
 
     async def attention(self, team_id: UUID, students: tuple[UUID, ...]) -> str:
-        """Reads what needs something from the teacher of the team."""
+        """Reads the list of what is due for the teacher of the team."""
         seen = {"reach": Reach.CASELOAD, "students": students, "teams": (team_id,), "person_id": team_id}
         async with self.unit(self.api, replace(self.client, **seen)) as work:
             shown = await attention(work, None, keyset(work.district_id, "attention", {}, None, 200))

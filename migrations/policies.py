@@ -1,8 +1,8 @@
 """Defines the conditions of row-level security as SQL, for the migrations.
 
-The file is frozen: a policy changes by a new revision. A table has one permissive policy for the run-time roles that
-joins its conditions with AND, and contains no subquery and no function that reads a table. On a sharded server a
-RESTRICTIVE policy would open other districts' rows.
+The file is frozen: a policy changes by a new migration. A table has one permissive policy for the run-time roles, which
+joins its conditions with AND. It contains no subquery and no function that reads a table. On a sharded server a
+RESTRICTIVE policy would make other districts' rows visible.
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"

@@ -92,7 +92,7 @@ def add_references(table: str, refs: Mapping[str, str]) -> None:
 
 
 def _named(table: str, columns: tuple[str, ...], kind: str) -> str:
-    """Returns the name of a constraint or an index as the database keeps it, in at most 63 bytes."""
+    """Returns the name of a constraint or an index as the database stores it, in at most 63 bytes."""
     return f"{table}_{'_'.join(columns)}_{kind}"[:63]
 
 

@@ -1,4 +1,4 @@
-"""The tests, which run on a real PostgreSQL, as the role `api`."""
+"""The tests, which run on a real PostgreSQL, as role `api`."""
 
 import gc
 import sys

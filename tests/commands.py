@@ -1,7 +1,7 @@
-"""Forks a process that runs the product's commands, before the tests change anything of the product.
+"""Forks a process that runs the product's commands, before the tests change anything in the product's modules.
 
-A process of its own would import the product a second time, which takes seconds of processor time in each process of
-the tests. `conftest` imports this module before those that watch the product's statements and events.
+A new process would import the product a second time, which takes seconds of processor time. `conftest` imports this
+module before the modules that record the product's statements and events.
 """
 
 import atexit

@@ -1,11 +1,12 @@
-"""Provides a real PostgreSQL, migrated once per run, and two new districts for every test, *north* and *south*.
+"""Provides a real PostgreSQL, migrated once per run, and two new districts for every test, `north` and `south`.
 
-Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
+Nothing is deleted between tests: each has districts of its own, which relies on the isolation that the product
+promises.
 
-To keep the suite short: `north` is copied in some 12 ms, and tests that only read can share one town by a fixture of
+To keep the suite short: `north` is copied in some 12 ms, and tests that only read can share a district by a fixture of
 their module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for
-a process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
-processes is marked `long`, and runs in the second step of `.ci/run`.
+a process. End a lease, or make a row due, by a statement instead of waiting. A test that waits for a timeout or starts
+several processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
 import asyncio
@@ -72,9 +73,9 @@ hypothesis_settings.load_profile("any machine")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Collects garbage from now on, and seldom: by default that takes a third of the suite's time.
+    """Turns garbage collection on, but seldom: at the default rate it takes a third of the suite's time.
 
-    The suite keeps much and drops little.
+    Most objects of the suite live until its end.
     """
     if (folder := _folder_of_checkout(session.config, "passed")) is not None:
         passed.open(folder)
@@ -89,7 +90,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempts what the imports and the collection have made, which lives to the end, from garbage collection."""
+    """Exempts the objects that exist after the collection of tests from garbage collection, because they live to the
+    end.
+    """
     gc.collect()
     gc.freeze()
 
@@ -117,7 +120,7 @@ def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def settings(
     server: Settings, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Settings]:
-    """Settings over a database of this run's own, migrated; dropped at the end."""
+    """Yields settings with a migrated database for this test run, which is dropped at the end."""
     name = f"aimline_test_{secrets.token_hex(4)}"
     try:
         own = Settings(
@@ -143,7 +146,7 @@ def settings(
 
 @pytest.fixture(scope="session")
 async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """The engine as role `api`, as the product runs."""
+    """Yields the engine of the role `api`, as the product has it."""
     engine = open_engine(settings.url_of("api"), name="tests api")
     yield engine
     await engine.dispose()
@@ -151,7 +154,7 @@ async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture(scope="session")
 async def worker_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """The engine as role `worker`; the statements of syncs stay prepared on its connections."""
+    """Yields the engine of the role `worker`. The statements of syncs stay prepared on its connections."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(db, "_open_connection", open_keeping)
         engine = open_engine(settings.url_of("worker"), name="tests worker")
@@ -161,24 +164,24 @@ async def worker_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """A small district with two schools, staff, students and classes."""
+    """Returns a small district with two schools, staff, students and classes."""
     return await found_town("north", engine, worker_engine, settings)
 
 
 @pytest.fixture
 async def south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """Another district of the same shape, of which north must never see anything."""
+    """Returns another district with rows like those of `north`, which `north` must never see."""
     return await found_town("south", engine, worker_engine, settings)
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a folder of this run, which all its processes see."""
+    """Returns a folder of this run that all its processes can use."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
 def _folder_of_checkout(config: pytest.Config, name: str) -> Path | None:
-    """Returns a folder that later runs in this checkout see, or None where nothing may be kept."""
+    """Returns a folder that is shared by later runs in this checkout, or None where nothing may be stored."""
     cache = getattr(config, "cache", None)
     try:
         return cache.mkdir(name) if cache is not None else None

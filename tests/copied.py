@@ -1,6 +1,6 @@
-"""Copies the rows of a new district for another one, in a fifth of the processor time of making it.
+"""Copies the rows of a new district for another one, in a fifth of the processor time of creating it.
 
-A copy differs from its original in every id, in the names that the caller gives and in its times, which are now.
+The copy differs from its original in every id, in its names, and in its times, which are the present.
 """
 
 import json
@@ -31,7 +31,9 @@ TIME = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d\b"
 
 @dataclass(frozen=True)
 class Original:
-    """The rows of a district as JSON, cut at every text that differs in a copy, and the statement that inserts them."""
+    """The rows of a district as JSON, split at every text that differs in a copy, and the statement that inserts
+    them.
+    """
 
     full_name: str
     insertion: str

@@ -27,7 +27,7 @@ class Frozen:
     address: str = ""
 
     def freeze(self) -> None:
-        """Stops it in the middle of whatever it does."""
+        """Stops the process in the middle of what it does."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -49,7 +49,7 @@ def process(command: list[str], settings: Settings, log: Path, **limits: str) ->
 
 @asynccontextmanager
 async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator[Frozen]:
-    """An api that answers."""
+    """Yields a running api."""
     port = free_port()
     with process(["app", "serve", "--port", str(port)], settings, log, **limits) as api:
         api.address = f"http://127.0.0.1:{port}"
@@ -66,9 +66,9 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
     """Makes insertions of a district into a table wait until the first yielded connection releases them.
 
-    Enter it before any process. It delays the execution, by a trigger: a lock of the table would already delay the
-    preparation, after which the server still expects a message. The second connection looks on, as the role whose
-    sessions it is to see.
+    Enter the block before any process is started. The insertion is delayed by a trigger, when it is executed. A lock of
+    the table would delay it already when it is prepared, after which the server still expects a message. The second
+    connection has the role whose sessions it must be able to see.
     """
     name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
     holder = await asyncpg.connect(town.settings.url_of("owner"))
@@ -89,7 +89,7 @@ async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg
 
 
 async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1) -> list[int]:
-    """Waits until so many sessions wait for a lock of the holder's; returns their process ids on the server."""
+    """Waits until `most` sessions wait for a lock of the session `holder`; returns their process ids on the server."""
     query = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
     async with asyncio.timeout(PATIENCE):
         while len(rows := await connection.fetch(query, holder)) < most:
@@ -98,9 +98,9 @@ async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1)
 
 
 async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> int:
-    """Freezes a process whose statement waits at the gate, and opens the gate, so that it keeps its locks.
+    """Freezes a process whose statement waits at the gate, then opens the gate. The process keeps its database locks.
 
-    Returns the process id of its session on the server, which waits for a client that says nothing.
+    Returns the process id of its session on the server, which waits for a client that sends nothing.
     """
     (pid,) = await blocked_by(watcher, await holder.fetchval("SELECT pg_backend_pid()"))
     api.freeze()
@@ -113,7 +113,7 @@ async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher
 
 
 async def session_ends(watcher: asyncpg.Connection, pid: int) -> None:
-    """Waits until the server has ended a session."""
+    """Waits until the server has ended a database session."""
     async with asyncio.timeout(PATIENCE):
         while await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):
             await watcher.execute("SELECT pg_sleep(0.05)")

@@ -1,4 +1,4 @@
-"""Reads the statements within the database's functions that run with the caller's rights.
+"""Reads the SQL statements in the bodies of the database's functions that run with the caller's rights.
 
 A statement that calls such a function does what they do. Therefore the checks of statements see them as well.
 """

@@ -1,7 +1,7 @@
-"""Lets the syncs of the tests use each other's plans, which saves a third of their processor time.
+"""Lets the syncs of the tests use each other's query plans, which saves a third of their processor time.
 
-The product prepares the statements of a sync again for each run, because a plan that was kept would be that of a run of
-another size. The runs of the tests are of few sizes: runs with as many digits in their number of rows share plans.
+The product prepares the statements of a sync again for each run, because a stored plan would be that of a run of
+another size. The runs of the tests have few sizes: runs with as many digits in their number of rows share plans.
 """
 
 from typing import Any
@@ -18,12 +18,15 @@ _open_connection = db._open_connection
 
 
 def share_plans_of_runs() -> None:
-    """Puts the number of digits of a run's rows in the place of the run in the text of every statement of a sync."""
+    """In each statement of a sync, replaces the run by the number of digits of its number of rows.
+
+    So runs of about the same size have the same statement, and share its plan.
+    """
     Stage._bound = _bound_for_size  # type: ignore[method-assign, assignment]  # for all tests
 
 
 async def open_keeping(*options: Any, **keywords: Any) -> BoundConnection:
-    """Opens a connection as the product does, but one that keeps the statements of several kinds of runs."""
+    """Opens a connection as the product does, and keeps prepared statements of several kinds of runs on it."""
     return await _open_connection(*options, **keywords, statement_cache_size=KEPT)
 
 

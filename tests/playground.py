@@ -10,7 +10,7 @@ from tests.processes import REPOSITORY, environment
 
 
 class Playground:
-    """A running `dev.py run`, with its output."""
+    """A running playground, started by `dev.py run`, with its output."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -38,7 +38,7 @@ class Playground:
         return match[1]
 
     def end(self, number: int) -> int:
-        """Sends a signal and returns the exit code."""
+        """Sends a signal to the playground, and returns its exit code."""
         self._process.send_signal(number)
         assert self._process.stdout is not None
         with self._process.stdout as rest:

@@ -1,7 +1,7 @@
-"""Keeps a cluster of PostgreSQL with a migrated database, of which each server of the tests begins as a copy.
+"""Stores a PostgreSQL cluster with a migrated database. Each server of the tests begins as a copy of it.
 
-Making a cluster and migrating a database takes seconds of processor time in each process. A copy is made again when a
-migration, the code that migrates or the server changes.
+Making a cluster and migrating a database takes seconds of processor time in each process. The stored cluster is made
+again when a migration, the code that migrates or the server changes.
 """
 
 import asyncio
@@ -57,7 +57,10 @@ def fast_server(
 
 
 def kept_folder(of_this_run: Path) -> Path:
-    """Returns the folder of clusters that later runs in this checkout see, or one of this run if none may be kept."""
+    """Returns the folder of stored clusters, which later runs in this checkout use too.
+
+    If none may be stored, it is a folder of this run.
+    """
     kept = REPOSITORY / ".pytest_cache" / "d" / "clusters"
     try:
         kept.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,7 @@ def kept_folder(of_this_run: Path) -> Path:
 
 
 async def lay_database(server: Settings, own: Settings, name: str) -> None:
-    """Makes a migrated database on a server, which may lack the template. `own` are the settings over the database."""
+    """Creates a migrated database on a server, which may lack the template. `own` are the settings of the database."""
     try:
         await run_statement(server.url_of("owner"), f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     except asyncpg.InvalidCatalogNameError:
@@ -76,13 +79,13 @@ async def lay_database(server: Settings, own: Settings, name: str) -> None:
 
 
 def over_database(server: Settings, name: str) -> Settings:
-    """Returns the settings over another database of a server."""
+    """Returns the settings for another database of a server."""
     url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
     return server.model_copy(update={"database_url": url})
 
 
 def _make(cluster: Path) -> None:
-    """Makes the cluster, and removes those of other versions."""
+    """Creates the cluster, and removes those of other versions."""
     for other in cluster.parent.iterdir():
         if other.is_dir():
             shutil.rmtree(other)
@@ -99,7 +102,7 @@ def _make(cluster: Path) -> None:
 
 @contextmanager
 def _locked(kept: Path) -> Iterator[None]:
-    """Lets one process at a time make or copy a cluster."""
+    """Lets one process at a time create or copy a cluster."""
     kept.mkdir(parents=True, exist_ok=True)
     with (kept / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -40,7 +40,7 @@ BoundConnection.run = _watched_run  # type: ignore[method-assign, assignment]  #
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Calls a function with every statement of the block, in any database, and with the connection that sends it.
+    """Calls a function with every SQL statement that is sent during the block, and with its connection.
 
     The statements within functions of the database follow the statement that calls them.
     """
@@ -64,7 +64,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 @contextmanager
 def statements_sent(engine: AsyncEngine) -> Iterator[list[str]]:
-    """Yields a list to which every statement is added that this engine's units of work send within the block.
+    """Yields a list to which each statement is added that the units of work of this engine send within the block.
 
     Statements on the driver of any engine are included; BEGIN with the principal, and COMMIT, are not.
     """

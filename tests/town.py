@@ -1,6 +1,7 @@
-"""A small district for tests: two schools, staff, and students in classes, all from one source.
+"""Creates a small district for tests: two schools, staff, and students in classes, all from one source.
 
-Every name in it contains a canary, so that a test can look for one district's bytes in another's response.
+Every name in it contains a canary, a word that no other district has. With it a test can find one district's data in
+another district's response.
 """
 
 import secrets
@@ -59,7 +60,9 @@ ON CONFLICT DO NOTHING
 
 @dataclass
 class Town:
-    """A district with the rows that tests need. People by name: `amy`, `ben` at school one, `cy` at school two."""
+    """A district with the rows that tests need. The students `amy` and `ben` are at school one, and `cy` at school
+    two.
+    """
 
     slug: str
     district_id: UUID
@@ -78,35 +81,35 @@ class Town:
     levels: dict[int, UUID] = field(default_factory=dict)
 
     def client(self, scopes: frozenset[str] = ALL_SCOPES, schools: tuple[UUID, ...] = ()) -> Principal:
-        """A machine client of this district."""
+        """Returns the principal of a client of this district."""
         return client_principal(self.district_id, self.client_id, "test client", scopes, schools)
 
     @asynccontextmanager
     async def unit(self, principal: Principal | None = None, operation: str = "test") -> AsyncIterator[Work]:
-        """A unit of work as role `api`, by default for a client with every scope."""
+        """Opens a unit of work as role `api`, by default as a client with every scope."""
         principal_used = principal or self.client()
         async with unit(self.engine, principal_used, self.settings.keyring, operation) as work:
             yield work
 
     @asynccontextmanager
     async def house(self) -> AsyncIterator[Work]:
-        """A unit of work as role `worker` for the house itself."""
+        """Yields a unit of work as role `worker`, for work of the service itself."""
         principal = system_principal(self.district_id, "test house")
         async with unit(self.worker_engine, principal, self.settings.keyring, "test") as work:
             yield work
 
 
 async def maintain(town: Town, history: timedelta = KEPT) -> dict[TaskKind, int]:
-    """Runs every recurring task of the district once, and returns the number of written rows of each."""
+    """Runs every recurring task of the district once, and returns the number of written rows by task."""
     worker = (town.worker_engine, town.settings.keyring, town.district_id)
     return {kind: (await run_task(*worker, kind, history))[0] for kind in TaskKind}
 
 
 @needs(Can.SYNC_ROSTER)
 async def lay(work: Work, *rows: Base) -> None:
-    """Inserts rows table by table, in the order in which the tables first occur, each by one statement.
+    """Inserts rows table by table, in the order in which the tables first occur, each table by one statement.
 
-    The rows do not become part of the session, because its bookkeeping would take most of the time.
+    The rows do not become part of the ORM session, because its bookkeeping would take most of the time.
     """
     values: dict[tuple[type[Base], frozenset[str]], list[dict[str, Any]]] = {}
     for row in rows:
@@ -163,12 +166,12 @@ async def make_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, 
 
 
 def _names_of(name: str) -> tuple[str, str, UUID]:
-    """Returns the short name, the canary and the client's id of a new town."""
+    """Returns the short name, the canary (the word in all its names) and the client's id of a new district."""
     return f"{name}-{secrets.token_hex(4)}", f"Canary{secrets.token_hex(6)}", new_id()
 
 
 def _with_ids(town: Town, ids: Mapping[UUID, UUID]) -> Town:
-    """Returns the town with other ids for its rows."""
+    """Returns the district with other ids for its rows."""
 
     def named(rows: dict[Any, UUID]) -> dict[Any, UUID]:
         return {key: ids[row] for key, row in rows.items()}
@@ -188,7 +191,7 @@ def _with_ids(town: Town, ids: Mapping[UUID, UUID]) -> Town:
 
 
 def _roster_rows(town: Town) -> list[Base]:
-    """The rows of the source, the schools and the people; their ids are added to the town."""
+    """Returns the rows of the source, the schools and the people; adds their ids to the district."""
     rows: list[Base] = [
         Source(district_id=town.district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
     ]
@@ -222,7 +225,7 @@ async def _weeks(work: Work, town: Town) -> None:
 
 
 async def by_four_points(town: Town) -> None:
-    """Publishes the four-point rule for all: it answers within ten weeks, which tests of the loop count on."""
+    """Publishes the four-point rule for all measures. It gives a verdict within ten weeks, on which some tests rely."""
     async with town.house() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})
         work.pending_events.clear()  # so that a town's feed begins empty

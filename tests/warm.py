@@ -1,4 +1,4 @@
-"""A process that has loaded the product and is forked for each program to run, so that each starts at once.
+"""Runs a process that has loaded the product and is forked for each program, so that each program starts at once.
 
 `python -m tests.warm` reads orders from its standard input, a socket: one line of JSON each, with the descriptors of
 the program's input, output and errors. It answers each with a line, and ends when the socket is closed.
@@ -33,24 +33,27 @@ PATIENCE = 120.0  # seconds that a command may take
 
 
 class Warm:
-    """The process, as the tests order it about."""
+    """The process that starts other processes on orders of the tests."""
 
     def __init__(self, *, forked: bool = False) -> None:
-        """Starts another interpreter, or, if `forked`, forks this process, whose product must be as it was loaded."""
+        """Starts another interpreter or, if `forked`, forks this process.
+
+        In a fork, the product must be as it was when it was loaded.
+        """
         self._orders, theirs = socket.socketpair()
         self._one_at_a_time = Lock()
         with theirs:
             self._end = _forked(theirs) if forked else _started(theirs)
 
     def start(self, command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> int:
-        """Starts `app` or `app.worker` with these arguments; streams: descriptors of its input, output and errors.
+        """Starts `app` or `app.worker` with these arguments, and returns its process id.
 
-        Its process id.
+        `streams` has the descriptors of its input, output and errors.
         """
         return int(self._ask({"command": command, "env": dict(env)}, streams))
 
     def wait(self, pid: int, within: float) -> int:
-        """How it ends; one that does not within so many seconds is killed, which raises TimeoutError."""
+        """Returns the exit code of a process. After `within` seconds, kills the process and raises TimeoutError."""
         code: int | None = self._ask({"wait": pid, "within": within})
         if code is None:
             raise TimeoutError(f"It did not end within {within:.0f} seconds.")
@@ -68,11 +71,11 @@ class Warm:
             return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
     def kill(self, pid: int) -> None:
-        """SIGKILL; returns when the process is gone."""
+        """Kills a process with SIGKILL; returns when the process is gone."""
         self._ask({"kill": pid})
 
     def close(self) -> None:
-        """Ends the process; processes that it started must have been killed before."""
+        """Ends the process. Processes that it started must have been killed before."""
         self._orders.close()
         self._end()
 
@@ -85,7 +88,7 @@ class Warm:
 
 
 def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
-    """Returns the next line with its descriptors, or nothing if the other end is closed."""
+    """Returns the next line with its file descriptors, or nothing if the other end has closed the socket."""
     line = b""
     streams: list[int] = []
     while not line.endswith(b"\n"):
@@ -105,7 +108,7 @@ def load() -> None:
 
 
 def main() -> None:
-    """Loads the product; then waits for orders, forks, kills."""
+    """Loads the product, then waits for orders to start or kill processes."""
     load()
     gc.collect()
     gc.freeze()  # a forked process does not copy the pages of what was loaded in order to collect it
@@ -113,12 +116,14 @@ def main() -> None:
 
 
 def _started(orders: socket.socket) -> Callable[[], object]:
-    """Starts another interpreter that obeys the orders; returns a function that waits for its end."""
+    """Starts another interpreter that carries out the orders from the socket; returns a function that waits for its
+    end.
+    """
     return subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=orders.fileno()).wait
 
 
 def _forked(orders: socket.socket) -> Callable[[], object]:
-    """Forks a process that obeys the orders; returns a function that waits for its end."""
+    """Forks a process that follows the orders of the socket; returns a function that waits for its end."""
     pid = os.fork()
     if pid:
         return lambda: os.waitpid(pid, 0)
@@ -130,9 +135,11 @@ def _forked(orders: socket.socket) -> Callable[[], object]:
 
 
 def _begin_anew(orders: socket.socket) -> None:
-    """Makes of a fork of pytest what a new interpreter is: its streams, modules, warnings and garbage collection.
+    """Turns a fork of pytest into the state of a new interpreter: its streams, modules, warnings and garbage
+    collection.
 
-    It keeps no other descriptor, so that whoever waits for the end of pytest's streams does not wait for this process.
+    It keeps no other descriptor, so that a program that waits for the end of pytest's streams does not wait for this
+    process.
     """
     faulthandler.disable()
     with open(os.devnull, "r+") as nothing:
@@ -154,7 +161,7 @@ def _begin_anew(orders: socket.socket) -> None:
 
 
 def _obey(orders: socket.socket) -> None:
-    """Does what is ordered until the other end is closed."""
+    """Carries out orders until the other end closes the socket."""
     while True:
         line, given = _line_of(orders)
         if not line:
@@ -182,7 +189,7 @@ def _kill(pid: int) -> None:
 
 
 def _end_of(pid: int, within: float) -> int | None:
-    """Returns the exit code, or kills the process if it does not end in time."""
+    """Returns the exit code of a process. Kills the process if it does not end within the given seconds."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -194,7 +201,7 @@ def _end_of(pid: int, within: float) -> int | None:
 
 
 def _become(command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> None:
-    """Runs the product in this process, which ends with it."""
+    """Runs the product's command in this process, which ends with it."""
     from app.worker import main as worker
 
     for standard, ours in enumerate(streams):

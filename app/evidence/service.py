@@ -185,10 +185,10 @@ def _can_be_inserted(score: Score | None) -> bool:
 
 
 def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
-    """Returns the result of a score, with the outcome `recorded` if this batch itself has inserted the score.
+    """Returns the result of a score, with the outcome `recorded` if this batch has inserted the score.
 
-    The batch is compared with the stored scores after the insertion. A score that it has inserted therefore equals a
-    stored score, and its outcome would be `unchanged`.
+    The batch is compared with the stored scores after its own scores were inserted. Without this correction, each score
+    that it has inserted would be equal to a stored score, and its outcome would be `unchanged`.
     """
     is_new = result.score is not None and result.score.id in inserted
     return replace(result, outcome="recorded") if is_new and result.outcome == "unchanged" else result

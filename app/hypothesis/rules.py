@@ -7,7 +7,7 @@ from app.core.errors import Conflict, Violation
 
 
 class HypothesisState(StrEnum):
-    """The state of a hypothesis. The last three are outcomes."""
+    """The state of a hypothesis: open, then testing, then one of three outcomes."""
 
     OPEN = "open"
     TESTING = "testing"

@@ -85,9 +85,9 @@ async def provision_report(work: Work) -> ProvisionReport:
 
 
 def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:
-    """Returns the medians that may be published, and whether any median is withheld.
+    """Returns the median days from a signal to the first session that may be published, and whether any are withheld.
 
-    Whether a median is withheld is decided separately for each area, because one student can count in several areas.
+    This is decided for each area by itself, because one student can count in several areas.
     """
     by_area: dict[UUID, dict[int | None, tuple[int, float]]] = {}
     for row in rows:

@@ -121,7 +121,10 @@ class VerdictResource(
 class CalibrationResource(
     Resource[CalibrationRow], kind="calibration", requires=Can.READ_PLAYBOOK, name="Calibration", node=False
 ):
-    """The estimates for a measure, over all grades or for one, from the district's own scores. They never change."""
+    """Estimates for a measure, made from the district's own scores, for all grades together or for one grade.
+
+    A calibration never changes; a new one replaces it.
+    """
 
     number: int = field(CalibrationRow.number, "The number of the calibration run that made it.", 2)
     measure: One[MeasureResource] = one(CalibrationRow.measure_id, MeasureResource, "The measure.")

@@ -225,7 +225,7 @@ async def judge_days(
 ) -> JudgingOutcome:
     """Judges every active support that has scores on these days.
 
-    Also schedules the finalization of the weeks that contain these days.
+    Also schedules the final judging of the weeks that contain these days.
 
     `written` has the day of the last newly recorded score of each student. The day is saved with the verdicts.
     `written` may be given only as the last step of a block of `Work.as_district`, in which the caller acts for the
@@ -253,7 +253,7 @@ async def judge_many(
 async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
     """Judges the series that got scores from an SQL statement, which can write many rows at once.
 
-    Also schedules the finalization of the weeks in which these scores were taken.
+    Also schedules the final judging of the weeks in which the students took these scores.
 
     `days` has the days of the written scores, keyed by student and measure.
     """

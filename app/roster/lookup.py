@@ -155,7 +155,9 @@ async def moved_day_of(work: Work) -> date | None:
 
 
 def keep_clock(work: Work, zone: str, moved_to: date | None) -> None:
-    """Saves the district's time zone and the day of its test clock for this unit of work, to save queries."""
+    """Stores the district's time zone and the date of its test clock in the unit of work, so that they are read only
+    once.
+    """
     work.db.info["clock"] = zone, moved_to
 
 

@@ -19,7 +19,9 @@ FOREIGN = "https://sis.example.net"
 
 
 def refusal(error: Refused, version: str, quirks: Quirks) -> Response:
-    """Returns an error response in OneRoster's form, or as HTML if the quirk `html-errors` is switched on."""
+    """Returns an error response in OneRoster's form, or as HTML if the deviation (quirk) `html-errors` is switched
+    on.
+    """
     if "html-errors" in quirks:
         return HTMLResponse(f"<html><body><h1>{error.status}</h1></body></html>", error.status, error.headers)
     return JSONResponse(status_info(error, version, quirks), error.status, error.headers)
@@ -40,7 +42,8 @@ def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, objec
 
 
 def paging(request: Request, query: Query, total: int, quirks: Quirks) -> dict[str, str]:
-    """Returns the headers X-Total-Count and Link of a page. The quirks `no-total` and `no-link` leave out one of them.
+    """Returns the headers X-Total-Count and Link of a page. The quirks (switchable deviations) `no-total` and `no-link`
+    leave out one of them.
 
     Link has the addresses of the first and the last page and, if they exist, of the previous and the next page.
     """

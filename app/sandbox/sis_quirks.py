@@ -81,11 +81,14 @@ SUFFIX_LENGTH = 4  # letters of a school's id that are added to a user row's id
 
 
 class UnknownQuirk(ValueError):
-    """Raised for a quirk that does not exist or lacks its value; the message gives the right form."""
+    """Raised if a requested quirk (deviation of the simulated SIS) does not exist or lacks its value.
+
+    The message gives the right form.
+    """
 
 
 class Quirks:
-    """The quirks that are switched on.
+    """The deliberate deviations (quirks) of the simulated SIS that are switched on.
 
     The constructor raises `UnknownQuirk` for a name that does not exist or lacks its value.
     """
@@ -106,18 +109,18 @@ class Quirks:
         return name in self.values
 
     def number(self, name: str) -> int | None:
-        """Returns the number N of a quirk `name:N`, or None if the quirk is not switched on."""
+        """Returns the number N of a quirk (deviation) that is written as `name:N`, or None if it is not switched on."""
         return int(self.values[name][-1]) if name in self.values else None
 
     def text(self, name: str) -> str | None:
-        """Returns the value of a quirk `name:value`, or None if the quirk is not switched on.
+        """Returns the value of a quirk (deviation) that is written as `name:value`, or None if it is not switched on.
 
-        If the quirk is given several times, returns the last value.
+        If it is given several times, returns the last value.
         """
         return self.values[name][-1] if name in self.values else None
 
     def named(self, name: str, value: str) -> bool:
-        """Returns whether the quirk `name:value` is switched on."""
+        """Returns whether the quirk (deviation) `name:value` is switched on."""
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
@@ -134,7 +137,9 @@ class Quirks:
             yield row
 
     def users(self, user: User) -> Iterator[User]:
-        """Yields the user rows of one person: normally one, and with the quirk `row-per-school` one for each school."""
+        """Yields the user rows of one person: normally one; if the deviation `row-per-school` is switched on, one for
+        each school.
+        """
         if "row-per-school" not in self:
             yield user
             return

@@ -60,7 +60,7 @@ class Rows:
         return staff + (self.rooms if kind in ROOMS else []) + (self.seats if kind in SEATS else [])
 
     def of(self, kind: str, block: Block, since: int = -1) -> Iterable[Row]:
-        """Returns the rows of a block of a collection. `kind` is the collection.
+        """Returns the rows of the collection `kind` that belong to a block, which is a fixed part of the district.
 
         With `since`, rows that last changed on day `since` or before may be left out.
         """

@@ -63,7 +63,7 @@ class Sis:
         self.replace_quirks(quirks)
 
     def replace_quirks(self, quirks: Quirks) -> None:
-        """Replaces the quirks and returns to the first day of the simulation."""
+        """Replaces the active quirks (deviations), and returns to the first day of the simulation."""
         with self._lock:
             self.quirks = self.gate.quirks = quirks
             self.district = _next_year(self._first_day) if "rollover" in quirks else self._first_day
@@ -113,7 +113,7 @@ class Sis:
         return JSONResponse(settings | {"day": self.district.day, "date": str(self.district.date), "quirks": quirks})
 
     async def set_quirks(self, request: Request) -> Response:
-        """Switches on the named quirks, and no others."""
+        """Switches on the named quirks (deviations), and no others."""
         try:
             self.replace_quirks(Quirks(request.query_params.getlist("name")))
         except UnknownQuirk as error:

@@ -1,4 +1,4 @@
-"""Applies the quirks that change the form of rows: ids, references, booleans, grades, status and dates."""
+"""Applies the quirks (deliberate deviations) that change the form of rows: ids, references, booleans, grades, dates."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ORDINALS = dict(enumerate((*_ORDINALS, "Eleventh", "Twelfth"), 1))
 
 
 class Shapes:
-    """Changes rows in place, as the active quirks require."""
+    """Changes rows in place, so that the sandbox SIS deviates from OneRoster as its active quirks require."""
 
     def __init__(self, quirks: Quirks, origin: str, refreshed: str) -> None:
         self.quirks, self.origin, self.refreshed = quirks, origin, refreshed

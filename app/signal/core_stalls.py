@@ -1,4 +1,7 @@
-"""Declares what both APIs show of core stalls, with their list and the commands on them."""
+"""Declares the public form of core stalls, with their list and commands.
+
+A core stall is a grade in which the share of students at the benchmark fell between two screening windows.
+"""
 
 from datetime import date, datetime
 

@@ -109,7 +109,9 @@ def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tu
 
 
 def require_open(state: str) -> None:
-    """Raises `Conflict` unless the signal is still suggested: neither accepted, dismissed or merged, nor lapsed."""
+    """Raises `Conflict` if somebody has accepted, dismissed or merged the signal already, or if the signal has
+    lapsed.
+    """
     if state == SignalState.LAPSED:
         raise Conflict("The data no longer support this signal.", code="signal.lapsed")
     if state != SignalState.SUGGESTED:

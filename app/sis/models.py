@@ -165,7 +165,7 @@ class SisChange(TenantRow, Base):
 
 
 class SisPlannedChange(TenantRow, Base):
-    """A row that a held or dry run would create, change or remove.
+    """A row that a run would create, change or remove, if the run waits for approval (held) or is only tried (dry).
 
     * `fields`: a list for each column, with the value before the change and the value after it. If the values are
       personal, the list has digests of them instead, and `true` as a third item.

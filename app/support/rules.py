@@ -85,7 +85,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ReviewPlan:
-    """The planned values, for validation, of a phase without a measure: its dates and its dosage."""
+    """The planned dates and the planned dosage of a phase without a measure, as they are validated."""
 
     begins_on: date
     review_on: date
@@ -189,14 +189,14 @@ class Change(Protocol):
 
 
 class FollowUp(Change, Protocol):
-    """The fields of an input that say how a support is followed: by a measure with a goal, or by a review on a date."""
+    """The fields of an input that say how a support is checked: by a measure with a goal, or by a review on a date."""
 
     @property
     def measure(self) -> str | None: ...
 
 
 def check_follow_up(new: FollowUp) -> None:
-    """Raises `Invalid` unless a new support is followed either by a measure with a goal or by a review.
+    """Raises `Invalid` unless the success of a new support can be checked, by a measure with a goal or by a review.
 
     A support with a measure needs a goal with its date, and has no review date. A support without a measure needs a
     review date, and has no goal, no goal date and no baseline.

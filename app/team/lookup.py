@@ -22,8 +22,8 @@ async def lock_team(work: Work, team_id: UUID) -> Team:
     While the team is locked, other transactions can still write rows that refer to it. Thus a command or a sync that
     has already locked a student does not have to wait for the team.
 
-    Raises `NotFound`; `Forbidden` for a team that the caller may not change, such as a team of another school in which
-    the caller is a member; and `Conflict` for an archived team.
+    Raises `NotFound`; `Forbidden` if the caller may see the team but not change it, for example as a member from
+    another school; and `Conflict` for an archived team.
     """
     await lock_named_subjects(work)
     query = select(Team).where(Team.district_id == work.district_id, Team.id == team_id)

@@ -114,7 +114,11 @@ class Only:
     scope_id: UUID | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns the limit as two SQL conditions: `of_scope` for scopes, and `of_row` for rows of `team_student`."""
+        """Returns two SQL conditions that select the rows to be updated: those of one scope, of one team or of all.
+
+        `of_scope` is the condition for scopes, and `of_row` the condition for rows of `team_student`. Both are empty
+        for all.
+        """
         if self.scope_id is not None:
             return {"of_scope": " AND s.id = :only", "of_row": " AND m.scope_id = :only"}
         if self.team_id is not None:

@@ -91,7 +91,7 @@ def _print(rates: dict[Key, float]) -> None:
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Runs the benchmark and prints its table."""
     parser = argparse.ArgumentParser(prog="bench.graphql", description="Measure GraphQL against PostGraphile 5.")
     parser.add_argument("--seconds", type=float, default=8, help="seconds of each measurement (8)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median is taken (3)")

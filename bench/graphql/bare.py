@@ -1,7 +1,7 @@
 """Serves REST's pages by one bare route each: Starlette and asyncpg, without anything that the product adds.
 
-A request sends BEGIN with the principal, the product's own statement, the row of the disclosure log and COMMIT.
-`python -m bench.graphql.bare PORT DISTRICT` reads the settings of the product.
+A request sends BEGIN with the principal, the product's own statement, the row of the disclosure log and COMMIT. `python
+-m bench.graphql.bare PORT DISTRICT` reads the settings of the product.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def _log_row(principal: Principal, page: str, text: str) -> list[Any]:
 
 
 class Bare:
-    """The pages' statements and the connections to the database."""
+    """The statements of the pages, and the connections to the database."""
 
     def __init__(self, settings: Settings, district_id: UUID) -> None:
         self._settings = settings
@@ -56,7 +56,7 @@ class Bare:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Opens the connections, and finds the statements."""
+        """Opens the connections and prepares the statements."""
         engine = open_engine(self._settings.url_of("api"), name="bench bare")
         options = {"jit": "off", "application_name": "bench bare api"}
         for _number in range(CONNECTIONS):
@@ -82,7 +82,7 @@ class Bare:
         self._pages[page] = sql, parameters, _log_row(self._principal, page, text)
 
     async def answer(self, _: Request, page: str) -> Response:
-        """Answers with the text that PostgreSQL returns."""
+        """Answers with the JSON text that PostgreSQL returns."""
         sql, parameters, logged = self._pages[page]
         connection = await self._connections.get()
         await connection.execute(self._begin)

@@ -1,4 +1,4 @@
-"""Makes the district of the benchmark: 10,000 students in ten schools, and a teacher who leads supports of 150."""
+"""Creates the district of the benchmark: 10,000 students in ten schools, and a teacher who leads 150 supports."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -62,7 +62,7 @@ class Made:
     """The first students, those of the teacher first."""
 
     def caseload(self, reach: Reach) -> tuple[UUID, ...]:
-        """Returns the students of the teacher's caseload, where that is the reach."""
+        """Returns the students of the teacher's caseload if the reach is a caseload, otherwise nobody."""
         return tuple(self.student_ids[:CASELOAD]) if reach is Reach.CASELOAD else ()
 
 

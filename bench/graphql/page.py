@@ -1,4 +1,4 @@
-"""Measures REST's pages of 50 rows against one bare route each, which runs the same statement.
+"""Measures REST's pages of 50 rows, each compared with a route that only runs the same SQL statement.
 
 `python -m bench.graphql.page [--seconds 8] [--rounds 3]`. The servers take turns within each round.
 """
@@ -28,7 +28,7 @@ CONNECTIONS = (1, 8)
 
 @contextmanager
 def serving_bare(settings: Settings, made: Made) -> Iterator[str]:
-    """Runs the bare routes in a process, and yields their address."""
+    """Runs the routes of the bare server in a process, and yields their address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
@@ -47,7 +47,7 @@ def serving_bare(settings: Settings, made: Made) -> Iterator[str]:
 
 
 async def _rate(call: Call, connections: int, seconds: float) -> float:
-    """Returns the answers a second."""
+    """Returns the number of answers per second."""
     await closed_loop(call, connections, min(1.5, seconds))
     return len(await closed_loop(call, connections, seconds)) / seconds
 

@@ -1,4 +1,4 @@
-"""Runs PostGraphile 5 over the benchmark's database: installed by npm into a scratch folder, never committed."""
+"""Runs PostGraphile 5 on the benchmark's database. npm installs it into a temporary folder that is never committed."""
 
 import json
 import os
@@ -25,7 +25,7 @@ LOG = """INSERT INTO disclosure (district_id, id, at, client_id, principal, oper
 
 @contextmanager
 def folder(given: Path | None) -> Iterator[Path]:
-    """Yields a folder with PostGraphile in it; without a given one, a temporary one."""
+    """Yields a folder with PostGraphile in it: the given folder, or else a temporary one."""
     with tempfile.TemporaryDirectory() as temporary:
         place = given or Path(temporary)
         if not (place / "node_modules" / "postgraphile").exists():

@@ -1,6 +1,6 @@
-"""Measures the delay of district B's requests during district A's load, and prints it with its limit.
+"""Measures how much the requests of district B are delayed while district A sends load, and prints it with the limit.
 
-The delay is the 95th percentile (p95) of the latencies. The limit is B's p95 without other load plus A's longest
+The delay is the 95th percentile (p95) of B's latencies. The limit is B's p95 without other load plus A's longest
 request.
 """
 

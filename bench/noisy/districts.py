@@ -47,7 +47,7 @@ async def open_with_students(engine: AsyncEngine, settings: Settings, slug: str,
 
 
 def token_of(settings: Settings, district_id: UUID, base_url: str, scopes: tuple[str, ...] = SCOPES) -> str:
-    """Returns an access token for a new client of a district, which it requests from the api."""
+    """Returns an access token for a new client of a district. The token is requested from the api."""
     grant = Grant(district_id, "bench", frozenset(scopes), ())
     client = KnownClient(new_id(), "bench", (), (grant,))
     return Tokens(settings.keyring, base_url, 3600).issue(client, grant, scopes).token

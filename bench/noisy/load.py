@@ -47,7 +47,7 @@ def _session() -> ClientSession:
 
 
 async def closed_loop(call: Call, connections: int, seconds: float) -> list[float]:
-    """Sends the request on each connection whenever the previous response has arrived; returns the latencies in
+    """Sends the request on each connection again as soon as the response has arrived; returns the latencies in
     seconds.
     """
     latencies: list[float] = []
@@ -90,7 +90,7 @@ async def in_another_process(call: Call, connections: int, seconds: float) -> as
 
 
 async def latencies_of(process: asyncio.subprocess.Process) -> list[float]:
-    """Waits until the closed loop in a process ends, and returns its latencies."""
+    """Waits until the load generator in a process ends, and returns its latencies in seconds."""
     output, _ = await process.communicate()
     if process.returncode:
         raise RuntimeError("The other district's load failed.")

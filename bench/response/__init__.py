@@ -1,1 +1,1 @@
-"""The benchmark of the decision rules on a simulated school year. It is no evidence about children."""
+"""The benchmark of the decision rules on simulated scores of a school year. It is no evidence about real students."""

@@ -1,4 +1,4 @@
-"""Measures the response monitor when students take as many extra scores as it asks for.
+"""Measures the response monitor if students take as many extra scores as it requests.
 
 `python -m bench.response.adaptive`
 """
@@ -30,7 +30,10 @@ MAX_PROBES = 3  # scores a week that the rule asks for at most
 
 @dataclass(frozen=True, slots=True)
 class ProbeResults:
-    """The monitor's statistic, P(slow), P(stopped), and the number of scores that it asked for, by student and week."""
+    """The results of the monitor by student and week.
+
+    They are the statistic, P(slow), P(stopped), and the number of scores that it requested.
+    """
 
     statistic: Array
     slow: Array

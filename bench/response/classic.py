@@ -50,9 +50,10 @@ def median(year: Year) -> Array:
 
 
 def _fit(year: Year) -> tuple[Array, Array, Array, Array, Array]:
-    """Returns the least-squares line through the scores up to each week.
+    """Returns the parts of the least-squares line through each student's scores up to each week.
 
-    Its parts are the number of scores, the mean week, the mean score, the spread of the weeks, and the slope.
+    They are the number of scores, the mean week, the mean score, the sum of squared deviations of the weeks, and the
+    slope.
     """
     has_score, t = ~np.isnan(year.scores), np.arange(1.0, year.scores.shape[1] + 1)
     y = np.where(has_score, year.scores, 0.0)
@@ -74,7 +75,7 @@ def trend(year: Year) -> Array:
 
 
 def theil_sen(year: Year) -> Array:
-    """Returns how far the median of the pairwise slopes is below the goal's growth rate g, as a part of g."""
+    """Returns how far the median of the pairwise slopes is below the goal's growth rate g, as a fraction of g."""
     first, second = np.triu_indices(year.scores.shape[1], 1)
     order = np.argsort(second, kind="stable")
     first, second = first[order], second[order]

@@ -70,7 +70,10 @@ def verdicts(year: Year, share: Array | None) -> NDArray[np.int8]:
 
 
 def report(label: str, table: NDArray[np.int8]) -> str:
-    """Returns the shares of students who ever got each verdict, and the most first alarms in one week."""
+    """Returns a table row with the shares of students who ever got each verdict.
+
+    Its last cell has the largest number of first alarms in one week.
+    """
     shares = [(table == STATES.index(state)).any(axis=1).mean() for state in SHOWN]
     alarm = np.isin(table, [STATES.index(state) for state in SHOWN[:2]])
     first = np.bincount(alarm.argmax(axis=1)[alarm.any(axis=1)], minlength=1)

@@ -16,9 +16,7 @@ NAMES = ("FAR", "between", "N8", "N12", "S6", "S8", "S10", "delay", "PPV")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one rule by name, with the number of students behind each, from which its standard error
-    follows.
-    """
+    """The figures of one rule by name, each with the number of students, from which its standard error is computed."""
 
     value: dict[str, float]
     count: dict[str, int]
@@ -31,7 +29,7 @@ def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
 
 
 def threshold_for(excess: Array, year: Year, far: float) -> float:
-    """Returns the threshold at which the share `far` of a population's responders is ever flagged."""
+    """Returns the threshold at which the share `far` of the responders is ever flagged."""
     worst = excess[year.group == RESPONDER].max(axis=1)
     return float(np.quantile(worst, 1 - far))
 

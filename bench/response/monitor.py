@@ -96,7 +96,10 @@ def odds_by_bin(watched: MonitorResults, year: Year) -> tuple[Array, Array, Arra
 
 
 def calibration_error(watched: MonitorResults, year: Year) -> float:
-    """Returns the expected calibration error of the probability of slow growth, all students from week 3."""
+    """Returns the expected calibration error (difference of stated and true shares) of the probability of slow growth.
+
+    It is computed over all students from week 3 on.
+    """
     late = slice(FIRST_WEEK - 1, None)
     return binned_error(watched.slow[:, late], year.rate[:, late] < year.world.goal_rate / 2)
 

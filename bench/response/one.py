@@ -1,4 +1,4 @@
-"""Measures the milliseconds for judging one new score of a request, together with its classmates' scores.
+"""Measures the milliseconds of judging one new score together with its classmates' scores.
 
 `python -m bench.response.one`
 """
@@ -28,8 +28,9 @@ RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
 def make_series(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
-    """Returns the series of a student and of classmates, with one score and one form a week, as a request loads
-    them.
+    """Returns the series of a student and of classmates in the form in which a request loads them.
+
+    Each has one score a week, and each week has one form.
     """
     size = classmates + 1
     year = simulate(World(weeks=weeks, cohort=size), size, seed)
@@ -71,7 +72,7 @@ def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]
 
 
 def report(*, classmates: int, weeks: int, times: int) -> None:
-    """Prints the cost of judging one score with its classmates' scores, and without them."""
+    """Prints the milliseconds of judging one score with its classmates' scores, and without them."""
     cohorts = [make_series(classmates, weeks, seed) for seed in range(times)]
     later = [[truncate(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
     # A request's garbage collector does not have to examine the data made for the measurement.

@@ -1,4 +1,4 @@
-"""Measures how often a responder who is followed by several measures is flagged on any of them.
+"""Measures how often a responder who is monitored by several measures is flagged on any of them.
 
 `python -m bench.response.several`
 
@@ -9,7 +9,7 @@ with the whole rate for each measure, for two and three measures that are
 * alike in growth: the student's true level is the same on all measures, and the errors are not;
 * alike in growth and errors: half of the variance of each error is common to the measures too.
 
-Everybody is counted who keeps pace on every measure. The standard errors are those of the number of these students.
+All students who keep pace on every measure are counted. The standard errors are those of the number of these students.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Whole = NDArray[np.int64]
 
 
 def measured(world: World, students: int, seed: int, measures: int, kind: str) -> list[Year]:
-    """Returns one population for each measure; in a correlated kind, the students are the same."""
+    """Returns one population for each measure. In a kind with correlation, the students are the same in all of them."""
     first = simulate(world, students, seed)
     if kind == INDEPENDENT:
         return [first, *(simulate(world, students, seed + number) for number in range(1, measures))]

@@ -1,7 +1,7 @@
-"""`python -m bench.response.shares`: measures the shares of growth, and the alarms and names that rest on them.
+"""`python -m bench.response.shares`: measures the probabilities of growth, and the alarms that depend on them.
 
-Counts everybody: students between half of the required rate and all of it are in every figure. With `--fit` it also
-prints the intercepts and slopes that calibrate the shares, from populations that are not scored.
+All students are counted, even those who grow at between half of the required rate and all of it. With `--fit`, it also
+prints the numbers that calibrate the probabilities, from populations that are not used for the measurement.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ FAR = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The statistic, the calibrated probabilities of growth below .5 g and below g, and the probability that slow
-    growth had kept pace before it changed, (students, weeks).
+    """Figures of a population: the statistic and the calibrated probabilities of growth below .5 g and below g.
+
+    `g` is the goal's growth rate. A third array has the probability that slow growth was fast enough before it changed.
+    Each is by student and week.
     """
 
     statistic: Array
@@ -40,7 +42,9 @@ class Population:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The figures of one population: the expected calibration error of each share, and of each alarm its figures."""
+    """The measured figures of one population: the calibration error of each probability, and the figures of each
+    alarm.
+    """
 
     errors: dict[str, float]
     off_track: dict[str, float]
@@ -73,7 +77,9 @@ def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED)
 
 
 def kind_shares(is_named: NDArray[np.bool_], stopped: Array, year: Year) -> dict[str, float]:
-    """Returns the shares of right kinds when an alarm first gets its name, of never-responders and of stoppers."""
+    """Returns the shares of right kinds when an alarm is first called "not responding", of never-responders and of
+    stoppers.
+    """
     first = np.where(is_named.any(axis=1), is_named.argmax(axis=1) + 1, 0)
     says_stopped = stopped[np.arange(len(first)), np.maximum(first - 1, 0)] > STOPPED
     never = (year.group == NEVER) & (first > 0)
@@ -99,7 +105,7 @@ def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def uncalibrated(share: Array, calibration: tuple[float, float]) -> Array:
-    """Returns the model's own probabilities from the calibrated ones."""
+    """Returns the model's own probabilities, before calibration, from the calibrated ones."""
     intercept, slope = calibration
     return np.asarray(1 / (1 + np.exp(-(log_odds(share, 1 - share) - intercept) / slope)))
 

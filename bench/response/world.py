@@ -19,7 +19,7 @@ RESPONDER, BETWEEN, NEVER, STOPPER = 0, 1, 2, 3
 class World:
     """The parameters of the simulated year. The defaults are the benchmark's; a stress test changes some of them.
 
-    `bar` is the least growth of a responder, relative to the required rate.
+    `bar` is the lowest growth rate at which a student counts as a responder, relative to the required rate.
     """
 
     weeks: int = 26
@@ -48,11 +48,12 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """One population: `baseline` (students, 3) and `scores` (students, weeks), with nan where no score was taken.
+    """The simulated scores of one population: `baseline` (students, 3) and `scores` (students, weeks); nan is a missing
+    one.
 
     `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER. `stop` is the last week before growth changed, or 0 for none.
-    `cohort` is the index of the group of students that shares its forms, in order. The rules do not see `true` and
-    `rate` (students, weeks), the level and the growth behind the scores, nor `sd` (students,), each student's noise.
+    `cohort` is the index of the group of students that share their forms. The rules do not get `true` and `rate`
+    (students, weeks), which are the true level and growth, nor `sd` (students,), each student's noise.
     """
 
     baseline: Array

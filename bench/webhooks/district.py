@@ -28,7 +28,7 @@ LOOPBACK = Allowed(sandbox=True)
 
 @dataclass
 class Bench:
-    """A district for one benchmark, with one endpoint at the receiver for each event type in `types`."""
+    """A district for one benchmark, with one webhook endpoint for each event type in `types`."""
 
     settings: Settings
     engine: AsyncEngine
@@ -63,7 +63,7 @@ class Bench:
 
 
 async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: str) -> Bench:
-    """Creates a new district with its endpoints, each of which subscribes to one type of event."""
+    """Creates a district with one webhook endpoint for each event type."""
     district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
     event_types = [type_ for type_ in CATALOGUE.values() if not type_.name.startswith("endpoint.")]
     types = [event_types[number % len(event_types)] for number in range(min(ENDPOINTS, len(event_types)))]

@@ -1,7 +1,7 @@
-"""Measures a page of the feed at the end of ten million events against the first page; there is no threshold.
+"""Measures the time to read a page of the feed at the end of ten million events and the first page; there is no limit.
 
-The time of a page is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their
-bodies, the disclosure log, and the commit.
+It is the processor and database time below HTTP: a unit of work of an outside client, its rows, their bodies, the
+disclosure log and the commit.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Measures the time from the commit of an event to the first attempt at the receiver, at a steady rate.
+"""Measures the time from the commit of an event to its first attempt at the receiver, at a constant rate of events.
 
-There is no threshold.
+The figure has no target.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ WARM = 100  # events before the measurement, so that connections are open
 
 
 async def latency(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the milliseconds at 50 events a second for 20 endpoints; each event is sent to one of them."""
+    """Measures the milliseconds from commit to arrival at 50 events a second for 20 endpoints, one endpoint for each
+    event.
+    """
     committed: dict[str, float] = {}
     with working(bench.settings):
         for number in range(WARM):

@@ -1,7 +1,7 @@
-"""Runs a webhook receiver that is as fast as asyncio allows: it answers 204 to every POST and records its arrival.
+"""Runs a webhook receiver that answers 204 to every POST and records its arrival, as fast as asyncio allows.
 
 It verifies no signatures. `python -m bench.webhooks.receiver` prints its port. `GET /` returns the arrivals since the
-last `GET /`: their number, and for each the instant (seconds since 1970) with the webhook-id.
+last `GET /`: their number, and for each the instant (seconds since 1970) and the webhook-id.
 """
 
 import asyncio

@@ -76,7 +76,7 @@ def _rate(arrivals: list[tuple[float, str]]) -> float:
 
 
 def _resident(pid: int) -> int:
-    """Returns the bytes of memory that a process uses (Linux)."""
+    """Returns how many bytes of memory a process uses (on Linux)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024

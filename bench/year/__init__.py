@@ -1,1 +1,1 @@
-"""Plays a school year of one grade team over public HTTP, and checks the answers of the product."""
+"""Simulates a school year of one grade's team over public HTTP, and checks the answers of the product."""

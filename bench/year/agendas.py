@@ -1,4 +1,4 @@
-"""Compares the agendas of the played year with the items that the script knows to be right."""
+"""Compares the agendas of the simulated year with the items that the benchmark expects."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench.year.truth import ORDER, Expected, expected_items
 
 
 def check_agenda(year: Year, team: TeamRecord, agenda: dict[str, Any]) -> dict[str, Expected]:
-    """Compares an agenda with the truth, and returns the expected items by the place of the item in the agenda.
+    """Compares an agenda with the expected items, and returns these by the position of the item in the agenda.
 
-    It has all items and no others, in the order that it states, each with its reason, its day, and how often it was
-    carried.
+    The agenda must have all of them and no others, in the order that it states, each with its reason, its day, and how
+    often it was carried.
     """
     place = f"the agenda of {team.name}"
     year.require(tuple(agenda["order"]) == ORDER, f"{place} states another order")
@@ -55,6 +55,6 @@ def _words(year: Year, student: str | None, subject: str) -> str:
 
 
 def doubled(entries: list[dict[str, Any]]) -> int:
-    """Returns how many items are about a subject that another item of the agenda is about too."""
+    """Returns how many items of an agenda are about a record that another item is about too."""
     counted = Counter(entry["subject"] for entry in entries)
     return sum(number - 1 for number in counted.values())

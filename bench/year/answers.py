@@ -1,4 +1,4 @@
-"""What the teams of the played year answer to each kind of item on their agendas."""
+"""What the teams of the simulated year answer to each kind of item on their agendas."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Outcome:
 
 @dataclass
 class Sitting:
-    """A meeting that is being held, with the items of its agenda, and what was agreed and decided so far."""
+    """A meeting in progress, with the items of its agenda, and what was agreed and decided so far."""
 
     year: Year
     team: TeamRecord
@@ -42,7 +42,7 @@ class Sitting:
 
 
 def answer(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome | None:
-    """Returns what the team does about an item, after it has done it. None leaves the item for the next meeting."""
+    """Does what the team does about an item, and returns it. None leaves the item for the next meeting."""
     return ANSWERS[item.kind](sitting, entry, item)
 
 
@@ -62,7 +62,7 @@ def _unserved(sitting: Sitting, _: dict[str, Any], item: Expected) -> Outcome:
 
 
 def _alarm(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome:
-    """Decides about a support; from the second time on, the problem-solving team does."""
+    """Makes a decision about a support. From the second time on, the problem-solving team makes it."""
     year, record = sitting.year, sitting.record(item.subject)
     others = year.teams["problem-solving"]
     answers = [kind for _, kind in record.decisions if kind in ("intensify", "change", "continue")]

@@ -1,4 +1,4 @@
-"""States what needs something from a member of staff in the played year, from what the script knows."""
+"""Computes what is due for a member of staff in the simulated year, from what the benchmark has done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Need = tuple[str, str, str]
 
 
 def needs_of(year: Year, name: str) -> set[Need]:
-    """Returns what needs something from a person within the week."""
+    """Returns what is due for a person within the week."""
     return {*_of_actions(year, name), *_of_supports(year, name), *_of_concerns(year, name), *_of_hypotheses(year, name)}
 
 
@@ -37,7 +37,7 @@ def _of_supports(year: Year, name: str) -> Iterator[Need]:
 
 
 def _of_concerns(year: Year, name: str) -> Iterator[Need]:
-    """Yields the concerns about the person's own students, who are those of the person's teams and supports."""
+    """Yields the concerns about the students of the person's teams and supports."""
     own = {record.student for record in year.present() if record.lead == name and not record.is_ended}
     teams = [team for team in year.teams.values() if name in team.members]
     for concern in year.concerns.values():

@@ -1,4 +1,4 @@
-"""The first week of the played year: the roster, the calendar, the measures, and everything that the team plans."""
+"""The first week of the simulated year: the roster, the calendar, the measures, and everything that the team plans."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TAUGHT_WEEKDAYS = (0, 2, 3)
 
 
 def connect(year: Year) -> None:
-    """Registers the source and the receiver, and sends the first roster."""
+    """Registers the roster source and the webhook receiver, and sends the first roster."""
     source = {"name": "sis", "kind": "oneroster-csv", "url": "upload:"}
     year.ids["source"] = year.caller.post("/v1/sis-sources", source)["id"]
     year.sync()
@@ -39,7 +39,7 @@ def connect(year: Year) -> None:
 
 
 def set_up(year: Year) -> None:
-    """Declares the breaks, adds measures, publishes the rules, and forms the grade's team."""
+    """Saves the breaks, adds measures, publishes the rules, and forms the grade's team."""
     for name, (first, last) in BREAKS.items():
         begins_on, ends_on = BEGINS + timedelta(weeks=first), BEGINS + timedelta(weeks=last, days=4)
         dates = {"begins_on": begins_on.isoformat(), "ends_on": ends_on.isoformat()}
@@ -130,7 +130,7 @@ def plan_support(year: Year, record: SupportRecord, lead: str) -> None:
 
 
 def _with_goal(year: Year, path: str, body: dict[str, Any], followed: Followed, goal_on: date) -> Any:
-    """Plans with the goal that the team wants, or with the one that a refusal proposes."""
+    """Sends a plan with the goal that the team wants, or, if it is refused, with the goal that the refusal proposes."""
     body = {**body, "goal": followed.goal, "goal_on": goal_on.isoformat()}
     answer = year.caller.ask("POST", path, json=body)
     if answer.status_code == 422 and answer.json()["code"] == "goal.unrealistic":
@@ -152,7 +152,7 @@ def _form(year: Year, name: str) -> None:
 def form_group(
     year: Year, name: str, area: str, measure: str | None, until: date, records: list[SupportRecord]
 ) -> None:
-    """Forms a group that begins on the next Monday, with a planned support for each of its members, in one call."""
+    """Forms a group that begins on the next Monday, and plans a support for each of its members, in one call."""
     lead, starts_on = COUNSELLOR if measure is None else SPECIALIST, year.day(7)
     if measure is None:
         until = year.day(7 * 12)
@@ -183,7 +183,9 @@ def member(record: SupportRecord) -> dict[str, Any]:
 
 
 def read_members(year: Year, name: str, starts_on: date) -> None:
-    """Reads which support each member of a group has, and keeps what was planned for those who are new."""
+    """Reads which support each member of a group got, and stores it with the plan of each member who has just
+    joined.
+    """
     by_student = {
         each["student"]: each["support"] for each in year.caller.get(f"/v1/groups/{year.groups[name]}")["members"]
     }
@@ -213,7 +215,7 @@ def progress_score(record: SupportRecord, followed: Followed, day: date, value: 
 
 
 def send_scores(year: Year, scores: list[dict[str, Any]]) -> None:
-    """Sends scores in one call, each of which must be recorded."""
+    """Sends scores in one request and requires that each is recorded."""
     if not scores:
         return
     with year.caller.counting("scores"):

@@ -1,4 +1,4 @@
-"""Sends the requests of a played year, and counts them by purpose. Knows nothing about the year."""
+"""Sends the requests of a simulated year and counts them by purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the teams of the played year answer concerns: they plan supports, form groups, dismiss and resolve."""
+"""Lets the teams of the simulated year answer concerns: they plan supports, form groups, dismiss and resolve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOAL_RATE: Final = 1.4
 
 
 def concern_in_class(year: Year) -> None:
-    """Has a teacher raise a concern about a student who has no support yet."""
+    """Lets a teacher raise a concern about a student who has no support yet."""
     number = year.roster.students - 1 - year.week % 7
     student = year.roster.student(number)
     if any(record.student == student for record in year.supports) or student in year.roster.gone:
@@ -48,7 +48,7 @@ def resolve_concern(year: Year, concern: str) -> None:
 
 
 def plan_for_unserved(year: Year, concerns: list[str]) -> None:
-    """Forms a group for the unserved concerns about reading, or plans a single support if there is only one."""
+    """Forms a group for several unserved concerns about reading, or plans a single support for one concern."""
     planned = {record.concern for record in year.supports if not record.is_ended}
     waiting = [each for each in concerns if each not in planned]
     name = f"week {year.week}"

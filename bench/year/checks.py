@@ -1,4 +1,4 @@
-"""Checks the played year: no verdict contradicts its own figures, and the states show every alert of the feed."""
+"""Checks the simulated year: no verdict contradicts its own figures, and the states show every alert of the feed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check(year: Year) -> Findings:
 
 
 def contradictions_of(verdict: dict[str, Any], measure: dict[str, Any], record: SupportRecord) -> list[str]:
-    """Returns in what way a verdict contradicts its own shares, its label, or the goal that its scores have met."""
+    """Returns how a verdict contradicts its own probabilities, its label, or the goal that its scores have met."""
     state, faults = verdict["state"], []
     shares = [verdict[name] for name in ("slow", "short", "on_pace")]
     is_growth = measure["kind"] == "growth"
@@ -99,7 +99,7 @@ def _meets_goal(verdict: dict[str, Any], measure: dict[str, Any], record: Suppor
 def _alerts(
     year: Year, keys: dict[str, SupportRecord], history: dict[str, list[dict[str, Any]]]
 ) -> tuple[list[str], int]:
-    """Walks the feed. Returns what is wrong with its alerts, and how many there were."""
+    """Reads the whole feed. Returns what is wrong with its alerts, and the number of alerts."""
     alerts: dict[str, str] = {}
     faults, opened = [], 0
     for event in year.events:

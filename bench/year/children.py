@@ -1,4 +1,4 @@
-"""Defines the supports of the played year: what is planned for each student, and how the student truly grows."""
+"""Defines the supports of the simulated year: what is planned for each student, and how the student truly grows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A measure that follows a support: where the student begins, the growth that the goal requires, and the truth."""
+    """A measure of a support: the baseline, the growth that the goal requires, and the simulated student's true
+    growth.
+    """
 
     measure: str
     baseline: float
@@ -117,7 +119,7 @@ PLANS: Final = (
 
 @dataclass
 class Child:
-    """A student's true levels in the measures of a support. The week's form is equally hard for everybody."""
+    """A student's true levels in the measures of a support. The forms of a week are equally hard for everybody."""
 
     plan: Plan
     random: Random
@@ -125,7 +127,7 @@ class Child:
     grown: dict[str, float] = field(default_factory=dict)
 
     def grow(self, week: int) -> None:
-        """Lets the student learn for an instructional week."""
+        """Simulates the student's growth in a week of instruction."""
         for followed in self.plan.measures:
             curve = followed.curve
             rate = _value_at(curve.rates, week) if curve.rates else 0.0

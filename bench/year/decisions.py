@@ -1,4 +1,4 @@
-"""The decisions of the played year about supports: the answers to an alarm, a met goal, and a date that comes."""
+"""The decisions of the simulated year: the teams' answers to an alarm, to a met goal, and to a date that has come."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PHASES: Final = ("raise_goal", "intensify", "change", "fade", "restore_fidelity"
 
 
 def answer_alarm(year: Year, record: SupportRecord) -> str | None:
-    """Intensifies a support once; the next time the team goes on, and the third time it changes the intervention.
+    """Answers an alarm: intensifies the support the first time, continues the second, and changes it the third time.
 
     Returns the id of the decision, as the other functions do, or None if it was refused.
     """
@@ -34,7 +34,7 @@ def answer_alarm(year: Year, record: SupportRecord) -> str | None:
 
 
 def answer_success(year: Year, record: SupportRecord) -> str | None:
-    """Raises the goal; the next time the support is faded, and then it ends."""
+    """Decides after success: the first time the goal is raised, then the support is faded, and then it ends."""
     kinds = [kind for _, kind in record.decisions]
     if "fade" in kinds:
         return decide(year, record, "exit", None)
@@ -46,7 +46,7 @@ def answer_success(year: Year, record: SupportRecord) -> str | None:
 
 
 def answer_date(year: Year, record: SupportRecord) -> str | None:
-    """Sets a new goal if the year is long enough for it, and otherwise ends the support."""
+    """Sets a new goal if the rest of the year is long enough for it, and otherwise ends the support."""
     weeks = GOAL_WEEKS + 4 - year.week
     if weeks < 8:
         return decide(year, record, "exit", None)
@@ -58,7 +58,7 @@ def answer_date(year: Year, record: SupportRecord) -> str | None:
 
 
 def review(year: Year, record: SupportRecord) -> str | None:
-    """Has a support without a measure go on until its next review."""
+    """Continues a support without a measure until its next review."""
     return decide(year, record, "continue", None, review_on=year.today + timedelta(weeks=10))
 
 
@@ -88,7 +88,7 @@ def decide(
 
 
 def _keep(year: Year, record: SupportRecord, kind: str, body: dict[str, Any]) -> None:
-    """Keeps what a decision has changed."""
+    """Stores what a decision has changed."""
     record.decisions.append((year.week, kind))
     record.decided_tick = year.tick()
     year.by_kind[kind] += 1

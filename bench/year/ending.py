@@ -1,4 +1,4 @@
-"""The end of the played year: items and reasons agree, and every unserved concern is reported."""
+"""Checks the end of the simulated year: items and reasons agree, and every unserved concern is reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AT_ONCE: Final = 40
 
 
 def end_year(year: Year) -> None:
-    """Compares the last agendas, all stored items, and the reports of unserved concerns with the truth."""
+    """Compares the last agendas, all stored items, and the reports of unserved concerns with what they must be."""
     follow_signals(year)
     follow_stalls(year)
     ask_all(year)
@@ -31,7 +31,7 @@ def end_year(year: Year) -> None:
 
 
 def _check_records(year: Year, team: TeamRecord, entries: list[dict[str, Any]]) -> None:
-    """Requires that each record on which the reason of an item rests can be read."""
+    """Requires that every record named in the reasons of agenda items can be read."""
     records = sorted({record for entry in entries for reason in entry["reasons"] for record in reason["records"]})
     year.require(records or not entries, f"the items of {team.name} rest on no records")
     for first in range(0, len(records), AT_ONCE):
@@ -43,7 +43,7 @@ def _check_records(year: Year, team: TeamRecord, entries: list[dict[str, Any]]) 
 
 
 def _check_stored(year: Year, team: TeamRecord) -> None:
-    """Requires that no stored item is left behind: each is settled, waits for the next meeting, or for its student."""
+    """Requires that each stored item is settled, waits for the next meeting, or waits for its student."""
     items = list(year.caller.all("/v1/agenda-items", team=team.id))
     by_state = Counter(each["state"] for each in items)
     for state in ("discussed", "dropped", "carried"):
@@ -65,7 +65,7 @@ def _check_stored(year: Year, team: TeamRecord) -> None:
 
 
 def _check_unserved(year: Year) -> None:
-    """Requires the report of each concern that was unserved for the days of the playbook, and of no other one."""
+    """Requires a report about each concern that was unserved for the days in the playbook, and about no other one."""
     reported = {event["data"]["concern"] for event in year.events if event["type"] == "concern.unserved"}
     listed = {each["id"] for each in year.caller.all("/v1/concerns", unserved="true")}
     for concern in year.concerns.values():

@@ -1,4 +1,4 @@
-"""Runs the product for a played year: a database, an api, a worker, a sandbox district and a webhook receiver."""
+"""Runs the product for a simulated year: a database, an api, a worker, a sandbox district and a webhook receiver."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class JobsUnfinished(Exception):
 
 
 class Jobs:
-    """Waits until the worker has done what is due, as an operator can see it in the tables of jobs."""
+    """Waits until the worker has executed the due jobs, which it reads from the tables of jobs as an operator can."""
 
     def __init__(self, settings: Settings, district_id: UUID) -> None:
         self._settings, self._district_id = settings, district_id
@@ -60,7 +60,7 @@ class Jobs:
         self._runner.close()
 
     def finish(self) -> None:
-        """Returns once no job is due; raises `JobsUnfinished` if that takes too long."""
+        """Waits until no job is due; raises `JobsUnfinished` if that takes too long."""
         deadline = time.monotonic() + JOBS_SECONDS
         while left := self._runner.run(self._connection.fetchval(JOBS_LEFT, self._district_id)):
             if time.monotonic() > deadline:

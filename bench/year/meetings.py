@@ -1,4 +1,4 @@
-"""The meetings of the played year's two teams: each is opened, worked through, closed, and its recap is read."""
+"""Simulates the meetings of the two teams: each is opened, worked through and closed, and its recap is read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def meet(year: Year) -> None:
 
 
 def hold(year: Year, team: TeamRecord) -> None:
-    """Holds a meeting of a team, whose agenda before and after its opening is compared with the truth."""
+    """Simulates a meeting of a team, and compares its agenda before and after its opening with the expected items."""
     agenda = year.caller.get(f"/v1/teams/{team.id}/agenda")
     check_agenda(year, team, agenda)
     meeting = agenda["meeting"]
@@ -71,7 +71,7 @@ def hold(year: Year, team: TeamRecord) -> None:
 
 @dataclass
 class _Held:
-    """What became of the items of a meeting, by the id of the stored item."""
+    """What became of the items of a meeting, keyed by the id of the stored item."""
 
     meeting: str
     worked: int = 0
@@ -81,7 +81,7 @@ class _Held:
     def settle(
         self, year: Year, team: TeamRecord, entry: dict[str, Any], item: Expected, outcome: Outcome | None
     ) -> None:
-        """Settles an item, or leaves it to be carried, and keeps whether it rests."""
+        """Settles an item, or leaves it to be carried, and records whether it is now off the agenda."""
         path, state = f"/v1/agenda-items/{entry['item']}", "carried" if outcome is None else outcome.state
         if outcome is not None:
             command = {"discussed": "discuss", "carried": "carry", "dropped": "drop"}[state]

@@ -1,4 +1,6 @@
-"""The people who come and go in the played year: a mover, a leaver who comes back, and a teacher who leaves."""
+"""The people who come and go in the simulated year: a mover, a student who leaves and returns, and a teacher who
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ LEAVING_TEACHER = TEACHERS[1]
 
 
 def join_groups(year: Year) -> None:
-    """Lets students join their groups in the week of their plan, and leave them."""
+    """Lets students join and leave their groups in the weeks for which the plan says so."""
     for record in year.supports:
         plan = record.child.plan
         if plan.group not in year.groups or record.student in year.away:
@@ -30,7 +32,7 @@ def join_groups(year: Year) -> None:
 
 
 def move_away(year: Year) -> None:
-    """Moves a student to the other school: the support goes on, and only the new school sees the student."""
+    """Moves a student to the other school. The support continues, and only the new school sees the student."""
     record = year.record(MOVER)
     if record is None:
         return
@@ -52,14 +54,14 @@ def move_away(year: Year) -> None:
 
 
 def ask_about_leaver(year: Year) -> None:
-    """Has a member add an item about the student who then leaves. It is on no agenda until the student is back."""
+    """Lets a member add an item about a student who then leaves. It is on no agenda until the student is back."""
     record = year.record(LEAVER)
     if record is not None:
         add_own(year, "How does the family see it?", record.student)
 
 
 def leave(year: Year) -> None:
-    """Lets a student leave: the support is suspended, off the lists of what is due, and scores are refused."""
+    """Lets a student leave, and checks that the support is suspended and further scores are refused."""
     record = year.record(LEAVER)
     if record is None:
         return
@@ -76,7 +78,7 @@ def leave(year: Year) -> None:
 
 
 def come_back(year: Year) -> None:
-    """Lets the student come back: the support goes on."""
+    """Lets the student come back; the support continues."""
     record = year.record(LEAVER)
     if record is None:
         return
@@ -89,7 +91,7 @@ def come_back(year: Year) -> None:
 
 
 def lose_a_teacher(year: Year) -> None:
-    """Lets a teacher leave: all that the teacher led is listed as without a lead, and comes up at the next meeting."""
+    """Lets a teacher leave. All supports that the teacher led are listed as unled, and come up at the next meeting."""
     year.roster.gone.add(LEAVING_TEACHER)
     year.sync()
     led = [each for each in year.supports if each.lead == LEAVING_TEACHER and each.id and not each.is_ended]
@@ -101,7 +103,7 @@ def lose_a_teacher(year: Year) -> None:
 
 
 def hand_over(year: Year) -> None:
-    """Hands all over that the teacher led, in one call."""
+    """Hands over all supports that the teacher led, in one request."""
     led = [each for each in year.supports if each.unled_since is not None]
     body = {"giver": external(LEAVING_TEACHER), "taker": external(SPECIALIST), "because": "The teacher left."}
     with year.caller.counting("moves"):

@@ -1,4 +1,4 @@
-"""The notes that members of the played year's teams write on the items of their agendas, and who reads them."""
+"""The notes that members of the simulated year's teams write on the items of their agendas, and who reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AMENDED: Final = "It was the grandfather."
 
 
 def write(year: Year, team: TeamRecord, item: str, student: str | None, text: str) -> None:
-    """Has the specialist write a note on an item of the agenda."""
+    """Lets the specialist write a note on an item of the agenda."""
     body = {"text": f"{text} ({len(year.noted) + 1})"}
     note = year.caller.post(f"/v1/agenda-items/{item}/notes", body, act_for=external(SPECIALIST))
     right = None if student is None else year.student_ids[student]
@@ -24,7 +24,7 @@ def write(year: Year, team: TeamRecord, item: str, student: str | None, text: st
 
 
 def amend(year: Year) -> None:
-    """Has the specialist amend the newest note that was not amended yet, after its meeting was closed."""
+    """Lets the specialist amend the newest note that was not amended yet, after its meeting was closed."""
     notes = [each for each in year.noted if each.version == 1 and serves(year, each.team, each.student)]
     if notes:
         note = notes[-1]
@@ -34,7 +34,7 @@ def amend(year: Year) -> None:
 
 
 def ask_about_notes(year: Year) -> tuple[Told, Told, Told]:
-    """Returns the notes: those of the script, those over REST and those in GraphQL."""
+    """Returns three sets of notes: as the script expects them, over REST, and over GraphQL."""
     told = {(each.id, each.item, each.text, each.version) for each in year.noted}
     read = {(each["id"], each["about"], each["text"], each["version"]) for each in year.caller.all("/v1/notes")}
     document = "{ notes(first: 100) { edges { node { id aboutId text version changes { version } } } } }"
@@ -51,7 +51,7 @@ def ask_about_notes(year: Year) -> tuple[Told, Told, Told]:
 
 
 def _check_readers(year: Year) -> None:
-    """Requires that a teacher of no team reads no note, and a member of one team only those of its items."""
+    """Requires that a teacher of no team reads no note, and a member of one team only the notes of that team."""
     others = list(year.caller.all("/v1/notes", act_for=external(OTHER_TEACHER)))
     year.require(not others, f"a teacher of neither team reads {len(others)} notes")
     team = year.teams["problem-solving"]

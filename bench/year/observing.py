@@ -1,4 +1,4 @@
-"""Reads the verdicts of the played year after each step that may change one, and keeps what follows from them."""
+"""Reads the verdicts of the simulated year after each step that may change one, and records what follows from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from bench.year.truth import UNSERVED_DAYS, expected_state, is_active, is_unserv
 
 
 def read_states(year: Year) -> None:
-    """Reads all supports with the verdicts in force, which is one call for 200 of them, and what follows from them."""
+    """Reads all supports with the verdicts in force, and compares what must follow from them. One call reads 200
+    supports.
+    """
     with year.caller.counting("verdicts"):
         supports = {support["id"]: support for support in year.caller.all("/v1/supports")}
     tick = year.tick()
@@ -26,7 +28,7 @@ def read_states(year: Year) -> None:
 
 
 def _follow_concerns(year: Year) -> None:
-    """Keeps since when each accepted concern has had no active support."""
+    """Records for each accepted concern the day since when it has had no active support."""
     for concern in year.concerns.values():
         served = any(record.concern == concern.id and is_active(year, record) for record in year.supports)
         if concern.state != "accepted" or served:
@@ -36,7 +38,7 @@ def _follow_concerns(year: Year) -> None:
 
 
 def follow_unserved(year: Year) -> None:
-    """Keeps which concerns have been unserved for so long that they may, or must, have been reported by now."""
+    """Records which concerns have been unserved for so long that a reminder about them is possible or required."""
     for concern in year.concerns.values():
         since = concern.unserved_since
         if since is not None and is_unserved(year, concern):

@@ -1,6 +1,6 @@
-"""The questions that a school asks each month, each in one request and in one GraphQL query, and their true answers.
+"""The questions that a school asks each month, each by one REST request and one GraphQL query, with their true answers.
 
-The answers of both are compared with what the script knows, as sets of what they name.
+Both answers are compared, as sets, with what the benchmark itself knows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LARGEST_RATE: Final = 1.6
 
 
 def ask_all(year: Year) -> None:
-    """Asks every question that a school asks."""
+    """Asks every question of `questions` and compares the answers."""
     with year.caller.counting("questions"):
         for team in year.teams:
             _what_is_on_the_agenda(year, team)
@@ -152,7 +152,9 @@ def _who_needs_something(year: Year, name: str) -> None:
 
 
 def _is_the_goal_realistic(year: Year) -> None:
-    """Asks whether each reader's goal requires more than the norms call realistic. A goal above it was confirmed."""
+    """Asks whether each reader's goal requires more than the norms call realistic. Such a goal must have been
+    confirmed.
+    """
     read = year.caller.get("/v1/supports", area="ela.fluency", state="active", limit=200)["items"]
     document = (
         '{ supports(first: 200, area: "ela.fluency", state: ACTIVE) '
@@ -197,7 +199,10 @@ def _who_has_no_support(year: Year) -> None:
 
 
 def _how_many_at_which_level(year: Year) -> None:
-    """Asks for the students by level. A number under 10 is withheld, with what would reveal it."""
+    """Reads the number of students by level and compares it with the truth.
+
+    A number under 10 must be withheld, together with numbers from which it could be computed.
+    """
     read = year.caller.get("/v1/reports/provision")
     document = "{ provisionReport { levels { grade level students } daysToSession { students } withheld } }"
     queried = year.caller.query(document)["provisionReport"]

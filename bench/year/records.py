@@ -1,4 +1,4 @@
-"""Defines what the script of the played year keeps about supports, concerns, hypotheses, signals and tasks."""
+"""Defines what the benchmark of the simulated year stores about supports, concerns, hypotheses, signals and tasks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ ALARMS: Final = ("off_track", "not_responding")
 
 @dataclass
 class SupportRecord:
-    """A support of the year, what the script knows of it, and what was observed of it.
+    """A support of the simulated year: what the benchmark plans for it, and what was observed of it.
 
     * `states` has the state of its verdict at the end of each week.
     * `scores` are the scores that were recorded, each as measure, day and value.
     * `decisions` has the kind of each decision with its week.
     * `verdict` is the state and kind of the verdict; `verdict_since` the day on which it was first observed.
     * `verdict_tick` and `decided_tick` order the last change of the verdict and the last decision.
-    * `goal_on` and `review_on` are the days that the team has set; `phase_begins` begins the present phase.
+    * `goal_on` and `review_on` are the days that the team has set; `phase_begins` is the first day of the present
+      phase.
     """
 
     child: Child
@@ -61,7 +62,7 @@ class SupportRecord:
         return self.decided_tick > self.verdict_tick
 
     def observe(self, verdict: dict[str, Any] | None, day: date, tick: int) -> None:
-        """Keeps a verdict that was read. An alarm that is named, or loses its name, is the same alarm."""
+        """Stores a verdict that was read; an alarm that gets or loses its kind is still the same alarm."""
         seen = None if verdict is None else (str(verdict["state"]), verdict["kind"])
         both_alarms = seen is not None and seen[0] in ALARMS and self.state_of_verdict in ALARMS
         if seen != self.verdict and not both_alarms:
@@ -76,10 +77,11 @@ class SupportRecord:
 
 @dataclass
 class ConcernRecord:
-    """A concern of the year. `unserved_since` is the day since which it is accepted and has no active support.
+    """A concern of the simulated year.
 
-    `may_be_reported` says that it was unserved for the days of the playbook, and `was_unserved_long` for a day more, so
-    that it must have been reported.
+    `unserved_since` is the day since which it is accepted and has no active support. `may_be_reported` is true if it
+    was unserved for the days of the playbook, and `was_unserved_long` if it was so for one more day, so that it must
+    have been reported.
     """
 
     id: str
@@ -122,9 +124,9 @@ class ActionRecord:
 
 @dataclass(frozen=True, slots=True)
 class SignalKey:
-    """Identifies a signal by what the script knows of it: its kind, the student, and the occasion.
+    """Identifies a signal by its kind, the student, and what caused it.
 
-    The occasion is a window, or a support with the day since which it is as it is.
+    The cause is a screening window, or a support with the day since which it has been in its state.
     """
 
     kind: str
@@ -134,7 +136,7 @@ class SignalKey:
 
 @dataclass
 class SignalRecord:
-    """A signal that was suggested, and what became of it."""
+    """A suggested signal, and how it was settled."""
 
     id: str
     key: SignalKey
@@ -146,7 +148,10 @@ class SignalRecord:
 
 @dataclass
 class StallRecord:
-    """A core stall that was suggested, and what became of it. `key` has its window and its school."""
+    """A suggested core stall (a grade whose share at the benchmark fell), and how it was settled.
+
+    `key` has its window and its school.
+    """
 
     id: str
     key: tuple[int, str | None]
@@ -183,9 +188,9 @@ Subject = tuple[str, str, str]
 
 @dataclass
 class TeamRecord:
-    """A team of the year, whom it serves, what it has settled, and the figures of its meetings.
+    """A team of the simulated year: whom it serves, what it has settled, and the figures of its meetings.
 
-    `grade` says whether it serves the grade of the school; `named` are the students whom it serves besides.
+    `grade` is true if it serves the grade of the school. `named` are the students whom it serves in addition.
     """
 
     name: str

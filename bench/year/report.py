@@ -1,4 +1,4 @@
-"""Prints what the played year showed: its promises, the calls, and each series by week."""
+"""Prints what the simulated year showed: its promises, the calls, and each series by week."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LETTERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The results of a played year. `failed` are the promises that did not hold."""
+    """The results of a simulated year. `failed` are the promises that did not hold."""
 
     weeks: int
     students: int
@@ -100,7 +100,7 @@ def report_of(year: Year) -> Report:
 
 
 def _truth_of(year: Year) -> dict[str, int]:
-    """Returns the numbers of what the script kept in addition to the supports."""
+    """Returns the numbers of records, other than supports, that the benchmark expects."""
     states = Counter(f"signals {each.state}" for each in year.signals.values())
     states.update(f"hypotheses {each.state}" for each in year.hypotheses)
     states.update(f"action items {each.state}" for each in year.actions)
@@ -108,7 +108,7 @@ def _truth_of(year: Year) -> dict[str, int]:
 
 
 def _meetings_of(team: TeamRecord) -> dict[str, Any]:
-    """Returns the figures of a team's meetings: sums, the items of a meeting, and each meeting by itself."""
+    """Returns the figures of a team's meetings: the sums, the items of a meeting, and each meeting by itself."""
     items = [meeting["items"] for meeting in team.meetings] or [0]
     sums = {
         name: sum(meeting.get(name, 0) for meeting in team.meetings)

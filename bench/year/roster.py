@@ -1,4 +1,4 @@
-"""Defines the roster of the played year, and writes it as a OneRoster 1.1 CSV delivery."""
+"""Defines the roster of the simulated year, and writes it as a OneRoster 1.1 CSV delivery."""
 
 from __future__ import annotations
 

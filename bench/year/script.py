@@ -1,4 +1,4 @@
-"""The script of the played year: its steps by week. A further step is one more line of `STEPS`."""
+"""Defines the script of the simulated year: its steps by week. Each step is one line of `STEPS`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MONDAY, TUESDAY, FRIDAY = 0, 1, 4
 class Step:
     """A step of the year: what is done, on which weekday, and in which weeks.
 
-    It is done in the week `week`, or with `every` in each such week from `week` on that is not a break.
+    It is done in the week `week`. With `every`, it is done in each `every`-th week from `week` on that is not a break.
     """
 
     title: str
@@ -27,7 +27,7 @@ class Step:
     every: int = 0
 
     def is_due(self, week: int, *, is_off: bool) -> bool:
-        """Returns whether the step is done in this week."""
+        """Returns whether this step of the script is due in the week."""
         if self.every:
             return week >= self.week and (week - self.week) % self.every == 0 and not is_off
         return week == self.week
@@ -65,7 +65,7 @@ STEPS: Final = (
 
 
 def play_week(year: Year) -> None:
-    """Plays one week, in three moves of the clock: to its Monday, its Tuesday and its Friday."""
+    """Plays one week, in three steps of the clock: to its Monday, its Tuesday and its Friday."""
     year.taught += not year.is_off and year.week > 0
     for weekday in (MONDAY, TUESDAY, FRIDAY):
         reasons = tasks.with_reason(year)

@@ -1,4 +1,4 @@
-"""The signals of the played year: those that the data must give, and whether the product suggests these alone."""
+"""Computes the signals that the data of the simulated year must give, and compares them with those of the product."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def _of(year: Year, record: SupportRecord) -> Iterator[tuple[str, str]]:
 
 
 def _key_of(year: Year, signal: dict[str, Any]) -> SignalKey:
-    """Returns the key of a signal that was read. The occasion of a support is the one that it has today."""
+    """Returns the key of a signal that was read. For a support, the day since which its state has existed is
+    today's.
+    """
     student = year.names[signal["student"]]
     if signal["window"] is not None:
         week = next(week for week in SEASONS if year.ids[f"window {week}"] == signal["window"])

@@ -1,4 +1,7 @@
-"""The core stalls of the played year: whether the grade as a whole fell behind, by the same children in two windows."""
+"""Checks the core stalls of the simulated year: whether the grade as a whole fell behind between two screening windows.
+
+Only students with a level in both windows are compared.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def publish_rule(year: Year) -> None:
 
 
 def follow_stalls(year: Year) -> None:
-    """Compares the suggested core stalls with the scores; then that of the school is accepted, the other dismissed."""
+    """Compares the suggested core stalls (grades whose share at the benchmark fell) with the scores.
+
+    Then the one of the school is accepted and the one of the district dismissed.
+    """
     settled = {each.key for each in year.stalls if each.state in ("accepted", "dismissed")}
     expected = {key: falls for key, falls in _falls(year) if key not in settled}
     listed = {_key_of(year, each): each for each in year.caller.all("/v1/core-stalls", state="suggested")}
@@ -49,7 +55,9 @@ def follow_stalls(year: Year) -> None:
 
 
 def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, str]], set[tuple[str, str]]]:
-    """Returns the core stalls with their states: those of the script, those over REST and those in GraphQL."""
+    """Returns the core stalls (grades that fell behind) with their states three times: as expected, over REST and over
+    GraphQL.
+    """
     read = year.caller.get("/v1/core-stalls", limit=200)["items"]
     queried = year.caller.query("{ coreStalls(first: 200) { edges { node { id state } } } }")["coreStalls"]["edges"]
     return (
@@ -60,9 +68,11 @@ def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, s
 
 
 def _falls(year: Year) -> Iterator[tuple[Key, set[int]]]:
-    """Yields each school and window in which the grade has fallen, with the fall before and after the second scores.
+    """Yields each school (None for the district) and window in which the grade has fallen, with the possible falls in
+    points.
 
-    A core stall keeps the numbers of the day on which it was suggested, which may be before those scores.
+    A core stall keeps the numbers of the day on which it was suggested. Later scores may have changed the fall, so both
+    numbers are possible.
     """
     for opened in sorted(year.screened)[1:]:
         if year.today < BEGINS + timedelta(weeks=opened + LASTS) + AFTER_WINDOW:
@@ -77,7 +87,9 @@ def _falls(year: Year) -> Iterator[tuple[Key, set[int]]]:
 
 
 def _fall(year: Year, opened: int, school: str | None, scores: dict[str, float]) -> int | None:
-    """Returns by how many points the share at the benchmark fell, or None if the grade may not be compared."""
+    """Returns by how many points the share of students at the benchmark fell, or None if the grade may not be
+    compared.
+    """
     before, counted = _before(year, opened), _counted(year, opened, school)
     reached_before = sum(year.screened[before][name] >= SEASONS[before].benchmark for name in counted)
     reached = sum(scores[name] >= SEASONS[opened].benchmark for name in counted)

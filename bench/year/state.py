@@ -1,4 +1,4 @@
-"""Holds what the script of the played year knows: the day, the students' truth, the supports, and what was observed."""
+"""Holds the state of the simulated year: the day, the students' true growth, the supports, and what was observed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ OFF: Final = frozenset(week for first, last in BREAKS.values() for week in range
 
 @dataclass
 class Year:
-    """The played year. `week` counts the school weeks from 0; `taught` the instructional ones."""
+    """The state of the simulated school year. `week` counts all school weeks from 0, `taught` only the instructional
+    ones.
+    """
 
     installation: Installation
     caller: Caller
@@ -99,12 +101,12 @@ class Year:
         return self.monday + timedelta(days=weekday)
 
     def tick(self) -> int:
-        """Returns a number that is larger than every one before: the order of what happens on one day."""
+        """Returns a number that is larger than every one before. It gives the order of what happens on one day."""
         self.ticks += 1
         return self.ticks
 
     def days_of_school(self, since: date, until: date | None = None) -> int:
-        """Returns the number of days from `since` up to a day, by default today, that are not in a break."""
+        """Returns the number of days from `since` to `until`, by default today, that are not in a break."""
         days = ((until or self.today) - since).days
         return sum((since + timedelta(days=n) - BEGINS).days // 7 not in OFF for n in range(days))
 
@@ -116,16 +118,16 @@ class Year:
         self.installation.jobs.finish()
 
     def require(self, holds: object, fault: str) -> None:
-        """Records a fault of the product unless the condition holds."""
+        """Records that the product does not work as it should, unless the condition is true."""
         if not holds:
             self.faults.append(f"{self.week}: {fault}")
 
     def record(self, key: str) -> SupportRecord | None:
-        """Returns the support with this key, or None if the play has too few students for it."""
+        """Returns the support with this key, or None if the simulated year has too few students for it."""
         return next((each for each in self.supports if each.key == key), None)
 
     def present(self) -> list[SupportRecord]:
-        """Returns the planned supports of the students who are on the roster."""
+        """Returns the planned supports of students who are on the roster."""
         return [each for each in self.supports if each.id and each.student not in self.away]
 
     def sync(self) -> dict[str, Any]:

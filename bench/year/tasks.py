@@ -1,4 +1,4 @@
-"""The hypotheses, action items and signals of the played year, and what the teams answer to them."""
+"""Answers the hypotheses, action items and signals of the simulated year as its teams do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DUE_IN: Final = timedelta(days=14)
 
 
 def agree(year: Year, team: TeamRecord, item: str, record: SupportRecord) -> str:
-    """Agrees an action item at an item of the agenda: the lead of the support calls the family."""
+    """Agrees on an action item at an item of the agenda: the lead of the support calls the family."""
     owner = record.lead if record.lead in team.members and record.lead not in year.roster.gone else SPECIALIST
     due_on = year.today + DUE_IN
     body = {"text": "Call the family.", "due_on": due_on.isoformat(), "owner": external(owner)}
@@ -37,7 +37,7 @@ def agree(year: Year, team: TeamRecord, item: str, record: SupportRecord) -> str
 
 
 def close_action(year: Year, action_id: str) -> str:
-    """Closes an action item, some as not done. That of somebody who has left is given to another member first."""
+    """Closes an action item, sometimes as not done. If its owner has left, another member gets it first."""
     action = next(each for each in year.actions if each.id == action_id)
     path = f"/v1/action-items/{action.id}"
     if action.owner in year.roster.gone:
@@ -67,10 +67,11 @@ def propose(year: Year, record: SupportRecord) -> None:
 
 
 def follow_hypotheses(year: Year, before: set[str]) -> None:
-    """Keeps which hypotheses are due, after a day has begun. `before` are those whose reason was there before it.
+    """Records which hypotheses are due after a day has begun. `before` has those whose reason existed before it.
 
-    A hypothesis is due on the first or the second day that begins with a reason: where the verdict has changed with the
-    day itself, and where another job held the student, the hourly job of the product asks only the next time.
+    A hypothesis is due on the first or the second day that begins with a reason. It is the second if the verdict
+    changed on the day itself, or if another job had locked the student, because the product's hourly job then asks the
+    next time.
     """
     with year.caller.counting("questions"):
         listed = {each["id"]: each["due_because"] for each in year.caller.all("/v1/hypotheses", due="true")}
@@ -95,7 +96,7 @@ def _is_here(year: Year, hypothesis: str) -> bool:
 
 
 def with_reason(year: Year) -> set[str]:
-    """Returns the hypotheses under test for whose review there is a reason now."""
+    """Returns the hypotheses under test that have a reason to be reviewed now."""
     return {each.id for each in year.hypotheses if _reason(each) is not None}
 
 
@@ -121,7 +122,7 @@ def close_hypothesis(year: Year, hypothesis_id: str) -> str:
 
 
 def add_own(year: Year, text: str, student: str | None = None) -> None:
-    """Has a member add an item to the next agenda of the grade's team."""
+    """Lets a member add an item to the next agenda of the grade's team."""
     team = year.teams["grade"]
     body = {"team": team.id, "text": text} | ({} if student is None else {"student": external(student)})
     year.caller.post("/v1/agenda-items", body, act_for=external(SPECIALIST))
@@ -129,7 +130,10 @@ def add_own(year: Year, text: str, student: str | None = None) -> None:
 
 
 def answer_signals(year: Year, shown: list[str]) -> None:
-    """Answers all signals of an agenda: the lowest readers become concerns, known ones are merged, others dismissed."""
+    """Answers all signals of an agenda.
+
+    Signals about the lowest readers are accepted as concerns, known ones are merged, and the others are dismissed.
+    """
     signals = [year.signals[each] for each in shown if year.signals[each].state == "suggested"]
     screened = [each for each in signals if each.key.kind == "screening_under_cut"]
     accepted = {each.key.student: each for each in year.signals.values() if each.state == "accepted" and each.concern}
@@ -168,7 +172,7 @@ def _require_all(year: Year, answer: Any, outcome: str) -> None:
 
 
 def answer_success(year: Year, signal: SignalRecord) -> None:
-    """Accepts a signal of success about a support outside of groups, and dismisses the others, with its reason."""
+    """Accepts a signal of success about a support outside of groups. Dismisses any other, with its reason."""
     path = f"/v1/signals/{signal.id}"
     others = [
         each

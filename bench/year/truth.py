@@ -1,6 +1,6 @@
-"""States what must be on a team's agenda on a day, from nothing but what the script has done and observed.
+"""Computes what must be on a team's agenda on a day, from what the script has done and observed.
 
-No rule of the product is used here. The verdicts on supports are the only judgements that were read.
+No rule of the product is used here, and no data are read from it except the verdicts on supports.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STALL_DAYS: Final = timedelta(days=120)
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """An item that must be on an agenda. `since` is None where the script cannot know the day exactly."""
+    """An item that must be on an agenda. `since` is None if the script cannot know the day exactly."""
 
     kind: str
     subject: str
@@ -53,13 +53,15 @@ class Expected:
 
     @property
     def key(self) -> Subject:
-        """Returns what identifies the occasion of the item. An alarm is the same before and after a decision is due."""
+        """Returns what identifies the reason of the item. For an alarm, it is the same before and after a decision is
+        due.
+        """
         kind = self.occasion.split()[0] if self.kind == "decision_due" else self.kind
         return kind, self.subject, self.occasion
 
 
 def serves(year: Year, team: TeamRecord, student: str | None) -> bool:
-    """Returns whether a team serves a student today. What is about no student concerns every team."""
+    """Returns whether a team serves a student today; for None, a record about no student, it returns True."""
     if student is None:
         return True
     if student in year.away or student in year.roster.gone:
@@ -68,14 +70,19 @@ def serves(year: Year, team: TeamRecord, student: str | None) -> bool:
 
 
 def expected_items(year: Year, team: TeamRecord) -> list[Expected]:
-    """Returns the items that must be on the agenda of a team today, without those that rest."""
+    """Returns the items that must be on the agenda of a team today, without those that were settled for the time
+    being.
+    """
     items = [*_of_concerns(year), *_of_supports(year), *_of_signals(year), *_of_stalls(year, team)]
     items += _of_tasks(year, team)
     return [each for each in items if serves(year, team, each.student) and not _rests(team, each)]
 
 
 def _rests(team: TeamRecord, item: Expected) -> bool:
-    """Returns whether an item rests. An undecided alarm that was discussed returns when the decision is due."""
+    """Returns whether an item is off the agenda for now.
+
+    An alarm that was discussed without a decision returns when the decision is due.
+    """
     return item.key in team.dropped or (item.key in team.resting and "decision_due" not in item.codes)
 
 
@@ -99,7 +106,7 @@ def _of_concerns(year: Year) -> Iterator[Expected]:
 
 
 def is_active(year: Year, record: SupportRecord) -> bool:
-    """Returns whether the support of a student who is here is given at present."""
+    """Returns whether a support is being given at present, to a student who is on the roster."""
     return bool(record.id) and expected_state(year, record) == "active"
 
 
@@ -134,14 +141,17 @@ def _of_verdict(year: Year, record: SupportRecord) -> Iterator[Expected]:
 
 
 def _of_alarm(state: str, record: SupportRecord, since: date, *, is_due: bool) -> Expected:
-    """Returns the one item about an alarm: that a decision is due is a further reason, and may change its place."""
+    """Returns the one agenda item about an alarm.
+
+    If a decision is due, the item has this as a further reason, which may change its place.
+    """
     kind = min(state, "decision_due", key=ORDER.index) if is_due else state
     codes = (state, "decision_due") if is_due else (state,)
     return Expected(kind, record.id, record.student, since, f"{state} {since}", frozenset(codes))
 
 
 def _is_ready_to_fade(year: Year, record: SupportRecord) -> bool:
-    """Returns whether a signal says about a support that it can fade, which is more than that its goal is met."""
+    """Returns whether a signal suggests to fade a support, which says more than that its goal is met."""
     signals = [each for each in year.signals.values() if each.support is record and each.state == "suggested"]
     return any(each.key.kind == "ready_to_fade" for each in signals)
 
@@ -158,7 +168,7 @@ def _of_goal(year: Year, record: SupportRecord) -> Iterator[Expected]:
 
 
 def overdue_checks(year: Year, record: SupportRecord) -> list[date]:
-    """Returns the days of the last scores of the measures that have had none for too long."""
+    """Returns, for each measure without a score for too long, the day of its last score."""
     if record.goal_on is None or record.goal_on < year.today:
         return []
     days = [record.last_check(followed.measure) for followed in record.child.plan.measures]

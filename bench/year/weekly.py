@@ -1,4 +1,4 @@
-"""What happens in every school week of the played year: sessions, scores, and what the product says about them."""
+"""Plays every school week of the year: sessions, scores, and what the product concludes from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def record_week(year: Year) -> None:
 
 
 def _record_lessons(year: Year) -> None:
-    """Records each lesson of each group in one call, with the attendance of all members."""
+    """Records each session of each group in one call, with the attendance of all members."""
     for name, group in year.groups.items():
         members = [each for each in year.present() if each.group == name and is_active(year, each)]
         for weekday in TAUGHT_WEEKDAYS if members else ():

@@ -1,4 +1,4 @@
-"""The screening windows of the played year. Their reports are compared with the scores of the script."""
+"""The screening windows of the simulated year. Their reports are compared with the scores of the benchmark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ MEASURE, AREA = "orf", "ela.fluency"
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """A season: the level of the grade's readers, and the published benchmark and cut of risk of the grade."""
+    """The values of a screening window: the typical level of the grade's readers, and the published benchmark and risk
+    cut.
+    """
 
     name: str
     middle: float
@@ -66,7 +68,7 @@ def screen(year: Year) -> None:
 
 
 def screen_again(year: Year) -> None:
-    """Screens some of those again who were under the benchmark, so that their signals lapse."""
+    """Screens again some students who were under the benchmark, so that their signals lapse."""
     opened = year.week - 1
     season, scores = SEASONS[opened], year.screened[opened]
     concerned = {concern.student for concern in year.concerns.values() if concern.id in year.suggested}
@@ -109,7 +111,7 @@ def level_of(season: Season, value: float) -> int:
 
 
 def close(year: Year) -> None:
-    """Compares the kept results of a closed window with the scores."""
+    """Compares the stored results of a closed screening window with the scores."""
     opened = year.week - LASTS
     season = SEASONS[opened]
     year.served_at_close[opened] = served_in_reading(year)
@@ -133,7 +135,7 @@ def served_in_reading(year: Year) -> set[str]:
 
 
 def read_report(year: Year, opened: int, **parameters: str) -> list[dict[str, Any]]:
-    """Returns the results of a window, page by page, which must be in the state of its days."""
+    """Returns the results of a window, page by page. The window must have the state that its days require."""
     path, state = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report", "open"
     if year.week >= opened + LASTS:
         state = "closed"

@@ -52,7 +52,7 @@ $$
 
 
 def create_schemas() -> None:
-    """Creates the schemas and the function that binds a principal."""
+    """Creates the schemas, and the function that sets the caller of a transaction for row-level security."""
     api, worker = roles()["api"], roles()["worker"]
     op.execute("CREATE SCHEMA app")
     op.execute("CREATE SCHEMA staging")
@@ -62,7 +62,7 @@ def create_schemas() -> None:
 
 
 def create_tables() -> None:
-    """Creates the tables and the functions that read them before a district is known."""
+    """Creates the tables of access, and the functions that read them before the district of a request is known."""
     tenant_table(
         "district",
         "slug text NOT NULL CONSTRAINT district_slug_key UNIQUE, name text NOT NULL, "

@@ -11,7 +11,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables and the function that lists the districts in turn."""
+    """Creates the tables of events, and the function that lists the districts."""
     tenant_table(
         "event_counter",
         "last bigint NOT NULL, epoch uuid NOT NULL, expired bigint NOT NULL DEFAULT 0",

@@ -49,7 +49,7 @@ FOR_SCORES = """
 
 
 def create_tables() -> None:
-    """Creates the tables."""
+    """Creates the tables of the gradebook."""
     _create_items()
     _create_results()
     tenant_table(

@@ -1,4 +1,4 @@
-"""Creates the tables of scores and their changes, verdicts, each support's state, and the settlements of weeks."""
+"""Creates the tables of scores and their changes, verdicts, each support's state, and jobs of final judging."""
 
 from migrations.tenant import directory_function, student_table, tenant_table
 
@@ -16,7 +16,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables and the function that lists the districts with due settlements."""
+    """Creates the tables, and the function that lists the districts with due settlements."""
     _create_scores()
     _create_verdicts()
     tenant_table(

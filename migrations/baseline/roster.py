@@ -1,4 +1,4 @@
-"""Creates the roster's tables: sources, aliases, orgs, terms, people, classes, enrollments, caseload, school weeks."""
+"""Creates the roster's tables: sources, aliases, orgs, terms, people, classes, enrollments, caseloads, school weeks."""
 
 from migrations.tenant import tenant_table
 

@@ -7,7 +7,9 @@ APPENDED = "SELECT, INSERT"
 
 
 def create_tables() -> None:
-    """Creates the tables of concerns and supports; those of decisions come later, because they refer to verdicts."""
+    """Creates the tables of concerns and supports. The tables of decisions follow later, because they refer to
+    verdicts.
+    """
     student_table(
         "concern",
         """

@@ -1,4 +1,4 @@
-"""Creates the webhooks' tables: endpoints, deliveries, attempts, and each district's position in the feed."""
+"""Creates the tables of webhooks: endpoints, deliveries, attempts, and each district's position in the feed."""
 
 from migrations.tenant import directory_function, tenant_table
 

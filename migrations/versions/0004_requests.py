@@ -1,6 +1,4 @@
-"""Adds the responses of requests with an idempotency key, the versions of measures, and the origins of clients'
-pages.
-"""
+"""Adds tables for stored responses of requests with an idempotency key, versions of measures, and clients' origins."""
 
 from alembic import op
 

@@ -1,8 +1,8 @@
-"""Creates the sync's staging tables, which runs themselves created before, and the table of districts' sync leases.
+"""Creates the sync's staging tables, which runs created themselves before, and the table of districts' sync leases.
 
 A run writes its rows with its own id and deletes them before it commits. The tables whose rows do not outlive a run are
 unlogged; on Citus they are logged, because an unlogged table blocks the online move of a district. `kept_plan` and
-`kept_rekey` contain plans that wait for an answer; they are logged, and only their own district can read them.
+`kept_rekey` contain plans that wait for approval; they are logged, and only their own district can read them.
 """
 
 from alembic import context, op

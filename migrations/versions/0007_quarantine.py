@@ -1,4 +1,4 @@
-"""Lets quarantined rows name their sourcedId and be acknowledged, and stores a run's exit code and likely re-keys."""
+"""Gives quarantined rows a sourcedId and an acknowledgement, and stores a run's exit code and likely new sourcedIds."""
 
 from alembic import op
 

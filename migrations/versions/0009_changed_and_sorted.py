@@ -1,7 +1,8 @@
-"""Rows of every list know when they were changed, people can be searched by name, and every filter has an index.
+"""Adds to the rows of every list the time of their last change, the search of people by name, and an index for each
+filter.
 
-The last score and the last verdict of a student leave out those of secured areas: the order of a list must not tell of
-records that its reader may not see.
+The last score and the last verdict of a student leave out secured areas, because the order of a list would otherwise
+reveal records that its reader may not see.
 """
 
 from alembic import op

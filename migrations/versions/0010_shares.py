@@ -1,4 +1,4 @@
-"""A verdict keeps the shares of the student's growth, and a short label."""
+"""Adds to verdicts the probabilities of the student's growth, and a short label."""
 
 from alembic import op
 

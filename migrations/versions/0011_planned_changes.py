@@ -1,7 +1,8 @@
-"""The list of what a held or dry run would change, so that a person can read it before and after the answer.
+"""Adds the list of changes that a run would make, for runs that wait for approval (held) or are only tried (dry).
 
-`sis_planned_change` has digests of personal values; the values themselves are in `sis_planned_value`, so that those of
-demographics are under the same lock as the demographics themselves.
+A person can read the list before and after the decision. `sis_planned_change` has digests of personal values; the
+values themselves are in `sis_planned_value`. Reading those of demographics needs the same scope as reading
+demographics.
 """
 
 from alembic import context, op

@@ -1,4 +1,4 @@
-"""Staging of score files, schools of sources, notices of syncs to people, and short names in the metrics."""
+"""Adds the staging of score files, schools of sources, notices about syncs to people, and short names in metrics."""
 
 from alembic import context, op
 

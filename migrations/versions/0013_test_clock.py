@@ -1,4 +1,4 @@
-"""The test clock of a sandbox district, and the district's day on which each support's state began."""
+"""Adds the test clock of a sandbox district, and the date in the district on which the state of each support began."""
 
 from alembic import op
 
@@ -18,9 +18,9 @@ END $$
 
 
 def upgrade() -> None:
-    """Creates the table.
+    """Creates the table of test clocks.
 
-    Only the operator makes rows, when a sandbox district is created; so no request can give a district a clock.
+    Only the operator adds rows, when a sandbox district is created, so that no request can give a district a clock.
     """
     tenant_table(
         "test_clock",

@@ -1,7 +1,7 @@
-"""Teams, their members, whom they serve and the students whom they serve, which is a reach of its own.
+"""Adds teams, their members, their scopes, and the students whom they serve. Members can see these students.
 
-A person who sees some schools may see students of other schools through a team, so that the policies of all tables
-about students look for a student among the named ones under that reach too.
+A person who sees some schools may see students of other schools through a team. Therefore the policies of all tables
+about students also look for the student among those whom a person sees individually.
 """
 
 from alembic import op

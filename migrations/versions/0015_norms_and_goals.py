@@ -1,4 +1,4 @@
-"""Norms and benchmarks by measure, grade and season; required rates of phases; areas and levels can change.
+"""Adds norms and benchmarks by measure, grade and season, and required rates of phases; areas and levels can change.
 
 A benchmark applies to the versions of the playbook from `from_version` to the one before `until_version`. The published
 figures are added for each district that has the measure of oral reading fluency.

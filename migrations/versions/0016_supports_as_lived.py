@@ -1,4 +1,6 @@
-"""Supports start by themselves, are changed in more ways, are handed over, and are suspended with their student."""
+"""Adds that supports start by themselves, change in more ways, are handed over, and are suspended with their
+student.
+"""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""A support may have a review date in place of a measure and a goal, and students may be served in groups."""
+"""Adds review dates, which a support may have in place of a measure and a goal, and groups of students."""
 
 from alembic import op
 

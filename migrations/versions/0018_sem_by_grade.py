@@ -1,4 +1,4 @@
-"""A measure's standard error of measurement may differ by grade and range of score.
+"""Lets the standard error of measurement of a measure differ by grade and range of scores.
 
 The published values are added for each district whose measure of oral reading fluency has the default error.
 """

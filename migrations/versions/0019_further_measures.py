@@ -1,4 +1,4 @@
-"""A support may have further measures, each with a goal in each phase and with verdicts of its own."""
+"""Adds measures that a support has besides its first one, each with a goal in each phase and verdicts of its own."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Notes about concerns and supports, and since when concerns are unserved."""
+"""Adds notes about concerns and supports, and the day since which a concern has had no active support."""
 
 from alembic import op
 

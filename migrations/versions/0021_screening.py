@@ -1,4 +1,6 @@
-"""Screening windows, the measures that are expected in them, and what is kept of a window when it closes."""
+"""Adds screening windows, the measures that are expected in them, and the results that are stored when a window
+closes.
+"""
 
 from migrations.tenant import create_index, student_table, tenant_table
 

@@ -1,7 +1,7 @@
-"""Adds functions that write the rows of one commit at once, so that a recorded score takes few round trips.
+"""Adds functions that write all rows of a commit at once, so that recording a score needs few round trips.
 
-They run with the caller's rights, under row-level security. Each of their statements names the district and is one that
-a sharded database accepts; a single statement with several INSERTs in WITH would be refused there.
+They run with the caller's rights, under row-level security. Each of their statements names the district, and a sharded
+database accepts it. A sharded database would refuse a single statement with several INSERTs in WITH.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements
@@ -43,7 +43,7 @@ EVENT = (
 
 
 def _insert(table: str, columns: tuple[str, ...], rows: str) -> str:
-    """Returns an INSERT of JSON objects into a table, in their order."""
+    """Returns an INSERT into a table of rows from a JSON array, in the array's order."""
     return (
         f"INSERT INTO public.{table} (district_id, {', '.join(columns)})\n"
         f"    SELECT in_district, {', '.join(f'r.{name}' for name in columns)}\n"

@@ -1,4 +1,4 @@
-"""Hypotheses about the causes of concerns, and the intervention library, which supports cite."""
+"""Adds hypotheses about the causes of concerns, and the intervention library, whose entries supports refer to."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Signal rules, the signals that they suggest about students, and how far these are computed."""
+"""Adds signal rules, the signals that they suggest about students, and up to when these are computed."""
 
 from migrations.tenant import student_table, tenant_table
 

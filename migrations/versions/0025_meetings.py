@@ -1,4 +1,6 @@
-"""Protocols, series of meetings, meetings, and the items of their agendas, whose order the playbook defines."""
+"""Adds protocols, series of meetings, meetings, and the items of their agendas. The playbook defines the items'
+order.
+"""
 
 from alembic import op
 

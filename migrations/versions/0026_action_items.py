@@ -1,4 +1,4 @@
-"""Action items, which teams agree and which return on their agendas until they have an outcome."""
+"""Adds action items, which teams agree on and which return on their agendas until they have an outcome."""
 
 from migrations.tenant import tenant_table
 

@@ -1,4 +1,4 @@
-"""The changes that a computation of signals has read already, so that the next one does not read them again."""
+"""Stores which changes a computation of signals has read already, so that the next one does not read them again."""
 
 from alembic import op
 

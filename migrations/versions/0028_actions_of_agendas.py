@@ -1,4 +1,4 @@
-"""The item of an agenda at which an action item was agreed."""
+"""Stores with an action item the agenda item at which it was agreed."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Links by which a calendar program reads when teams meet, and the area of an item that a member adds."""
+"""Adds links by which a calendar program reads when teams meet, and the area of an item that a member adds."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Core stalls: grades whose share at the benchmark fell from one screening window to the next."""
+"""Adds core stalls: falls of a grade's share at the benchmark from one screening window to the next."""
 
 from migrations.tenant import tenant_table
 

@@ -1,4 +1,4 @@
-"""Attendance records of students, and the signals that name them."""
+"""Adds attendance records of students, and the signals that refer to them."""
 
 from alembic import op
 

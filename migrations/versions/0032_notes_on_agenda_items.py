@@ -1,4 +1,4 @@
-"""Notes on items of agendas, which may be about no student and are then a team's alone."""
+"""Adds notes on agenda items. Such an item may be about no student, so that its notes belong to a team only."""
 
 from alembic import op
 

@@ -1,1 +1,1 @@
-"""Tests that need a browser: the pages to try both APIs, in headless Chromium if it is installed."""
+"""Browser tests: the pages for trying both APIs, in headless Chromium if it is installed."""

@@ -44,7 +44,7 @@ class Page:
         self._reader = asyncio.create_task(self._read())
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Calls a method of the protocol and returns its result."""
+        """Calls a method of the browser's debugging protocol, and returns its result."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
@@ -53,7 +53,7 @@ class Page:
         return dict(answer["result"])
 
     async def open(self, url: str, width: int = 1280, height: int = 900) -> None:
-        """Opens an address in a window of this size."""
+        """Opens an address in a window of this size in pixels."""
         for domain in ("Page", "Network", "Runtime", "Log"):
             await self.call(f"{domain}.enable")
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -114,7 +114,7 @@ class Page:
 
 
 def program() -> str:
-    """Returns the browser's program; skips the test on a machine without one."""
+    """Returns the path of the browser's program; skips the test if there is none."""
     for name in NAMES:
         if path := shutil.which(name):
             return path
@@ -123,7 +123,7 @@ def program() -> str:
 
 @asynccontextmanager
 async def browser(folder: Path, host: str) -> AsyncIterator[Page]:
-    """Runs a browser with an empty profile; `host` is loopback for it, and it finds no other host at all."""
+    """Runs a browser with an empty profile; `host` resolves to loopback, and no other host resolves."""
     rules = f"--host-resolver-rules=MAP {host} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     command = [program(), *FLAGS, rules, f"--user-data-dir={folder / 'profile'}", "about:blank"]
     surroundings = {**os.environ, "HOME": str(folder)}

@@ -21,7 +21,7 @@ WIDTHS = (1280, 360)
 
 @pytest.fixture
 async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    """A page of a browser that finds no host but ours."""
+    """Yields a page in a browser that can reach no host but ours."""
     program()
     async with browser(tmp_path, HOST) as page:
         yield page
@@ -29,7 +29,7 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
 
 @pytest.fixture
 async def credentials(north: Town) -> tuple[str, str]:
-    """A client's id and secret, as the command line gives them."""
+    """Returns a client's id and secret, as the command line prints them."""
     arguments = ("client", "create", "--district", north.slug, "--scope", "all", "--json")
     made = json.loads((await asyncio.to_thread(aimline, north.settings, *arguments)).stdout)
     return made["client_id"], made["client_secret"]
@@ -50,7 +50,7 @@ def _assert_only_ours(page: Page) -> None:
 async def test_the_rest_page_authorizes_and_runs_a_request(
     page: Page, serving: str, credentials: tuple[str, str], width: int
 ) -> None:
-    """Swagger UI's dialog accepts the client's id and secret, and its request is answered with rows."""
+    """In Swagger UI, the dialog accepts the client's id and secret, and a request is answered with rows."""
     await page.open(_address(serving, "/docs"), width)
     await page.click("button.authorize")
     for place, text in zip(("client_id", "client_secret"), credentials, strict=True):
@@ -103,7 +103,7 @@ async def test_the_graphql_page_authorizes_and_runs_an_operation(
 
 
 async def test_the_pages_allow_no_other_host_and_no_foreign_script(app: FastAPI) -> None:
-    """The browser itself refuses whatever the page's files might try: other hosts, inline scripts, frames."""
+    """The pages tell the browser to refuse other hosts, inline scripts and frames."""
     async with plain(app) as client:
         for path in ("/docs", "/graphiql"):
             answer = await client.get(path)

@@ -1,1 +1,1 @@
-"""Tests the contracts with other makers' programs: an audit of GraphQL over HTTP, and three generators of clients."""
+"""Tests the contracts with programs of other makers: an audit of GraphQL over HTTP, and three generators of clients."""

@@ -1,4 +1,4 @@
-"""The installed tools, and a folder in which they run."""
+"""Provides the installed tools, and a folder in which they run."""
 
 import fcntl
 import os
@@ -12,7 +12,9 @@ from tests.contract.tools import CONTRACTS, OLDEST_NODE, TOOLS, run
 
 @pytest.fixture(scope="session")
 def tools() -> Path:
-    """The folder of the installed tools; skips where there is no Node, or no registry to install them from."""
+    """Returns the folder of the installed tools. Skips the test without Node, or without a registry to install them
+    from.
+    """
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("There is no Node on this machine; version 20 or newer runs these checks.")
     version = run("node", "--version", cwd=TOOLS).stdout.strip()

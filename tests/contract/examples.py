@@ -1,4 +1,4 @@
-"""Sends the examples of a contract as they are printed, with the ids that the contract says where to take."""
+"""Sends the examples of a contract as they are printed, with ids from the lists that the contract names for this."""
 
 import re
 from dataclasses import dataclass, field
@@ -27,14 +27,17 @@ NEEDS_STATE = {"approve_sync_run", "discard_sync_run", "rekey_sync_run", "undo_s
 
 @dataclass
 class Examples:
-    """The examples of a contract, and a client with a token that sends them."""
+    """The examples of a contract, and an authenticated client that sends them."""
 
     contract: dict[str, Any]
     client: httpx.Client
     lists: Lists = field(default_factory=dict)
 
     def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """Returns the operations in an order in which each finds its rows: what creates first, what removes last."""
+        """Returns the operations in an order in which each finds the rows that it needs.
+
+        Operations that create rows come first, and operations that remove rows come last.
+        """
         every = [
             (method.upper(), path, operation)
             for path, methods in self.contract["paths"].items()
@@ -68,7 +71,11 @@ class Examples:
         return {name: self._replaced(name, value, lists) for name, value in example.items()}
 
     def _replaced(self, name: str, value: Any, lists: Lists) -> Any:
-        """Returns the value of a field of an example, with an id, or a list of one id, where it has a list."""
+        """Returns the value of a field of an example. If ids for it can be taken from a list, the value is an id from
+        there.
+
+        If the field takes several ids, the value is a list of one id.
+        """
         if name not in lists or name in ("measure", "name"):
             return self._with_ids(value, lists)
         if isinstance(value, str):
@@ -100,7 +107,8 @@ class Examples:
 def failed_examples(contract: dict[str, Any], client: httpx.Client) -> list[tuple[str, str, str]]:
     """Sends every example to a playground, and returns the operation, status and answer of each that fails.
 
-    An example fails without a documented status of success, or if no row exists where the contract says to take an id.
+    An example fails if its status is not a documented success, or if there is no row where the contract says to take an
+    id.
     """
     examples, failed, sent = Examples(contract, client), [], 0
     for method, path, operation in examples.operations():

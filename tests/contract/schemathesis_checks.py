@@ -1,4 +1,7 @@
-"""Checks for schemathesis, which loads this module: what the contract allows is refused for explained reasons only."""
+"""Provides checks for schemathesis, which loads this module.
+
+They allow that a request which the contract permits is refused, if there is a known reason.
+"""
 
 import re
 from typing import Any
@@ -22,7 +25,7 @@ REFUSED = {400, 422}
 
 @schemathesis.check
 def a_refusal_is_explained(_context: Any, response: Any, case: Any) -> None:
-    """Fails for a request that is valid by the contract and that is refused for a reason that a schema could say."""
+    """Fails if a request that the contract allows is refused for a reason that a JSON schema could have stated."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in REFUSED:
         return
     if case.operation.label == "POST /oauth/token":

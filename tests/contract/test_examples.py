@@ -1,4 +1,6 @@
-"""Tests that each operation of the contract with a body has an example; `tests/house/test_story.py` sends them."""
+"""Tests that each operation with a body has an example in the contract; `tests/house/test_story.py` sends these
+examples.
+"""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Protects subscriptions for a client of another maker: graphql-ws from npm, over a real WebSocket."""
+"""Tests subscriptions with a client from npm, graphql-ws, over a real WebSocket."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 
 
 async def test_the_client_of_others_gets_an_event(app: FastAPI, north: Town, tools: Path) -> None:
-    """It connects, says who it is as its documentation shows, and reads the event that happens then."""
+    """The client connects, authenticates as its documentation shows, and reads the event that happens then."""
     client = caller(app, north)
     async with listening(app) as address:
         program = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""Protects other makers' clients: tools from npm audit the API and compile the contracts."""
+"""Checks the contracts with tools from npm: one audits the API, and others compile clients from the contracts."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ CODEGEN = {
 async def test_every_audit_of_graphql_over_http_passes(
     tools: Path, serving: str, north: Town, settings: Settings
 ) -> None:
-    """The audits of the specification's own reference implementation, with a token, over HTTP."""
+    """The reference audits for GraphQL over HTTP pass, with a token."""
     grant = Grant(north.district_id, north.slug, ALL_SCOPES, ())
     client = KnownClient(new_id(), "auditor", (), (grant,))
     token = Tokens(settings.keyring, settings.base_url, 900).issue(client, grant, tuple(sorted(ALL_SCOPES))).token

@@ -1,4 +1,4 @@
-"""Protects the token endpoint for clients of other makers: oauth4webapi checks every answer by the RFCs."""
+"""Tests the token endpoint with oauth4webapi, a client library that checks every response against the OAuth RFCs."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,9 @@ OUTCOMES = ("token", "invalid_client", "invalid_scope", "invalid_request")
 
 
 async def test_oauth4webapi_succeeds_on_all_paths(tools: Path, serving: str, north: Town, settings: Settings) -> None:
-    """Discovery, both ways to authenticate, every error of the token endpoint, and the challenge of a bad token."""
+    """The client library succeeds at discovery, both ways to authenticate, every error of the token endpoint and a bad
+    token.
+    """
     async with north.house() as work:
         client = await register_client(work, NewClient("vendor", ("roster:read", "concern:read"), ()))
     arguments = (settings.base_url, serving, ids.format_id("client", client.client_id), client.secret)

@@ -1,4 +1,4 @@
-"""Protects the REST contract for other makers' tools: linters find nothing, and generated clients are complete."""
+"""Tests the REST contract with tools of other makers: linters find nothing, and generated clients are complete."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def test_redocly_finds_nothing_but_the_licence(tools: Path) -> None:
 
 
 def test_spectral_finds_nothing(tools: Path, tmp_path: Path) -> None:
-    """The contract passes Spectral's rules for OpenAPI."""
+    """Spectral's rules for OpenAPI find no fault in the contract."""
     rules = tmp_path / "rules.json"
     rules.write_text('{"extends": ["spectral:oas"]}')
     ran = run(tool("spectral"), "lint", "--ruleset", rules, "--format", "json", "--quiet", REST, cwd=tools)
@@ -59,7 +59,7 @@ def test_spectral_finds_nothing(tools: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def python_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a throw-away environment with the generator; skips where it cannot be installed."""
+    """Returns the programs of a temporary environment with the generator. Skips the test if it cannot be installed."""
     folder = tmp_path_factory.mktemp("generator")
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
     pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")  # ours: installing another takes seconds
@@ -71,7 +71,7 @@ def python_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def python_client(python_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the generated Python client."""
+    """Returns the folder of the generated Python client."""
     folder = tmp_path_factory.mktemp("generated") / "client"
     command = (python_tools / "openapi-python-client", "generate", "--path", REST, "--output-path", folder)
     ran = subprocess.run(
@@ -87,7 +87,7 @@ def python_client(python_tools: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_the_generated_python_client_has_every_operation(python_client: Path) -> None:
-    """An operation that a generator leaves out is missing in the code of its users."""
+    """The generated Python client has every operation of the contract."""
     document = json.loads(REST.read_text())
     names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     modules = Counter(path.stem for path in (python_client / "aimline_client" / "api").rglob("*.py"))
@@ -134,7 +134,10 @@ def _changed(returned: dict[str, Any]) -> set[str]:
 async def test_a_python_client_changes_what_it_names_and_nothing_else(
     python_client: Path, python_tools: Path, serving: str, north: Town, settings: Settings
 ) -> None:
-    """A client that sets the schedule of a source once reset four other settings, by the defaults of the contract."""
+    """A generated Python client that changes one setting sends only this setting.
+
+    The defaults in the contract once made such a client reset four other settings.
+    """
     (python_client / "change.py").write_text(PROGRAM)
     source = json.dumps(SOURCE)
     ran = await asyncio.to_thread(
@@ -157,7 +160,7 @@ console.log(JSON.stringify(change));
 async def test_a_typescript_client_changes_what_it_names_and_nothing_else(
     workshop: Path, serving: str, north: Town, settings: Settings
 ) -> None:
-    """The generated types accept a body with one field, which changes that field only."""
+    """With the generated TypeScript types a client can send a body with one field, which changes only that field."""
     ran = run(tool("openapi-typescript"), REST, "-o", "rest.ts", cwd=workshop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (workshop / "change.ts").write_text(TYPESCRIPT)
@@ -175,5 +178,5 @@ async def test_a_typescript_client_changes_what_it_names_and_nothing_else(
 
 
 def test_no_name_of_the_contract_names_a_module() -> None:
-    """No name in the contract is that of a module, because generators name files after them."""
+    """No name in the contract is the name of a Python module, because generators name files after these names."""
     assert not re.search(r"app__|__main__|Items_", REST.read_text())

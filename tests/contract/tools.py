@@ -1,4 +1,4 @@
-"""Runs the tools of others that must accept the contracts."""
+"""Runs programs of other makers that must accept the contracts."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Builds apps with limits that differ from the tests' usual ones, and a gate in front of each."""
+"""Builds apps with limits that differ from those of other tests, each behind a gate that admits requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ Built = Callable[..., AbstractAsyncContextManager[FastAPI]]
 
 @pytest.fixture
 def built(settings: Settings) -> Built:
-    """Builds the product's app over other settings."""
+    """Builds the product's app with other settings."""
 
     @asynccontextmanager
     async def make(**more: Any) -> AsyncIterator[FastAPI]:
@@ -33,7 +33,7 @@ def built(settings: Settings) -> Built:
 
 
 async def graphql(client: Caller) -> httpx.Response:
-    """Answers a GraphQL query."""
+    """Sends a GraphQL query, and returns the answer."""
     return await client.ask("POST", "/graphql", json=AREAS, headers={"Accept": MODERN})
 
 

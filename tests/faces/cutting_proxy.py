@@ -1,4 +1,4 @@
-"""A proxy between the product and PostgreSQL that cuts a connection where a test wants it to."""
+"""Runs a proxy between the product and PostgreSQL that cuts a connection at the point that a test chooses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ class CuttingProxy:
 
 @asynccontextmanager
 async def cutting_proxy(url: str, folder: Path) -> AsyncIterator[CuttingProxy]:
-    """A proxy to the PostgreSQL of this address, with an address of its own."""
+    """Runs a proxy to the PostgreSQL server of this URL, and yields it with an address of its own."""
     remote = make_url(url)
     host, port = str(remote.query.get("host") or remote.host), int(str(remote.query.get("port") or remote.port or 5432))
     local = remote.set(host=None, port=None, query={"host": str(folder), "port": "5432"})

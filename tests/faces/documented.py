@@ -16,7 +16,7 @@ METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
 
 class Undocumented(AssertionError):
-    """An answer that the contract does not document."""
+    """Raised for an answer that the contract does not document."""
 
 
 COMPONENTS = "urn:components"
@@ -25,7 +25,7 @@ COMPONENTS = "urn:components"
 
 @dataclass
 class Contract:
-    """The contract of an app, and the comparison of an answer with it."""
+    """The OpenAPI contract of an app, with which responses are compared."""
 
     document: dict[str, Any]
 
@@ -40,7 +40,7 @@ class Contract:
 
     @cached_property
     def _registry(self) -> jsonschema_rs.Registry:
-        """The components, read once: a validator with a copy of its own takes 5 ms and 2 MB."""
+        """Returns the components of the contract, read once. A validator with a copy of its own takes 5 ms and 2 MB."""
         components = {"components": self.document["components"]}
         return jsonschema_rs.Registry([(COMPONENTS, components)], draft=jsonschema_rs.Draft202012)
 
@@ -51,7 +51,7 @@ class Contract:
         return operation
 
     def check(self, response: httpx.Response) -> None:
-        """Raises `Undocumented` where the status, the type or the members of an answer are not in the contract."""
+        """Raises `Undocumented` if the status, the media type or a member of a response is not in the contract."""
         operation = self.operation(response.request.method, response.request.url.path)
         if operation is None:
             return

@@ -22,9 +22,9 @@ FACES = ("rest", "graphql")
 
 @asynccontextmanager
 async def failing(town: Town, sqlstate: str, times: int, table: str = "concern") -> AsyncIterator[None]:
-    """Lets the first so many inserts into a table of this district fail with a SQLSTATE.
+    """Makes the first `times` inserts into a table of this district fail with a SQLSTATE.
 
-    A sequence counts, because it is not rolled back; only the owner can do this, in the database of this test run.
+    A sequence counts them, because it is not rolled back. Only the owner can do this, in the database of this test run.
     """
     name = f"failing_{secrets.token_hex(4)}"
     owner = await asyncpg.connect(town.settings.url_of("owner"))
@@ -92,7 +92,7 @@ def code_of(answer: httpx.Response) -> str:
 
 
 async def concerns_of(town: Town) -> list[str]:
-    """The descriptions of the district's concerns."""
+    """Returns the descriptions of the district's concerns."""
     async with town.unit() as work:
         return await _descriptions(work)
 

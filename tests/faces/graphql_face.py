@@ -31,7 +31,7 @@ MODERN = "application/graphql-response+json"
 
 @dataclass(frozen=True)
 class Here:
-    """The engine and the settings with which the API runs."""
+    """The engine and the settings with which the GraphQL API runs in a test."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -46,7 +46,7 @@ class Here:
 
 
 def here(engine: AsyncEngine, settings: Settings) -> Here:
-    """Returns what the face runs on in a test."""
+    """Returns the engine and the settings with which the GraphQL API runs in a test."""
     issuer, most = tokens(settings), Policy("test", 1_000_000, 60)
     admission = Admission(issuer, Gate(GateLimits(4, 4, 8)), most, most)
     return Here(engine, settings.keyring, issuer, FeedHub(engine), admission, Origins(engine))
@@ -90,7 +90,7 @@ async def ask(
 
 
 async def query_data(town: Town, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """The data of an operation that must have no error."""
+    """Returns the data of an operation, which must have no error."""
     answer = (await ask(town, query, variables, **more)).json()
     assert "errors" not in answer, answer["errors"]
     data: dict[str, Any] = answer["data"]

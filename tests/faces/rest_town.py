@@ -24,7 +24,7 @@ CLIENT_SCOPES = frozenset(can.value for can in GRANTABLE) | {"area:sel"}
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
-    """The app as the product builds it, once a run."""
+    """Yields the app as the product builds it, once for the test run."""
     built = build(settings)
     yield built
     await built.state.services.engine.dispose()
@@ -39,7 +39,7 @@ class Caller:
     act_for: str | None = None
 
     async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Sends a request and returns the answer. A fault of the app gives a 500 and raises nothing here."""
+        """Sends a request and returns the answer. An error of the app gives a 500 and is not raised here."""
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
         if self.act_for is not None:
             headers["Aimline-Act-For"] = self.act_for
@@ -48,19 +48,19 @@ class Caller:
         return answer
 
     async def get(self, path: str, **params: Any) -> httpx.Response:
-        """A read."""
+        """Reads a path, and returns the answer."""
         return await self.ask("GET", path, params=params)
 
     async def post(self, path: str, body: Any) -> httpx.Response:
-        """A command."""
+        """Sends a command, and returns the answer."""
         return await self.ask("POST", path, json=body)
 
     async def patch(self, path: str, changes: Any, if_match: str = "*") -> httpx.Response:
-        """A change of the named fields of a row, by default in any version."""
+        """Sends a change of the named fields of a row, by default whatever its version."""
         return await self.ask("PATCH", path, json=changes, headers={"If-Match": if_match})
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
-        """All items of a list, page by page."""
+        """Returns all items of a list, read page by page."""
         rows: list[dict[str, Any]] = []
         while True:
             answer = await self.get(path, **params)
@@ -72,7 +72,7 @@ class Caller:
 
 
 def plain(app: FastAPI) -> httpx.AsyncClient:
-    """A client without a token. Every answer that it receives must be in the contract of the app."""
+    """Returns a client without a token. Every answer that it receives must be in the contract of the app."""
     hooks = {"response": [check_documented]}
     return httpx.AsyncClient(transport=DirectTransport(app), base_url=BASE_URL, event_hooks=hooks)
 

@@ -1,4 +1,4 @@
-"""A process of the api over given settings, as `aimline serve` runs it, and clients of it over real HTTP."""
+"""Runs the API in a process with given settings, as `aimline serve` does, with clients over real HTTP."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def served_api(
 
 
 def client(address: str) -> httpx.Client:
-    """A client with a connection of its own."""
+    """Returns an HTTP client of the address."""
     return httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=address, timeout=60)
 
 

@@ -17,7 +17,7 @@ from tests.processes import TRUSTS_NOBODY
 
 @pytest.fixture
 def serving(settings: Settings) -> Iterator[str]:
-    """The address of the api on a port of its own."""
+    """Serves the api on a separate port, and yields its address."""
     with served(settings) as address:
         yield address
 

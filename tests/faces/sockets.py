@@ -1,4 +1,4 @@
-"""The product's app on a real port of this process, and a client of `graphql-transport-ws` over a real WebSocket."""
+"""Serves the app on a real port of this process, with a client of `graphql-transport-ws` over a real WebSocket."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ PROTOCOL = Subprotocol("graphql-transport-ws")
 
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """The host and port of the app, as `aimline serve` serves it but in this process."""
+    """Serves the app on a port of this process, and yields its host and port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app,
@@ -43,17 +43,17 @@ async def listening(app: FastAPI) -> AsyncIterator[str]:
 
 
 class Client:
-    """A connection with one or several subscriptions."""
+    """A WebSocket connection with one or several subscriptions."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
 
     async def send(self, **message: Any) -> None:
-        """Sends a message."""
+        """Sends a message of the protocol."""
         await self.connection.send(orjson.dumps(message).decode())
 
     async def receive(self) -> dict[str, Any]:
-        """The next message."""
+        """Returns the next message."""
         async with asyncio.timeout(60):
             message: dict[str, Any] = orjson.loads(await self.connection.recv())
         return message
@@ -63,14 +63,14 @@ class Client:
         await self.send(type="subscribe", id=name, payload={"query": query, "variables": variables})
 
     async def next(self, name: str = "one") -> Any:
-        """The data of the next event of a subscription."""
+        """Returns the data of the next event of a subscription."""
         message = await self.receive()
         assert (message["type"], message["id"]) == ("next", name), message
         assert "errors" not in message["payload"], message
         return message["payload"]["data"]
 
     async def closed(self) -> int | None:
-        """The code with which the connection is closed."""
+        """Returns the code with which the connection was closed."""
         async with asyncio.timeout(60):
             await self.connection.wait_closed()
         return self.connection.close_code
@@ -80,7 +80,9 @@ class Client:
 async def connected(
     address: str, token: str | None, *, act_for: str | None = None, origin: str | None = None
 ) -> AsyncIterator[Client]:
-    """A connection whose caller is known by the payload of `connection_init`; without a token, nothing is sent yet."""
+    """Yields a WebSocket connection that was authenticated by its `connection_init`; without a token, nothing was sent
+    yet.
+    """
     page = None if origin is None else Origin(origin)
     async with connect(f"ws://{address}/graphql", subprotocols=[PROTOCOL], origin=page, proxy=None) as connection:
         client = Client(connection)

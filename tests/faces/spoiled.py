@@ -1,7 +1,8 @@
 """Sends a wrong value at every place of a body in few requests.
 
-Values of a wrong shape are refused independently of each other, so that one request with the value at all places shows
-the refusal of each. Only the places whose shape allows the value need requests of their own, which reach the command.
+Values of a wrong shape are refused independently of each other. So one request that has such a value at all places
+shows the refusal of each. Places at which the shape allows the value get a request of their own, which reaches the
+command.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -38,7 +39,7 @@ def spoiled(body: Any, places: Iterable[Place], value: Any) -> Any:
 
 
 async def places_with_wrong_shape(send: Send, body: Any, places: Iterable[Place], value: Any) -> set[Place]:
-    """Sends a body with a value at all of these places, and returns those where its shape is refused.
+    """Sends a body that has a value at all of these places, and returns the places at which its shape is refused.
 
     Places that contain others are left out, because the value would replace what is within them.
     """
@@ -50,11 +51,11 @@ async def places_with_wrong_shape(send: Send, body: Any, places: Iterable[Place]
 
 
 def refused_shapes(answer: httpx.Response) -> set[str]:
-    """Returns the pointers of all values that a problem refuses before a command or a read gets any value."""
+    """Returns the pointers of all values that a problem refuses for their shape, before the command gets any value."""
     violations = answer.json()["violations"] if answer.status_code >= 400 else ()
     return {each["pointer"] for each in violations if each["code"].startswith(("shape.", "parameter."))}
 
 
 def pointer_of(place: Place) -> str:
-    """Returns the JSON pointer of a place, whose keys are names of fields."""
+    """Returns the JSON pointer of a place in a body."""
     return "".join(f"/{key}" for key in place)

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 
 class Stream:
-    """A stream with its status, its headers, and its events in order."""
+    """A stream of server-sent events: its status, its headers, and its events in order."""
 
     def __init__(self) -> None:
         self._parts: asyncio.Queue[str] = asyncio.Queue()
@@ -24,7 +24,7 @@ class Stream:
         self.left = asyncio.Event()
 
     async def block(self) -> str:
-        """The next block, which may be a comment."""
+        """Returns the next block of the stream, which may be a comment."""
         while "\n\n" not in self._text:
             async with asyncio.timeout(60):
                 self._text += await self._parts.get()
@@ -35,7 +35,7 @@ class Stream:
         return block
 
     async def event(self) -> dict[str, Any]:
-        """The data of the next event."""
+        """Returns the data of the next event."""
         while True:
             for line in (await self.block()).split("\n"):
                 if line.startswith("data: "):
@@ -64,7 +64,7 @@ class Stream:
 async def streaming(
     app: FastAPI, token: str, *, last_event_id: str | None = None, act_for: str | None = None, **params: Any
 ) -> AsyncIterator[Stream]:
-    """A stream that has begun, or was refused; the client leaves at the end of the block."""
+    """Yields a stream that has begun or was refused. The client leaves at the end of the block."""
     headers = [(b"authorization", f"Bearer {token}".encode()), (b"accept-encoding", b"gzip")]
     if last_event_id is not None:
         headers.append((b"last-event-id", last_event_id.encode()))

@@ -37,7 +37,7 @@ def another_client(app: FastAPI, town: Town) -> Caller:
 
 
 def items(field: str) -> dict[str, tuple[int, int]]:
-    """A RateLimit field: its two numbers by policy."""
+    """Returns the two numbers of a RateLimit field, keyed by policy."""
     numbers = {match[0]: [int(one) for one in match[1:] if one] for match in ITEM.findall(field)}
     return {policy: (quota, window) for policy, (quota, window) in numbers.items()}
 
@@ -99,7 +99,7 @@ async def test_the_quotas_are_divided_by_the_processes(built: Built, north: Town
 
 
 async def test_guessing_a_secret_stops_the_guesser_and_not_the_client(app: FastAPI, north: Town) -> None:
-    """Refused secrets are counted by client and address: the client's own address gets its token all the while."""
+    """Wrong secrets are counted by client and address, so that a client still gets a token from its own address."""
     async with north.house() as work:
         made = await register_client(work, NewClient("vendor", ("roster:read",)))
     client_id = ids.format_id("client", made.client_id)
@@ -164,7 +164,7 @@ def test_a_verified_token_is_known_until_it_expires(
 
 
 def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
-    """429 and 503 with Retry-After and the RateLimit fields, everywhere but at health."""
+    """The contract states 429 and 503 with Retry-After and the RateLimit fields for every operation, except health."""
     contract = app.openapi()
     for operation in operations(app):
         answers = contract["paths"][operation.path][operation.method.lower()]["responses"]

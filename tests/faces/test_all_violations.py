@@ -30,7 +30,7 @@ HAND_WRITTEN = {"rekey_sync_run": "its body is checked in parts, so that an enti
 
 @pytest.fixture(scope="module")
 async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with rows of all kinds."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -57,7 +57,7 @@ def faults_of(declared: InputField) -> Iterator[tuple[str, Any]]:
 
 
 def declared_faults(command: Command) -> list[Wrong]:
-    """Returns the faults of every input of a command's body."""
+    """Returns the declared faults (invalid values) of every input of a command's body."""
     inputs = command.inputs
     declared = dict(input_fields(inputs.type)) if inputs.items is not None else dict(inputs.fields)
     return [
@@ -69,7 +69,10 @@ def declared_faults(command: Command) -> list[Wrong]:
 
 
 def pairs(faults: Sequence[Wrong]) -> set[tuple[int, int]]:
-    """Returns the pairs of faults in two inputs, where at most one is of the shape; each fault by its place."""
+    """Returns pairs of faults that two inputs can have at once, each fault as its index.
+
+    At most one fault of a pair is a fault of the shape.
+    """
     return {
         (one, other)
         for one, other in combinations(range(len(faults)), 2)
@@ -78,9 +81,9 @@ def pairs(faults: Sequence[Wrong]) -> set[tuple[int, int]]:
 
 
 def covering(faults: Sequence[Wrong]) -> Iterator[list[Wrong]]:
-    """Yields few sets of faults in which every two are a pair, so that every pair is in one of them.
+    """Yields sets of faults that together contain every pair of faults which one request can have.
 
-    Each set begins with a pair that was in none, and gets from every other input the fault that adds most pairs.
+    The sets are few, because each gets as many new pairs as possible.
     """
     all_pairs = pairs(faults)
     missing = set(all_pairs)
@@ -121,7 +124,7 @@ def body_with(operation: Operation, rows: FullDistrict, faults: Sequence[Wrong])
 
 
 async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) -> None:
-    """Correcting one violation never reveals another one that had nothing to do with it, in any command over REST."""
+    """In every REST command, two independent violations are reported at once."""
     north, by_name = caller(app, rows.town), {one.name: one for one in operations(app)}
     missing, pairs_sent = [], 0
     for command in CATALOG.commands.values():
@@ -151,7 +154,7 @@ async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) ->
 
 
 def test_every_pair_of_faults_is_sent() -> None:
-    """The sets of faults that the requests have contain every pair, and nothing but pairs."""
+    """The requests contain every pair of faults that may be sent together, and no other pair."""
     for command in CATALOG.commands.values():
         faults = declared_faults(command)
         sets = [sorted(faults.index(fault) for fault in wrong) for wrong in covering(faults)]

@@ -1,4 +1,4 @@
-"""Protects commands with several items, in both APIs: a result for each item in order, all or nothing, and trials."""
+"""Tests commands with several items in both APIs: one result for each item, all or nothing, and trials."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,12 +29,12 @@ mutation Record($input: RecordScoresInput!) {
 
 @pytest.fixture
 def north_client(app: FastAPI, north: Town) -> Caller:
-    """A client of the town."""
+    """Returns a client of the district North."""
     return caller(app, north)
 
 
 def score(town: Town, day: int, **more: Any) -> dict[str, Any]:
-    """A score of amy's that is acceptable."""
+    """Returns a valid score of amy."""
     return {
         "student": stu(town, "amy"),
         "measure": "orf",
@@ -45,7 +45,7 @@ def score(town: Town, day: int, **more: Any) -> dict[str, Any]:
 
 
 def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
-    """A concern about amy."""
+    """Returns the input for a concern about amy."""
     return {"student": stu(town, "amy"), "area": "ela.fluency", "description": says, **more}
 
 
@@ -64,7 +64,7 @@ MALFORMED: list[Any] = [
 
 
 async def test_a_malformed_item_alone_is_refused(north_client: Caller, north: Town) -> None:
-    """A wrong type, choice, length or name in one item does not undo the work of all others; each has its pointer."""
+    """A malformed item of a request is refused with its pointer, and the other items are carried out."""
     scores: list[Any] = [score(north, day, **wrong) for day, wrong in enumerate(MALFORMED)]
     scores += [17, None, score(north, 20), {"student": stu(north, "amy")}]
     answer = await north_client.post("/v1/scores/bulk", {"scores": scores})
@@ -82,7 +82,9 @@ async def test_a_malformed_item_alone_is_refused(north_client: Caller, north: To
 
 
 async def test_pointers_count_the_items_as_they_were_sent(north_client: Caller, north: Town) -> None:
-    """The service sees only well-formed items, and its violations name their places in the request all the same."""
+    """The pointers of violations count the items as they were sent, although the service gets only the well-formed
+    items.
+    """
     same = score(north, 3)
     scores = [17, same, 17, {**same, "value": 1}, score(north, 5, measure="none")]
     results = (await north_client.post("/v1/scores/bulk", {"scores": scores})).json()["results"]
@@ -92,7 +94,7 @@ async def test_pointers_count_the_items_as_they_were_sent(north_client: Caller, 
 
 
 async def test_atomic_writes_all_or_nothing(north_client: Caller, north: Town) -> None:
-    """With `atomic`, one refused item leaves nothing of the others, and the results tell which one it was."""
+    """With `atomic`, one refused item means that no item is written, and the results name the refused one."""
     scores = [score(north, 1), score(north, 2, value=10_000), score(north, 4)]
     answer = await north_client.post("/v1/scores/bulk", {"scores": scores, "atomic": True})
     results = answer.json()["results"]
@@ -106,7 +108,7 @@ async def test_atomic_writes_all_or_nothing(north_client: Caller, north: Town) -
 
 
 async def test_a_trial_writes_nothing(north_client: Caller, north: Town) -> None:
-    """With `dry_run` the results are those of the real request, and neither a row nor an event is there afterwards."""
+    """A trial (`dry_run`) has the results of the real request, and leaves neither a row nor an event."""
     concerns = [worry(north, "Reads slowly."), worry(north, "Counts.", area="none")]
     body = {"concerns": concerns, "dry_run": True}
     answer = await north_client.post("/v1/concerns/bulk", body)
@@ -122,8 +124,9 @@ async def test_a_trial_writes_nothing(north_client: Caller, north: Town) -> None
 
 
 async def test_all_results_together_list_a_hundred_violations(north_client: Caller, north: Town) -> None:
-    """However many items are refused, the answer has a bound; it shows a reason for as many items as possible, and
-    states how many are left out. Both APIs answer the same.
+    """An answer lists at most a hundred violations, with at least one for as many items as possible.
+
+    It states how many are left out. Both APIs give the same answer.
     """
     scores: list[Any] = [{**score(north, 1), "value": "many", "attempt": "x"}] * 99 + [score(north, 2)] + [17] * 20
     results = (await north_client.post("/v1/scores/bulk", {"scores": scores})).json()["results"]
@@ -145,7 +148,7 @@ async def test_all_results_together_list_a_hundred_violations(north_client: Call
 
 
 async def test_one_item_states_how_many_of_its_violations_are_left_out(north_client: Caller) -> None:
-    """The violations of a single item are counted as well, and are not cut without a word."""
+    """The response states how many violations of a single item were left out."""
     unknown = {f"x{number}": 1 for number in range(100)}
     (result,) = (await north_client.post("/v1/scores/bulk", {"scores": [unknown]})).json()["results"]
     assert len(result["violations"]) == 101
@@ -156,14 +159,16 @@ async def test_one_item_states_how_many_of_its_violations_are_left_out(north_cli
 async def test_a_list_that_is_too_short_or_long_is_refused_as_a_whole(
     north_client: Caller, north: Town, count: int
 ) -> None:
-    """The bound of the declaration holds before anything runs."""
+    """A list with too few or too many items is refused as a whole, before anything is carried out."""
     answer = await north_client.post("/v1/concerns/bulk", {"concerns": [worry(north, "Slow.")] * count})
     assert answer.status_code == 422
     assert [each["pointer"] for each in answer.json()["violations"]] == ["/concerns"]
 
 
 async def test_a_missing_scope_refuses_all_items(app: FastAPI, north: Town) -> None:
-    """A permission is no property of an item."""
+    """If a scope is missing, a request with several items is refused as a whole, because permissions do not depend on
+    items.
+    """
     answer = await caller(app, north, frozenset({"concern:read"})).post(
         "/v1/concerns/bulk", {"concerns": [worry(north, "Slow.")]}
     )
@@ -171,7 +176,7 @@ async def test_a_missing_scope_refuses_all_items(app: FastAPI, north: Town) -> N
 
 
 async def test_a_repeated_key_is_answered_with_the_first_results(north_client: Caller, north: Town) -> None:
-    """A retry of a request with many items writes nothing twice."""
+    """If a request with many items is sent again under its key, it writes nothing and returns the first results."""
     answers = [
         await north_client.ask(
             "POST",
@@ -187,7 +192,7 @@ async def test_a_repeated_key_is_answered_with_the_first_results(north_client: C
 
 
 async def test_graphql_gives_the_same_results(north_client: Caller, north: Town) -> None:
-    """The mutation has REST's outcomes, codes and order, pointers in GraphQL's names, and the same options."""
+    """GraphQL gives the same outcomes, codes and order as REST, with pointers in its own names and the same options."""
     items = [
         {"student": stu(north, "amy"), "area": "ela.fluency", "description": "Slow."},
         {"student": stu(north, "amy"), "area": "ela.fluency", "description": ""},

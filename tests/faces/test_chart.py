@@ -20,7 +20,7 @@ from tests.town import Town
 
 @pytest.fixture
 async def support(north: Town) -> Support:
-    """Amy's support: five scores that rise, five that do not, and a week of sessions."""
+    """Returns a support of amy with five scores that rise, five that do not, and a week of sessions."""
     supported = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))
@@ -34,7 +34,7 @@ def path_of(support: Support, picture: str) -> str:
 
 
 async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town, support: Support) -> None:
-    """The chart data has scores, aimline, missed weeks, sessions and the current verdict."""
+    """The data of a chart has the scores, the aimline, missed weeks, sessions and the current verdict."""
     north_caller = caller(app, north)
     chart = (await north_caller.get(path_of(support, "chart"))).json()
     verdict = (await north_caller.get(path_of(support, "verdict"))).json()
@@ -52,7 +52,7 @@ async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town
 
 
 async def test_the_svg_is_shut_and_names_nobody(app: FastAPI, north: Town, support: Support) -> None:
-    """The SVG has secure headers and contains neither a script nor a name or id of a student."""
+    """The SVG has strict security headers, no script, and no name or id of a student."""
     answer = await caller(app, north).get(path_of(support, "chart.svg"), width=320, theme="dark")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/svg+xml"

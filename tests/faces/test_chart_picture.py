@@ -23,12 +23,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def on(week: int, weekday: int = 2) -> date:
-    """A day, counted from the week in which the support begins."""
+    """Returns a day, counted from the week in which the support begins."""
     return BEGINS + timedelta(weeks=week, days=weekday)
 
 
 def score(day: date, value: float, purpose: str = "progress") -> Score:
-    """A score."""
+    """Returns a score with these values."""
     return Score(id=uuid4(), taken_on=day, value=value, purpose=purpose)
 
 
@@ -52,7 +52,7 @@ def drawn(
     kind: str = "growth",
     suspended: tuple[date, date] | None = None,
 ) -> Picture:
-    """The picture of a support with these scores."""
+    """Returns the chart data of a support with these scores."""
     phases = phases or [phase()]
     away: dict[str, Any] = {"suspended_on": [suspended[0]], "resumed_on": [suspended[1]]} if suspended else {}
     support = Support(id=uuid4(), starts_on=BEGINS, ends_on=ends, school_ids=[], **away)
@@ -76,23 +76,23 @@ def drawn(
 
 
 def parsed(document: str) -> ElementTree.Element:
-    """The document, which must be well-formed."""
+    """Returns the parsed document, which must be well-formed."""
     return ElementTree.fromstring(document)  # noqa: S314  # our own document
 
 
 def texts(document: str) -> list[str]:
-    """Every text that is drawn."""
+    """Returns every text in the chart."""
     return ["".join(one.itertext()) for one in parsed(document).iter(f"{SVG}text")]
 
 
 def classed(document: str, tag: str, name: str) -> list[ElementTree.Element]:
-    """The elements of a class."""
+    """Returns the elements of a document that have this tag and this class."""
     elements = parsed(document).iter(f"{SVG}{tag}")
     return [one for one in elements if name in one.get("class", "").split()]
 
 
 def test_a_week_without_a_score_is_marked_and_a_break_is_none() -> None:
-    """Past weeks without a score are marked; weeks of a break and the present week are not."""
+    """In a chart, past weeks without a score are marked; weeks of a break and the present week are not."""
     off = frozenset({on(4, 0), on(5, 0)})
     scores = [score(on(week), 40.0 + week) for week in (1, 2, 6, 8)]
     chart = drawn(scores, off=off, today=on(9))
@@ -104,7 +104,7 @@ def test_a_week_without_a_score_is_marked_and_a_break_is_none() -> None:
 
 
 def test_the_weeks_of_a_suspension_are_not_missed() -> None:
-    """A student who had left was shown with a missed score for each week until the return."""
+    """The weeks in which a student was suspended are not marked as missed in the chart."""
     scores = [score(on(week), 40.0 + week) for week in (1, 2, 7, 8)]
     chart = drawn(scores, today=on(8, 4), suspended=(on(3, 0), on(6, 0)))
     assert [chart.weeks[week] for week in chart.missed] == [on(6, 0)]
@@ -139,7 +139,7 @@ def test_baseline_scores_are_told_from_the_series() -> None:
 
 @pytest.mark.parametrize(("kind", "drawn_line"), [("growth", True), ("count", False), ("percentage", False)])
 def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
-    """For a count no fitted line is drawn, even if an older verdict has a rate."""
+    """In a chart of counts, no fitted line is drawn, even if an older verdict has a rate."""
     scores = [score(on(week), 50.0) for week in range(1, 8)]
     verdict_fields = {"state": "not_responding", "kind": "never", "rate": 0.2}
     chart = drawn(scores, verdict_fields=verdict_fields, kind=kind)
@@ -223,14 +223,14 @@ def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words
 
 
 def test_what_more_scores_would_not_mend_is_not_called_too_few() -> None:
-    """A measure without a standard error has enough scores, and is not judged all the same."""
+    """For a measure without a standard error, the chart does not say that there are too few scores."""
     for code, words in (("no_sem", "Cannot be judged"), ("too_few_scores", "Too few scores to say")):
         verdict_fields = {"state": "insufficient_data", "because": [{"code": code, "values": {}}]}
         assert words in texts(svg(drawn([score(on(week), 42.0) for week in range(9)], verdict_fields=verdict_fields)))
 
 
 def test_a_theme_is_as_asked() -> None:
-    """A requested theme is used; without one, the reader's preference."""
+    """A chart has the requested theme or, without a request, the theme that its reader prefers."""
     chart = drawn([])
     free, light, dark = svg(chart), svg(chart, theme="light"), svg(chart, theme="dark")
     assert "prefers-color-scheme" in free
@@ -249,7 +249,7 @@ def test_sessions_are_shown_as_far_as_they_are_known() -> None:
 
 
 def test_phases_have_a_line_and_an_aimline_each() -> None:
-    """A change draws a line; the trace of scores does not run over it."""
+    """Each phase has its own aimline. A line separates two phases, and the line of scores does not cross it."""
     phases = [phase(ends=on(6, 0)), phase(2, on(6, 0), baseline=49.0, goal=75.0)]
     chart = drawn([score(on(week), 45.0) for week in range(1, 11)], phases)
     document = svg(chart)
@@ -263,7 +263,7 @@ SHAPES = ("rect", "circle", "path", "line", "text")
 
 
 def rich() -> Picture:
-    """A chart with every kind of element: two phases, a break, a change, a band, sessions, a missed week."""
+    """Returns a chart with every kind of element: two phases, a break, a change, a band, sessions, a missed week."""
     phases = [phase(ends=on(8, 0)), phase(2, on(8, 0), baseline=49.0, goal=75.0)]
     before = [score(BEGINS - timedelta(days=days), 40.0, "baseline") for days in (5, 3, 1)]
     scores = [score(on(week), 40.0 + min(week, 6) * 1.5) for week in (1, 2, 3, 6, 7, 8, 9, 10, 11)]
@@ -281,7 +281,10 @@ def rich() -> Picture:
 
 @pytest.mark.parametrize(("theme", "ground"), [(None, "#ffffff"), ("light", "#ffffff"), ("dark", "#12161c")])
 def test_a_renderer_without_css_variables_has_every_colour_in_attributes(theme: str | None, ground: str) -> None:
-    """Protects slides and reports: such renderers ignore or misread `var()`, and drew the whole chart black."""
+    """A renderer without CSS variables finds every colour in attributes.
+
+    Programs for slides and reports ignore or misread `var()`, and once drew the whole chart black.
+    """
     document = svg(rich(), theme=theme)
     shapes = [one for one in parsed(document).iter() if one.tag.removeprefix(SVG) in SHAPES]
     assert shapes[0].get("fill") == ground
@@ -297,7 +300,10 @@ def test_a_renderer_without_css_variables_has_every_colour_in_attributes(theme: 
 
 @pytest.mark.parametrize("theme", [None, "light", "dark"])
 def test_css_variables_lie_in_a_block_that_other_renderers_skip(theme: str | None) -> None:
-    """A plain rule with `var()` would win over the attributes, and be read as no colour at all."""
+    """CSS variables are in a block that other renderers skip.
+
+    A plain rule with `var()` would override the attributes, and such a renderer would show no colour.
+    """
     (style,) = parsed(svg(rich(), theme=theme)).iter(f"{SVG}style")
     css = style.text or ""
     assert css.startswith("@supports (fill:var(--ink))")
@@ -333,7 +339,7 @@ def test_any_series_is_a_picture(
     cut: int | None,
     ended: bool,
 ) -> None:
-    """Well-formed whatever the measure is called, every number finite, and everything inside the frame."""
+    """Any series gives well-formed SVG, with finite numbers only and with everything inside the frame."""
     phases = [phase()] if cut is None else [phase(ends=on(cut, 1)), phase(2, on(cut, 1), baseline=50.0)]
     ends = on(14) if ended else None
     phases[-1].ends_on = ends
@@ -358,7 +364,7 @@ def test_any_series_is_a_picture(
 
 
 def test_nothing_of_a_text_becomes_markup() -> None:
-    """A measure's name is escaped in the SVG."""
+    """The name of a measure is escaped in the SVG."""
     name = '<script>alert("x")</script> & \x01 <b>'
     document = svg(drawn([], name=name), 1600)
     assert not list(parsed(document).iter(f"{SVG}script"))

@@ -1,4 +1,4 @@
-"""Protects an operator's commands for districts, clients and tokens, run as processes."""
+"""Tests an operator's commands for districts, clients and tokens, which are run as processes."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ async def test_districts_are_listed_and_shown(north: Town, south: Town) -> None:
 
 
 async def test_a_new_district_has_its_tasks_at_once(north: Town) -> None:
-    """A new district's supports start, and its reminders are sent, without a wait for the worker's hourly look."""
+    """In a new district, supports start and reminders are sent at once, without a wait for the worker's hourly task."""
 
     @needs(Can.MAINTAIN)
     async def kinds(work: Work) -> set[str]:
@@ -121,7 +121,7 @@ async def test_a_revocation_holds_on_every_process(
 
 
 async def test_a_token_that_is_none_is_named_so(north: Town) -> None:
-    """An invalid token gives a sentence and exit 2, and is not repeated."""
+    """An invalid token gives one sentence and exit code 2, and the output does not repeat it."""
     for text in ("eyJhbGciOiJub25lIn0.e30.x", ""):
         ran = await asyncio.to_thread(_pipe, north.settings, text)
         assert ran.returncode == 2
@@ -147,7 +147,9 @@ async def test_a_process_that_cannot_read_the_revocations_accepts_no_token(setti
 async def test_a_list_that_grew_too_old_is_not_relied_on(
     settings: Settings, north: Town, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read once and not again for a minute: refused until it is read."""
+    """The list of revocations is trusted for a minute after it was read. Then tokens are refused until it is read
+    again.
+    """
     tokens = Tokens(settings.keyring, settings.base_url, 60)
     grant = Grant(north.district_id, north.slug, frozenset({"roster:read"}), ())
     header = "Bearer " + tokens.issue(KnownClient(new_id(), "x", (), (grant,)), grant, ("roster:read",)).token

@@ -12,7 +12,7 @@ from tests.town import Town
 
 
 async def plant(town: Town) -> None:
-    """Raises a concern, and puts it into a school that is not its student's."""
+    """Creates a concern and assigns it, in the database, to a school that is not its student's."""
     async with town.unit() as work:
         await raise_concern(
             work, NewConcern(ids.format_id("student", town.students["amy"]), "math", "Counts on fingers.")
@@ -21,7 +21,9 @@ async def plant(town: Town) -> None:
 
 
 async def test_the_doctor_finds_and_repairs(north: Town) -> None:
-    """The doctor exits with 3 and counts by table while rows are in wrong schools; --repair corrects them."""
+    """`aimline doctor` exits with 3 while rows are in wrong schools, and counts them by table. `--repair` corrects
+    them.
+    """
     command, slug = ("doctor", "--district", north.slug), north.slug
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (0, f"{slug}: every record has its student's schools.\n")
@@ -42,7 +44,9 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
 
 
 async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town) -> None:
-    """An operator need not know the districts: the one that is out of step is named, the others are well."""
+    """Without a district, `aimline doctor` checks all of them: it names the one with wrong rows, and the others as
+    well.
+    """
     await plant(south)
 
     def of_towns(text: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town
 
 
 def test_a_district_that_does_not_exist_is_a_sentence(north: Town) -> None:
-    """A misspelt name is no "all is well"."""
+    """A misspelt district ends `aimline doctor` with a sentence, and not with the result that all is well."""
     done = aimline(north.settings, "doctor", "--district", "nowhere")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

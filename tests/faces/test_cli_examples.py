@@ -1,4 +1,4 @@
-"""Protects the help texts: each command has an example that can be copied, and answers programs with JSON."""
+"""Tests the help texts: each command has an example that can be copied, and can answer in JSON."""
 
 import re
 import shlex
@@ -30,7 +30,7 @@ WRITES_FILES_OR_LINES = {
 
 @cache
 def commands() -> dict[str, Any]:
-    """Every command by its path."""
+    """Returns every command, keyed by its path."""
     return dict(_below(get_command(command_line()), ""))
 
 
@@ -62,7 +62,7 @@ def test_an_example_can_be_copied(path: str) -> None:
 
 
 def test_every_command_answers_programs() -> None:
-    """`--json` everywhere but where there is a reason."""
+    """Every command has `--json`, except those on a list of exceptions with reasons."""
     without = {
         path
         for path, command in commands().items()

@@ -30,14 +30,16 @@ async def test_a_read_is_explained_and_not_run(north: Town) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/students?grades=03", "/v1/students?limit=many"])
 def test_what_is_no_read_is_a_sentence(north: Town, path: str) -> None:
-    """The wrong path or parameter is named, without a stack trace."""
+    """A path that is no read ends with a sentence that names the wrong path or parameter."""
     done = aimline(north.settings, "explain", path, "--district", north.slug)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
 
 
 async def test_a_graphql_query_is_explained_with_its_cost(north: Town) -> None:
-    """The statement, its plan, its scopes, what it would disclose, and the cost that the API would count."""
+    """The explanation has the statement, its plan, its scopes, the disclosures, and the cost that the API would
+    count.
+    """
     query = "{ students(first: 20) { edges { node { givenName concerns { description } } } } }"
     done = aimline(north.settings, "explain", query, "--district", north.slug, "--json")
     assert done.returncode == 0, done.stderr
@@ -53,7 +55,7 @@ async def test_a_graphql_query_is_explained_with_its_cost(north: Town) -> None:
     "query", ["{ nothing }", "{ students(first: 0) { pageInfo { endCursor } } }", "mutation { a }"]
 )
 def test_a_bad_query_is_a_sentence(north: Town, query: str) -> None:
-    """What the API would refuse is refused, without a stack trace."""
+    """A query that the API would refuse is refused with a sentence, without a stack trace."""
     done = aimline(north.settings, "explain", query, "--district", north.slug)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

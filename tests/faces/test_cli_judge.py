@@ -1,4 +1,4 @@
-"""Tests `aimline judge`: it reads series, writes verdicts, reports invalid lines, and touches nothing else."""
+"""Tests `aimline judge`: it reads series, writes verdicts, reports invalid lines, and uses no database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(lines: Iterable[Any], *options: str) -> tuple[Result, list[dict[str, Any
 
 
 def year_lines(year: Year) -> Iterator[dict[str, Any]]:
-    """A simulated population as lines of JSON."""
+    """Yields a simulated population as lines of JSON."""
     for n, (baseline, scores, cohort) in enumerate(zip(year.baseline, year.scores, year.cohort, strict=True)):
         given = [{"week": w + 1, "value": float(y), "form": f"w{w}"} for w, y in enumerate(scores) if y == y]
         yield {
@@ -53,7 +53,7 @@ def judged(lines: Iterable[dict[str, Any]], options: Options) -> list[dict[str, 
 
 
 def test_every_rule_can_be_chosen() -> None:
-    """The help of `aimline judge` names each declared rule, and each says when it flags a series."""
+    """The help of `aimline judge` lists each rule and says when it flags a series."""
     assert all(rule.description.endswith(".") for rule in RULES.values())
     assert set(RULES) == FITTING["growth"] | FITTING["count"] | FITTING["criterion"]
 
@@ -73,7 +73,9 @@ def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_state
 
 @pytest.mark.parametrize("rule", sorted(FITTING["count"]))
 def test_a_line_with_a_goal_is_judged_by_level(rule: str) -> None:
-    """A percentage has a goal and no rate; no slope is computed for it, and a rate of false alarms is refused."""
+    """A line with a goal and a percentage is judged by level. No slope is computed, and a false-alarm rate is
+    refused.
+    """
     values = [90, 90, 85, 90, 23, 28, 6]
     scores = [{"week": week, "value": value} for week, value in enumerate(values, start=1)]
     given = {"id": "p1", "baseline": [20, 25, 20], "goal": 80, "scores": scores}
@@ -147,7 +149,9 @@ def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_fault() -> Non
     ],
 )
 def test_an_error_out_of_all_proportion_is_refused(changes: dict[str, Any]) -> None:
-    """Values out of proportion to the error are refused, because floats would overflow."""
+    """`aimline judge` refuses values that are very large in proportion to the standard error, because floats would
+    overflow.
+    """
     result, answers = run([line(**changes), line()])
     assert (result.exit_code, len(answers)) == (3, 1)
     assert "out of all proportion" in result.stderr
@@ -200,7 +204,7 @@ def test_down_is_better_is_the_mirror_image() -> None:
 
 
 def test_a_week_is_judged_by_what_was_known_up_to_it() -> None:
-    """The answers for the first ten weeks are the same bytes whether or not later weeks are there."""
+    """The answers for the first ten weeks have the same bytes with and without later weeks."""
     lines = list(year_lines(simulate(World(), 50, 3)))
     early = [one | {"scores": [s for s in one["scores"] if s["week"] <= 10]} for one in lines]
     options = Options(every_week=True)
@@ -223,7 +227,9 @@ def test_every_week_is_what_the_benchmark_scores() -> None:
 
 @pytest.mark.parametrize("rule", list(BEYOND))
 def test_the_fields_rules_are_what_the_benchmark_scores(rule: str) -> None:
-    """At a stated rate the statistic is the benchmark's margin; without one, its sign is the state."""
+    """With a stated rate, the statistic of a field's rule is the margin of the benchmark. Without one, its sign is the
+    state.
+    """
     year = simulate(World(), 25, 6)
     with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing
         beyond = BEYOND[rule](year)
@@ -246,7 +252,7 @@ def test_adaptive_asks_for_no_more_than_three_scores() -> None:
 def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kept file judges as the run that wrote it did, to the byte; a file of another kind is refused."""
+    """A stored calibration file judges as the run that wrote it, to the byte. A file of another kind is refused."""
     monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     kept = tmp_path / "own.json"
     lines = list(year_lines(simulate(World(noise=10.0, weeks=16), 350, 5)))

@@ -12,7 +12,7 @@ from tests.town import Town
 
 
 async def _schedule(town: Town) -> None:
-    """Schedules a window whose first day is past; only a recurring task marks it as open."""
+    """Schedules a window whose first day is past. Only a recurring task marks such a window as open."""
     today = datetime.now(UTC).date()
     async with town.unit() as work:
         expected = (ExpectedMeasure("orf", ("03",)),)
@@ -22,7 +22,9 @@ async def _schedule(town: Town) -> None:
 
 
 async def test_an_operator_runs_the_tasks_of_a_district_at_once(north: Town) -> None:
-    """Without a worker, the command does the work of every task, or of the named ones, and counts the rows."""
+    """Without a worker, `aimline maintain` does the work of every recurring task, or of named ones, and counts the
+    rows.
+    """
     await _schedule(north)
     done = aimline(north.settings, "district", "maintain", north.slug, "--task", "signals", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"signals": 0}), done.stderr
@@ -35,7 +37,7 @@ async def test_an_operator_runs_the_tasks_of_a_district_at_once(north: Town) -> 
 
 
 async def test_the_tasks_of_an_unknown_district_are_refused(north: Town) -> None:
-    """A misspelt name ends with one sentence and runs nothing."""
+    """`aimline maintain` with the misspelt name of a district ends with one sentence and runs nothing."""
     done = aimline(north.settings, "district", "maintain", "nowhere")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

@@ -75,7 +75,7 @@ async def test_the_doctor_fails_until_what_it_finds_is_set(north: Town, tmp_path
 
 
 async def test_what_cannot_be_is_said_in_a_sentence_each(north: Town, tmp_path: Path) -> None:
-    """Each invalid setting gives exit 2 and a sentence for every fault, without a traceback."""
+    """Invalid settings give exit code 2 and one sentence for each, without a traceback."""
     bad = await _aimline(
         north,
         *("sis", "add", "--name", "bad", "--kind", "oneroster-1.1", "--url", "http://sis.example.org/"),

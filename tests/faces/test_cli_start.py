@@ -26,7 +26,7 @@ def _summaries(app: Typer) -> dict[str, str]:
 
 
 def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
-    """The overview lists every command with its own summary, without loading the commands."""
+    """The overview in the help has the summary of every command, although the commands are not loaded for it."""
     assert _summaries(overview()) == _summaries(command_line())
     code = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
     assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(code)
@@ -34,12 +34,12 @@ def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
-    """Each command can be loaded alone."""
+    """Each command can be loaded without the others."""
     assert command in _summaries(command_line(command))
 
 
 def test_judging_offline_loads_no_database() -> None:
-    """`aimline judge` is for people without a server, and begins at once."""
+    """`aimline judge`, which people without a server use, starts without loading the modules of the database."""
     code = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
     loaded = _loaded_by(code)
     assert "app.cli.judge" in loaded
@@ -84,7 +84,7 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
 def test_a_command_names_the_reason_why_the_server_refuses_it(
     settings: Settings, changed: dict[str, Any], reason: str
 ) -> None:
-    """If the server refuses a connection, the sentence has the server's reason."""
+    """If PostgreSQL refuses the connection of a command, the printed sentence has the server's reason."""
     url = make_url(settings.url_of("worker")).set(**changed).render_as_string(hide_password=False)
     command = [sys.executable, "-m", "app", "district", "create", "nobody", "--name", "Nobody", "--time-zone", "UTC"]
     surroundings = environment(settings) | {"AIMLINE_WORKER_DATABASE_URL": url}
@@ -95,7 +95,9 @@ def test_a_command_names_the_reason_why_the_server_refuses_it(
 
 
 def test_a_command_names_the_code_of_a_refused_statement(settings: Settings) -> None:
-    """If PostgreSQL refuses a statement, the sentence has its code, and does not ask whether the server runs."""
+    """If PostgreSQL refuses a statement, the printed sentence has the error's code, and does not ask whether the server
+    runs.
+    """
     command = [sys.executable, "-m", "app", "district", "create", "nobody", "--name", "Nobody", "--time-zone", "UTC"]
     surroundings = environment(settings) | {"AIMLINE_WORKER_DATABASE_URL": settings.url_of("api")}
     done = subprocess.run(command, cwd=REPOSITORY, env=surroundings, capture_output=True, text=True)
@@ -105,7 +107,7 @@ def test_a_command_names_the_code_of_a_refused_statement(settings: Settings) -> 
 
 
 def _up(client: httpx.Client) -> None:
-    """Waits for the first answer."""
+    """Waits until the server gives its first answer."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         with suppress(httpx.TransportError):

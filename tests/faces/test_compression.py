@@ -1,4 +1,4 @@
-"""Protects slow lines from large answers, and secrets from being guessed by the length of a compressed answer."""
+"""Tests that large answers are compressed, and that the length of a compressed answer never reveals a secret."""
 
 import gzip
 from typing import Any
@@ -44,7 +44,7 @@ async def concerns(app: FastAPI, north: Town) -> Caller:
 
 
 async def test_a_large_answer_is_compressed(app: FastAPI, north: Town) -> None:
-    """A large answer is compressed for clients that accept it, with Vary."""
+    """A large answer is compressed for clients that accept it, and has the header Vary."""
     client = await concerns(app, north)
     headers, plain_bytes = await raw(client, "GET", "/v1/concerns", "identity")
     assert "content-encoding" not in headers
@@ -59,7 +59,7 @@ async def test_a_large_answer_is_compressed(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize("accepts", ["gzip;q=0", "gzip; q=0.000, br", "br", ""])
 async def test_who_does_not_accept_it_gets_it_plain(app: FastAPI, north: Town, accepts: str) -> None:
-    """A weight of zero is a refusal."""
+    """A client that does not accept gzip, or gives it weight zero, gets the answer uncompressed."""
     headers, _ = await raw(await concerns(app, north), "GET", "/v1/concerns", accepts)
     assert "content-encoding" not in headers
 
@@ -82,7 +82,7 @@ async def test_an_answer_with_a_secret_is_not_compressed(app: FastAPI, north: To
 
 
 async def test_the_tag_serves_over_any_coding(app: FastAPI, north: Town) -> None:
-    """A client that read the compressed answer may name its ETag without accepting gzip, and the other way round."""
+    """An ETag is valid for the compressed and the uncompressed answer alike."""
     client = await concerns(app, north)
     path = "/v1/concerns/" + (await client.get("/v1/concerns")).json()["items"][0]["id"]
     headers, _ = await raw(client, "GET", path, "gzip")

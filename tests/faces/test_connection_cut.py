@@ -14,14 +14,14 @@ from tests.town import Town
 
 @pytest.fixture
 async def proxy(north: Town, tmp_path: Path) -> AsyncIterator[CuttingProxy]:
-    """A wire to the database that can be cut."""
+    """Yields a proxy in front of the database whose connections can be cut."""
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         yield proxy
 
 
 @pytest.fixture
 async def cut_app(north: Town, proxy: CuttingProxy) -> AsyncIterator[FastAPI]:
-    """The product's app over this wire."""
+    """Yields the product's app with a database connection that can be cut."""
     app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
     yield app
     await app.state.services.engine.dispose()
@@ -31,10 +31,10 @@ async def cut_app(north: Town, proxy: CuttingProxy) -> AsyncIterator[FastAPI]:
 async def test_a_commit_whose_answer_is_lost_is_of_unknown_outcome(
     cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
 ) -> None:
-    """A commit whose answer is lost is answered with 503 and an unknown outcome.
+    """If the connection is lost during a commit, the answer is 503 and says that the outcome is unknown.
 
-    It was a 500 that said that nothing was changed, though it was. There is no Retry-After: a client that repeats by
-    itself would raise the concern twice.
+    It has no Retry-After, because a client that repeats by itself could create the concern twice. An earlier version
+    answered 500 and said that nothing was changed, although something was.
     """
     proxy.cut_after = b"COMMIT"
     answer = await raise_concern(cut_app, north, face)

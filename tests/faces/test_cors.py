@@ -1,4 +1,4 @@
-"""Protects districts' records from web pages of origins that are not registered."""
+"""Tests that web pages of origins that are not registered cannot read a district's records."""
 
 import json
 from uuid import UUID
@@ -28,14 +28,17 @@ async def client_with(app: FastAPI, town: Town, *origins: str) -> Caller:
 
 
 async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> httpx.Response:
-    """Sends a preflight, which browsers send before a request that is not simple."""
+    """Sends a preflight: the request by which a browser asks whether a page may send the real request."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
     async with plain(app) as client:
         return await client.options(path, headers=headers)
 
 
 async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town) -> None:
-    """The registered origin may send every header and method of the contract; no cookies, and no `*`."""
+    """The response to a preflight request of a registered origin allows every header and method of the contract.
+
+    It needs no token, allows no cookies, and has no `*`.
+    """
     await client_with(app, north, ALLOWED_ORIGIN)
     for path in ("/v1/students", "/graphql", "/oauth/token"):
         answer = await preflight(app, ALLOWED_ORIGIN, path)
@@ -59,7 +62,7 @@ async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town
     ],
 )
 async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: str) -> None:
-    """403 to its preflight, and an answer that its browser keeps from the page."""
+    """A page of any other origin is refused with 403 to its preflight, and its browser does not show it the answer."""
     client = await client_with(app, north, ALLOWED_ORIGIN)
     refused = await preflight(app, origin)
     assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
@@ -69,7 +72,10 @@ async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: st
 
 
 async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north: Town, south: Town) -> None:
-    """A page that another client registered may not read with this client's token; refusals can be read by both."""
+    """A page whose origin another client has registered may not read answers to this client's token.
+
+    Both kinds of pages can read refusals.
+    """
     ours, theirs = await client_with(app, north, ALLOWED_ORIGIN), await client_with(app, south, OTHER_ORIGIN)
     for client, origin, may_read in (
         (ours, ALLOWED_ORIGIN, True),
@@ -85,7 +91,7 @@ async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north:
 
 
 async def test_a_removed_origin_is_refused(app: FastAPI, north: Town) -> None:
-    """Once the process has read the list again, which it does twice a minute."""
+    """An origin that was removed is refused once the process has read the list again, which it does twice a minute."""
     await client_with(app, north, origin := f"https://{north.slug}.example.org")
     assert (await preflight(app, origin)).status_code == 204
     async with north.house() as work:
@@ -122,7 +128,7 @@ def test_an_origin_is_what_a_browser_sends(text: str, is_one: bool) -> None:
 
 
 async def test_what_is_no_origin_is_not_registered(app: FastAPI, north: Town) -> None:
-    """Neither a wildcard nor more than a client needs."""
+    """A client can register neither `*` as an origin nor more origins than the maximum."""
     await client_with(app, north, ALLOWED_ORIGIN)
     client_id: UUID = north.client_id
     many = tuple(f"https://a{number}.example.org" for number in range(MAX_ORIGINS + 1))

@@ -27,7 +27,7 @@ OTHERS = {
 
 
 def decoded(cursor: str) -> bytes:
-    """A cursor as whoever finds it in a log would read it."""
+    """Returns the bytes of a cursor after Base64 decoding, as somebody who found it in a log would see them."""
     return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
 
 

@@ -1,6 +1,6 @@
 """Tests requests during database faults: one retry, then 409 or 503, the same over both APIs.
 
-The faults are PostgreSQL's own: a trigger raises them, or a session is ended while it waits.
+PostgreSQL itself causes the faults: a trigger raises them, or a session is ended while it waits.
 """
 
 import asyncio
@@ -36,7 +36,10 @@ REFUSED = {
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("sqlstate", BEGUN_AGAIN)
 async def test_a_fault_that_passes_is_not_the_callers(app: FastAPI, north: Town, face: str, sqlstate: str) -> None:
-    """The whole unit of work runs a second time and is carried out once; before, each of these was a 500 or a 409."""
+    """A temporary database fault is not shown to the caller: the whole unit of work is repeated and takes effect once.
+
+    Earlier, each of these faults was answered with 500 or 409.
+    """
     async with failing(north, sqlstate, times=1):
         answer = await raise_concern(app, north, face)
     assert succeeded(answer), answer.text
@@ -60,13 +63,16 @@ async def test_a_fault_that_stays_is_told_alike(app: FastAPI, north: Town, face:
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "53300"])
 async def test_whoever_has_waited_is_not_made_to_wait_again(app: FastAPI, north: Town, sqlstate: str) -> None:
-    """After a lock, a statement or a full server no second attempt is made: it would double the wait."""
+    """After a database error for a lock, a time limit or a full server, the command is not tried again.
+
+    A second attempt would double the client's wait.
+    """
     async with failing(north, sqlstate, times=1):
         assert (await raise_concern(app, north, "rest")).status_code == 503
 
 
 async def test_another_fault_is_ours_and_runs_once(app: FastAPI, north: Town) -> None:
-    """A fault that is not temporary gives 500 and is not repeated."""
+    """A database fault that is not temporary gives 500, and the request is not repeated."""
     async with failing(north, "22012", times=1):
         answer = await raise_concern(app, north, "rest")
     assert (answer.status_code, code_of(answer)) == (500, "internal")
@@ -75,7 +81,9 @@ async def test_another_fault_is_ours_and_runs_once(app: FastAPI, north: Town) ->
 
 @pytest.mark.parametrize("face", FACES)
 async def test_a_session_that_is_ended_while_it_waits_begins_again(app: FastAPI, north: Town, face: str) -> None:
-    """The server ends the session of a request in the middle: the request is carried out once, on another one."""
+    """If the server ends the session of a request in the middle, the request is carried out once, on another
+    session.
+    """
     holder = await asyncpg.connect(north.settings.url_of("worker"))
     api = await asyncpg.connect(north.settings.url_of("api"))
     try:
@@ -109,7 +117,10 @@ async def test_a_read_is_begun_again_on_another_connection(app: FastAPI, north: 
 
 
 async def test_a_database_that_is_away_is_no_fault_of_ours(north: Town) -> None:
-    """Reads, writes and the token endpoint answer 503 with Retry-After; the token endpoint in OAuth's words."""
+    """If the database cannot be reached, reads, writes and the token endpoint answer 503 with Retry-After.
+
+    The token endpoint answers in OAuth's form.
+    """
     nowhere = "postgresql://api@127.0.0.1:1/nothing"
     app = build(north.settings.model_copy(update={"api_database_url": nowhere}))
     form = {"grant_type": "client_credentials", "client_id": f"cli_{'0' * 26}", "client_secret": "s"}
@@ -131,7 +142,7 @@ async def hold_counter(connection: asyncpg.Connection, town: Town) -> None:
 
 
 async def waiting_for(connection: asyncpg.Connection, holder: int) -> int:
-    """Waits until a session waits for a lock of the holder's; returns its process id on the server."""
+    """Waits until a session waits for a lock of the session `holder`; returns its process id on the server."""
     query = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)) LIMIT 1"
     async with asyncio.timeout(60):
         while (pid := await connection.fetchval(query, holder)) is None:

@@ -1,5 +1,6 @@
-"""Tests the documents that are the same for all callers: they are built once and have an ETag; nothing else is
-cached.
+"""Tests the documents that are the same for all callers: they are built once and have an ETag.
+
+Nothing else is cached.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ DOCUMENTS = ("/openapi.json", "/docs", "/graphiql", *ASSETS)
 
 @pytest.mark.parametrize("path", DOCUMENTS)
 async def test_a_document_has_a_strong_etag_and_is_not_sent_twice(app: FastAPI, path: str) -> None:
-    """A request with the ETag gets a 304 without a body, and HEAD gets the headers."""
+    """A request with the document's ETag gets 304 without a body, and HEAD gets the headers."""
     async with plain(app) as client:
         first = await client.get(path)
         etag = first.headers["etag"]
@@ -39,7 +40,7 @@ async def test_a_document_has_a_strong_etag_and_is_not_sent_twice(app: FastAPI, 
 
 
 async def test_the_contract_is_built_once_for_all_who_ask(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixteen first callers at once, and those after them, get the same bytes of one build."""
+    """Sixteen requests at the same time, and later ones, get the same document, which is built once."""
     app = build(settings)
     built, described = [], app.openapi
 
@@ -58,7 +59,7 @@ async def test_the_contract_is_built_once_for_all_who_ask(settings: Settings, mo
 
 
 async def test_a_document_that_could_not_be_made_is_made_by_the_next_caller() -> None:
-    """A fault at the first call is not kept."""
+    """If building a document fails at the first request, the next request builds it."""
     tries: list[int] = []
 
     def make() -> bytes:
@@ -75,7 +76,7 @@ async def test_a_document_that_could_not_be_made_is_made_by_the_next_caller() ->
 
 @pytest.fixture
 async def district(north: Town) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with all kinds of rows."""
     return await fill_district(north)
 
 

@@ -1,4 +1,4 @@
-"""Protects what the outermost layer answers and logs when a request ends before its answer."""
+"""Tests what the outermost layer answers and logs if a request ends before its response."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/v1/me", "que
 
 
 async def run(app: Any, *received: dict[str, Any], cancelled: bool = False) -> tuple[list[Any], dict[str, Any]]:
-    """The messages that were sent, and the line that was logged."""
+    """Sends one request to the app; returns the messages of its response, and the line that was logged."""
     messages, sent = iter(received), []
 
     async def receive() -> Any:
@@ -32,7 +32,9 @@ async def run(app: Any, *received: dict[str, Any], cancelled: bool = False) -> t
 
 
 async def test_a_cancelled_request_is_answered_as_a_problem() -> None:
-    """When the server ends, what still runs gets a problem with all headers, not the server's own bare 500."""
+    """When the server ends, a running request is answered with a problem and all headers, not with the server's bare
+    500.
+    """
 
     async def runs(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(3600)
@@ -47,7 +49,7 @@ async def test_a_cancelled_request_is_answered_as_a_problem() -> None:
 
 @pytest.mark.parametrize(("message", "status"), [("http.disconnect", 499), ("http.request", 500)])
 async def test_a_client_that_leaves_is_not_counted_as_a_fault(message: str, status: int) -> None:
-    """A request without an answer is logged as 499 if its client left, so that nobody can raise false alarms."""
+    """A request without an answer is logged as 499 if its client left, so that nobody can cause false alarms."""
 
     async def leaves(scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -14,7 +14,7 @@ from tests.town import Town
 
 
 async def test_whether_the_process_lives_is_always_answered(built: Built, north: Town) -> None:
-    """Health is neither counted nor queued, while requests of a district wait for the only slot."""
+    """A health check is neither counted nor queued, even while requests of a district wait for the only slot."""
     async with built(concurrency=1, client_requests=5) as app:
         gate = gate_of(app)
         holder = gate.enqueue(north.district_id)
@@ -51,7 +51,7 @@ async def test_one_districts_backlog_does_not_delay_another(built: Built, north:
 
 
 async def test_requests_without_a_token_are_a_class_of_their_own(built: Built, north: Town) -> None:
-    """Requests without a token wait for each other and do not delay a district's request."""
+    """Requests without a token wait for each other, and do not delay a district's request."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
         holder = gate.enqueue(NOBODY)
@@ -69,7 +69,7 @@ async def test_requests_without_a_token_are_a_class_of_their_own(built: Built, n
 
 
 async def test_a_client_that_leaves_while_it_waits_takes_no_turn(built: Built, north: Town) -> None:
-    """The request is never run, and the slot goes to the next."""
+    """If a client leaves while its request waits, the request is never run, and the slot goes to the next request."""
     async with built(concurrency=1) as app:
         gate, statuses, reached = gate_of(app), list[int](), list[str]()
         holder, gone = gate.enqueue(north.district_id), asyncio.Event()
@@ -99,7 +99,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_no_turn(built: Built, n
 
 
 async def test_a_slow_reader_and_a_slow_sender_hold_no_slot(built: Built, north: Town) -> None:
-    """A body that does not end, and a response that is not read, occupy no slot."""
+    """A request body that does not end, and a response that is not read, use no slot."""
     async with built(concurrency=1) as app:
         gate, never, begun = gate_of(app), asyncio.Event(), list[str]()
 
@@ -134,7 +134,9 @@ async def test_a_slow_reader_and_a_slow_sender_hold_no_slot(built: Built, north:
 
 
 async def test_a_full_queue_is_refused_with_a_time_to_return(built: Built, north: Town, south: Town) -> None:
-    """The queue of one district is bounded; another district is served."""
+    """If the queue of one district is full, its requests are refused with `Retry-After`, and another district is
+    served.
+    """
     async with built(concurrency=1) as app:
         gate = gate_of(app)
         for _ in range(1 + gate.limits.queue_of_one_key):
@@ -174,9 +176,9 @@ async def test_a_running_request_pauses_between_its_steps(built: Built, north: T
 async def test_a_request_beside_another_districts_load_waits_for_one_request_at_most(
     built: Built, north: Town, south: Town, face: str
 ) -> None:
-    """Under another district's load a request waits for one of its requests at most.
+    """A request of one district waits for at most one request of another district, however many of these there are.
 
-    The time is the processor time of this thread, so that other programs have no influence.
+    The processor time of this thread is measured, so that other programs have no influence.
     """
     async with built() as app:
         loud, quiet, stop = caller(app, north), caller(app, south), asyncio.Event()

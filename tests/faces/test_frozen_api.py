@@ -35,16 +35,16 @@ async def client_of(app: FastAPI, town: Town, address: str) -> AsyncIterator[htt
 
 
 def concern(town: Town, description: str) -> dict[str, str]:
-    """A concern about amy."""
+    """Returns the input for a concern about amy."""
     student, area = format_id("student", town.students["amy"]), format_id("area", town.areas["ela"])
     return {"student": student, "area": area, "description": description}
 
 
 @pytest.mark.long
 async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """22 writers get 503 with Retry-After while reads and readiness continue.
+    """While one process is frozen, 22 writers get 503 with Retry-After, and reads and readiness continue.
 
-    The pool has eight connections, so that the writers would occupy all of them.
+    The pool has eight connections, so the writers would otherwise occupy all of them.
     """
     healthy = {"AIMLINE_LOCK_TIMEOUT": "3", "AIMLINE_CONNECT_TIMEOUT": "3", "AIMLINE_POOL_SIZE": "4"}
     async with (
@@ -72,8 +72,9 @@ async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: To
 
 
 async def test_a_frozen_api_loses_what_it_holds(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """The server ends a frozen process's transaction after the idle timeout, and its request is executed once
-    afterwards.
+    """PostgreSQL ends the transaction of a frozen API process after the idle time limit, and so releases its locks.
+
+    Once the process continues, it executes the request again, and the request has one effect.
     """
     short = PATIENT | {"AIMLINE_IDLE_TIMEOUT": "1"}
     async with (

@@ -1,4 +1,4 @@
-"""Protects a client that sends a mutation twice, or changes a row that was changed since it was read."""
+"""Tests mutations that are sent twice, and changes of a row that was changed since the client read it."""
 
 import asyncio
 from pathlib import Path
@@ -29,18 +29,18 @@ AMEND = """mutation ($input: AmendMeasureInput!, $version: Int) {
 
 
 def concern(town: Town, **more: Any) -> dict[str, Any]:
-    """The input of a concern about amy."""
+    """Returns the input of a concern about amy."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     return {"student": ids.format_id("student", town.students["amy"]), "area": area, "description": "Quiet.", **more}
 
 
 async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> httpx.Response:
-    """Raises a concern under a key."""
+    """Raises a concern by a mutation with an idempotency key."""
     return await ask_graphql(app, town, RAISE, {"input": concern(town, **more), "key": key})
 
 
 async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
-    """A repeated mutation gets the first one's data, marked in the extensions, and raises one concern."""
+    """A repeated mutation returns the data of the first one, marked in the extensions, and raises no second concern."""
     first, repeated = await send(app, north), await send(app, north)
     assert first.json()["data"] == repeated.json()["data"]
     assert first.json()["data"]["raiseConcern"]["concern"]["id"]
@@ -50,7 +50,7 @@ async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north:
 
 
 async def test_other_variables_are_refused(app: FastAPI, north: Town) -> None:
-    """A key with other variables is refused with REST's code."""
+    """An idempotency key that was used with other variables is refused with REST's code."""
     assert (await send(app, north)).status_code == 200
     other = await send(app, north, description="Loud.")
     assert code_of(other) == "idempotency.mismatch"
@@ -67,7 +67,9 @@ async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None
 
 
 async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> None:
-    """Each field has a key of its own: a refused field runs again, and a finished one is only answered."""
+    """In a mutation with several fields, each field has a key of its own: only those that were refused are run
+    again.
+    """
     wrong = {"input": concern(north), "other": concern(north, area="no-such-area")}
     first = (await ask_graphql(app, north, TWICE, wrong)).json()
     assert first["data"]["one"]["concern"] is not None
@@ -80,7 +82,7 @@ async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> Non
 
 
 async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -> None:
-    """The others get its data, or 409."""
+    """Of sixteen equal mutations at the same time, one has an effect. The others get its data, or 409."""
     answers = await asyncio.gather(*(send(app, north) for _ in range(16)))
     assert await concerns_of(north) == ["Quiet."]
     for answer in answers:
@@ -89,7 +91,9 @@ async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """With a key in each field, a lost commit is repeated and has no unknown outcome."""
+    """If the commit of a mutation is lost, the mutation is repeated with the key of each field, and has a known
+    outcome.
+    """
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
         proxy.cut_after = b"COMMIT"
@@ -101,7 +105,7 @@ async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp
 
 
 async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Town) -> None:
-    """A change without the current version is a problem, as with PATCH."""
+    """A GraphQL mutation without the row's current version gets a problem, as PATCH over REST does."""
     given = {"input": {"measure": "orf", "name": "Mine"}}
     for version, problem in ((None, "version.required"), (7, "version.mismatch")):
         answer = (await ask_graphql(app, north, AMEND, {**given, "version": version})).json()
@@ -112,7 +116,7 @@ async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Tow
 
 
 async def test_a_version_is_of_its_field_only(app: FastAPI, north: Town) -> None:
-    """A field that failed for its version leaves the next field its own."""
+    """If a field of a mutation fails because of its version, the next field is still checked with its own version."""
     query = """mutation {
       a: amendMeasure(input: {measure: "orf", name: "A"}, version: 9) { problems { code } }
       b: amendMeasure(input: {measure: "orf", name: "B"}, version: 1) { measure { version } problems { code } } }"""
@@ -135,7 +139,10 @@ async def test_a_version_is_of_its_field_only(app: FastAPI, north: Town) -> None
 async def test_a_derived_command_keeps_the_bounds_of_its_inputs(
     north: Town, more: dict[str, Any], code: str, pointer: str
 ) -> None:
-    """A bound is a problem with GraphQL's names, but what is within an object keeps its own; nothing is a fault."""
+    """A derived GraphQL command checks the limits of its inputs, and names them as GraphQL does.
+
+    Within an object, names stay as they are. No input causes an internal error.
+    """
     given = {"name": "other", "kind": "oneroster-1.1", "url": "https://sis.example/a", "clientId": "a"}
     query = "mutation ($input: RegisterSourceInput!) { registerSource(input: $input) { problems { code pointer } } }"
     answer = await query_data(north, query, {"input": given | {"clientSecret": "of-a-test"} | more})

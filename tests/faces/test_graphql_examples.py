@@ -1,4 +1,6 @@
-"""Runs every GraphQL example that a newcomer could paste: of the documents, the schema's descriptions and GraphiQL."""
+"""Runs every GraphQL example that a newcomer can paste: of the documentation, the schema's descriptions and
+GraphiQL.
+"""
 
 import json
 import re
@@ -37,9 +39,9 @@ def examples() -> Iterator[tuple[str, str]]:
 
 
 async def test_every_example_works(app: FastAPI, north: Town) -> None:
-    """Each query and mutation is answered without an error or a problem, and costs what its comment says.
+    """Each example of a query or mutation is answered without an error or a problem, and costs what its comment says.
 
-    A subscription does not end: it is valid against the schema.
+    A subscription does not end, so it is only checked against the schema.
     """
     student, teacher = ids.format_id("student", north.students["amy"]), ids.format_id("person", north.staff["teacher"])
     values = {"student": student, "teacher": teacher, "today": str(now().date())}

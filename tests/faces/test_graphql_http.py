@@ -35,7 +35,7 @@ async def send(town: Town, method: str = "POST", *, accept: str | None = MODERN,
 
 @pytest.mark.parametrize("given", [None, "Bearer", "Bearer nonsense", "Basic abc"])
 async def test_without_a_token_there_is_nothing(north: Town, given: str | None) -> None:
-    """401 with a challenge, in GraphQL's shape."""
+    """Without a valid token, the answer is 401 with a challenge, in the form of GraphQL."""
     async with http(north.engine, north.settings) as client:
         headers = {"Authorization": given} if given else {}
         answer = await client.post("/graphql", json={"query": AREAS}, headers=headers)
@@ -47,7 +47,7 @@ async def test_without_a_token_there_is_nothing(north: Town, given: str | None) 
 
 @pytest.mark.parametrize("extensions", ["text", 0, 1, False, True, ["list"]])
 async def test_extensions_are_an_object(north: Town, extensions: object) -> None:
-    """Extensions must be an object; 0 and false are refused as well."""
+    """`extensions` of a GraphQL request must be an object; 0 and false are refused as well."""
     answer = await send(north, json={"query": AREAS, "extensions": extensions})
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["extensions"]["code"] == "extensions.malformed"
@@ -58,7 +58,7 @@ async def test_extensions_are_an_object(north: Town, extensions: object) -> None
     [(MODERN, MODERN), (f"{MODERN}, {LEGACY};q=0.9", MODERN), (LEGACY, LEGACY), ("*/*", LEGACY), (None, LEGACY)],
 )
 async def test_the_answer_has_the_media_type_that_is_taken(north: Town, accept: str | None, media: str) -> None:
-    """The answer has the media type that the client accepts; a valid request gets 200."""
+    """The answer has the media type that the client accepts, and a valid request gets 200."""
     answer = await send(north, accept=accept, json={"query": AREAS})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, f"{media}; charset=utf-8")
     assert "errors" not in answer.json()
@@ -80,7 +80,7 @@ async def test_neither_media_type(north: Town) -> None:
     ],
 )
 async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> None:
-    """400 in the draft's type, 200 in plain JSON; no data in either."""
+    """An invalid request gets 400 in the media type of the draft and 200 in plain JSON, without data."""
     for accept, status in ((MODERN, 400), (LEGACY, 200)):
         answer = await send(north, accept=accept, json=body)
         assert answer.status_code == (400 if "subscription" in body["query"] else status)
@@ -89,7 +89,10 @@ async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> N
 
 
 async def test_a_request_that_ran_nothing_leaves_no_principal_behind(north: Town) -> None:
-    """The pool's connection goes back without the binding that no BEGIN took: the next one must bring its own."""
+    """If a request runs no statement, its connection goes back to the pool bound to no principal.
+
+    The next user of the connection must bind it to its own principal.
+    """
     engine = open_engine(north.settings.url_of("api"), name="tests one", pool_size=1)
     try:
         async with http(engine, north.settings) as client:
@@ -125,7 +128,7 @@ async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str,
 
 
 async def test_a_get_reads_and_never_writes(north: Town) -> None:
-    """A query by GET works, a mutation gives 405, and no foreign page is shown."""
+    """A query by GET works, a mutation by GET gives 405, and no page of another host is shown."""
     query = "query A($x: ID!) { node(id: $x) { id } }"
     answer = await send(north, "GET", params={"query": query, "variables": '{"x": ""}'})
     assert (answer.status_code, answer.json()["data"]) == (200, {"node": None})
@@ -166,7 +169,7 @@ async def test_there_are_limits(north: Town, query: str) -> None:
 
 
 async def test_introspection_works(north: Town) -> None:
-    """Tools read the schema from the endpoint, within the limits."""
+    """Tools can read the schema by introspection, within the limits."""
     from graphql import get_introspection_query
 
     data = await query_data(north, get_introspection_query(descriptions=True))
@@ -200,14 +203,14 @@ async def test_introspection_works(north: Town) -> None:
     ],
 )
 async def test_no_error_shows_a_submitted_value(north: Town, query: str, variables: dict[str, Any] | None) -> None:
-    """No error and no log contains a submitted value."""
+    """Neither an error nor the log contains a submitted value."""
     answer = await ask(north, query, variables)
     assert answer.json()["errors"][0]["message"]
     assert "CanaryChild" not in answer.text
 
 
 async def test_an_error_still_says_what_to_mend(north: Town) -> None:
-    """An error still names the place, the type and the missing field."""
+    """An error message still names the place, the type and the missing field."""
     record = "mutation($i: RecordScoresInput!) { recordScores(input: $i) { problems { code } } }"
     for query, variables, message in (
         (
@@ -229,7 +232,7 @@ async def test_an_error_still_says_what_to_mend(north: Town) -> None:
 
 
 def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:
-    """Every root field, and every field that leads to another read, names its permissions."""
+    """In the GraphQL schema, every root field and every field that leads to another read names its permissions."""
     schema = build_schema(sdl())
     roots = (schema.query_type, schema.mutation_type)
     fields: list[tuple[str, GraphQLField]] = [
@@ -251,7 +254,7 @@ def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:
 
 
 def test_the_words_are_those_of_the_rooms() -> None:
-    """The enums have exactly the values of the rooms' rules."""
+    """The GraphQL enums have exactly the values of the product's own enums."""
     assert tuple(ConcernState) == CONCERN_STATES
     assert tuple(SupportState) == SUPPORT_STATES
     assert tuple(ScorePurpose) == PURPOSES

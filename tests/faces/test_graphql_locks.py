@@ -46,7 +46,7 @@ def document(*commands: tuple[str, dict[str, Any]], literal: bool = False) -> di
 
 
 def concern(student: str) -> tuple[str, dict[str, Any]]:
-    """Raises a concern."""
+    """Returns a mutation that raises a concern, with its variables."""
     return "raiseConcern", {"student": student, "area": "math", "description": "Planted."}
 
 
@@ -56,19 +56,19 @@ def decision(student: str) -> tuple[str, dict[str, Any]]:
 
 
 def score(student: str, measure: str, weeks: int, value: float) -> tuple[str, dict[str, Any]]:
-    """Records a score."""
+    """Returns a mutation that records a score, with its variables."""
     day = str(YEAR_BEGINS + timedelta(weeks=weeks))
     return "recordScores", {"scores": [{"student": student, "measure": measure, "takenOn": day, "value": value}]}
 
 
 def amendment(measure: str, name: str) -> tuple[str, dict[str, Any]]:
-    """Renames a measure."""
+    """Returns a mutation that renames a measure, with its variables."""
     return "amendMeasure", {"measure": measure, "name": name}
 
 
 @pytest.fixture
 async def as_client(app: FastAPI, north: Town) -> Caller:
-    """A client with every scope."""
+    """Returns a client with every scope."""
     return caller(app, north)
 
 
@@ -82,7 +82,7 @@ async def supports(app: FastAPI, north: Town) -> list[tuple[str, str]]:
 
 
 async def both(as_client: Caller, first: dict[str, Any], second: dict[str, Any]) -> Sequence[httpx.Response]:
-    """The answers to two documents that are sent at once."""
+    """Returns the answers to two documents that are sent at the same time."""
     return await asyncio.gather(as_client.post("/graphql", first), as_client.post("/graphql", second))
 
 
@@ -112,7 +112,7 @@ async def test_documents_in_opposite_orders_do_not_deadlock(
 async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]]
 ) -> None:
-    """The weeks to finalize are the cohort's: documents about different students name the same ones."""
+    """Two documents about different students of a cohort do not deadlock, although they schedule the same weeks."""
     (amy, _), (ben, _) = supports
     before = await deadlocks(north)
     for number in range(ROUNDS):
@@ -124,7 +124,9 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
 
 
 async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, north: Town) -> None:
-    """The first command fails and gives back its locks; the next one locks all that are named again."""
+    """If the first command of a document fails and gives up its locks, the next command takes all needed locks
+    again.
+    """
     amy, ben = (ids.format_id("student", north.students[name]) for name in ("amy", "ben"))
     broken = ("raiseConcern", {"student": ben, "area": "nothing", "description": "Planted."})
     before = await deadlocks(north)
@@ -144,7 +146,10 @@ async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, 
 async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadlock(
     as_client: Caller, north: Town, how: str
 ) -> None:
-    """An amendment locks its measure until the commit: the measures of a document are locked in one order."""
+    """Mutations that amend the same measures in opposite orders do not deadlock: each document locks them in one order.
+
+    An amendment locks its measure until the commit.
+    """
     orf, maze = "orf", "maze"
     if how == "ids":
         orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
@@ -175,13 +180,13 @@ async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
 
 
 def creation(code: str) -> tuple[str, dict[str, Any]]:
-    """Creates a measure."""
+    """Returns the name and the input of a mutation that creates a measure."""
     given = {"code": code, "name": code, "area": "math", "unit": "points", "direction": "up", "lowest": 0, "highest": 9}
     return "makeMeasure", given
 
 
 def test_over_http_the_retry_answers_where_no_order_helps(north: Town, settings: Settings) -> None:
-    """If two documents deadlock in spite of the order of locks, PostgreSQL ends one and the service repeats it."""
+    """If two documents deadlock although rows are locked in order, PostgreSQL ends one, and the service repeats it."""
     headers = {"Authorization": f"Bearer {token(north)}"}
 
     with served_api(settings) as (_, address), ThreadPoolExecutor(2) as senders:

@@ -1,4 +1,6 @@
-"""Protects the documents that a process keeps: parsed and validated once, few and short, and each still measured."""
+"""Tests the GraphQL documents that a process stores: parsed and validated once, few and short, and measured each
+time.
+"""
 
 from typing import Any
 
@@ -41,7 +43,7 @@ def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another id does not measure a document again; another page, name, method or list does."""
+    """The cost of a document is computed once for all ids, but again for another page, name, method or list."""
     weighed: list[Any] = []
     weigh = Scale.weigh
 
@@ -66,7 +68,7 @@ def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_invalid_document_is_not_kept() -> None:
-    """It is refused each time."""
+    """An invalid document is not stored: it is refused again each time."""
     prepared = preparation(Limits())
     for _ in range(2):
         with pytest.raises(Refused):
@@ -74,7 +76,9 @@ def test_an_invalid_document_is_not_kept() -> None:
 
 
 def test_few_and_short_documents_are_kept() -> None:
-    """A caller with ever new texts does not fill the memory."""
+    """The cache of prepared GraphQL documents keeps only few and short ones, so that new texts cannot fill the
+    memory.
+    """
     prepared = preparation(Limits())
     for number in range(prepare.MAX_KEPT + 50):
         prepared.prepare(Operation(f"{{ a{number}: areas {{ code }} }}", None, None), "POST")

@@ -56,7 +56,7 @@ query Many {
 
 
 async def in_the_loop(town: Town, name: str) -> dict[str, str]:
-    """Creates a student with a concern, a support that stopped working and a decision; returns public ids."""
+    """Creates a student with a concern, a support that stopped working and a decision; returns their public ids."""
     await by_four_points(town)
     async with town.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(town, name), "ela.fluency", f"Slow {town.canary}."))
@@ -88,7 +88,10 @@ async def in_the_loop(town: Town, name: str) -> dict[str, str]:
 
 
 async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
-    """Student, concerns, supports, phases, scores, verdict with its reasons, history and decisions, by either name."""
+    """One request reads a student with concerns, supports, phases, scores, verdict with reasons, history and decisions.
+
+    The student can be named by id and by external id.
+    """
     made = await in_the_loop(north, "amy")
     for name in (made["student"], "sis:sis:amy-1"):
         student = (await query_data(north, NESTED, {"id": name}))["student"]
@@ -108,7 +111,7 @@ async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
 
 
 async def test_three_students_cost_as_many_statements_as_one(north: Town) -> None:
-    """The guard against N+1: nested reads go by batches."""
+    """A nested GraphQL read of two students needs as many statements as one of a single student."""
     counts = []
     with statements_sent(north.engine) as statements:
         for names in (("amy",), ("ben", "cy")):
@@ -123,7 +126,7 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
 
 
 async def test_node_reads_the_prefix(north: Town) -> None:
-    """`node` reads every kind of public id."""
+    """`node` reads a row by its public id, of whatever kind."""
     made = await in_the_loop(north, "amy")
     query = "query($id: ID!) { node(id: $id) { __typename id } }"
     for kind, row_id in made.items():
@@ -160,7 +163,7 @@ async def test_another_district_is_not_there(north: Town, south: Town) -> None:
 
 
 async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
-    """The teacher teaches amy: of three students with the same loop, every list shows hers alone."""
+    """A request that acts for the teacher of amy lists only amy's rows, although three students have the same ones."""
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
     lists = """{
       students { edges { node { id schools { id } } } }
@@ -185,7 +188,9 @@ async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
 
 
 async def test_pages_go_on_where_they_ended(north: Town) -> None:
-    """A keyset walk shows every student once; a cursor of another filter, and an unfit size, are refused by place."""
+    """A list read page by page has every student once. A cursor of another filter, and a wrong page size, are
+    refused.
+    """
     query = """query($after: String) {
       students(first: 2, after: $after) { edges { node { id } cursor } pageInfo { hasNextPage endCursor } } }"""
     seen, after = [], None
@@ -221,7 +226,7 @@ async def test_supports_are_found_by_what_a_screen_needs(north: Town) -> None:
 
 
 async def test_whom_a_nested_read_shows_is_logged(north: Town) -> None:
-    """One row is logged per request, with all shown students and kinds and the requested fields."""
+    """Each request writes one row to the disclosure log, with all shown students, kinds and fields."""
     await in_the_loop(north, "amy")
     await in_the_loop(north, "cy")
     await query_data(north, MANY)
@@ -252,7 +257,7 @@ async def test_a_missing_permission_is_told_and_leaves_the_rest(north: Town) -> 
 
 @pytest.mark.parametrize("scope", ["area:sel"])
 async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
-    """Without its scope, a secured concern is not shown."""
+    """A concern in a secured area is not shown to a caller without the scope of this area."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     query = 'query($id: ID!) { concern(id: $id) { id } student(id: "sis:sis:amy-1") { concerns { id } } }'
@@ -261,7 +266,7 @@ async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
 
 
 async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
-    """Resolvers run at once and a session serves one caller: the lock puts them in a row."""
+    """Resolvers run at the same time, but a database session serves one caller. A lock lets them use it one by one."""
     inside: list[int] = []
 
     @needs(Can.READ_PLAYBOOK)

@@ -1,4 +1,4 @@
-"""Tests GraphQL mutations: problems in payloads, savepoints, one transaction, commit before the response."""
+"""Tests GraphQL mutations: problems in payloads, savepoints, one transaction, and a commit before the response."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
@@ -55,7 +55,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 async def raised(town: Town) -> list[str]:
-    """The descriptions of the concerns that are there."""
+    """Returns the descriptions of the district's concerns."""
     async with town.unit() as work:
         page = await concerns(work, keyset(town.district_id, "concerns", {}, None, None), ConcernFilter())
     return [row.description for row in page.rows]
@@ -67,7 +67,7 @@ def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None:
-    """The payload carries the concern, which REST shows under the same id, and the event is there."""
+    """A mutation that raises a concern returns it, REST shows it under the same id, and its event is in the feed."""
     payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", student="sis:sis:amy-1")}))[
         "raiseConcern"
     ]
@@ -94,7 +94,11 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
 async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
-    """REST's codes, pointers with GraphQL's names, no error at the top, nothing written."""
+    """A refused mutation has REST's codes in its payload's problems, pointers with GraphQL names, and no top-level
+    error.
+
+    Nothing is written.
+    """
     payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
     assert [(one["code"], one["pointer"]) for one in payload["problems"]] == [(code, pointer)]
@@ -102,7 +106,7 @@ async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
 
 
 async def test_another_districts_student_is_a_problem_and_untouched(north: Town, south: Town) -> None:
-    """A reference across districts is refused as unknown."""
+    """A mutation that refers to another district's student is refused as if the student did not exist."""
     made = await in_the_loop(south, "amy")
     answer = await ask(north, RAISE, {"input": worry(north, "Reads slowly.", student=made["student"])})
     assert answer.json()["data"]["raiseConcern"]["problems"][0]["code"] == "student.unknown"
@@ -138,7 +142,9 @@ KEPT = {"because": "The goal is kept.", "confirmRate": True}
 
 
 async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north: Town) -> None:
-    """Intensify draws a phase line; nested reads of the payload are made after the command."""
+    """The decision "intensify" begins a new phase, and the payload of the mutation shows the rows as they are
+    afterwards.
+    """
     made = await in_the_loop(north, "amy")
     decided_on = str(BEGINS + timedelta(weeks=10, days=1))
     new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": decided_on, "change": KEPT}
@@ -156,7 +162,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
-    """The payload of a second command has the rows as they are after both commands."""
+    """After two commands, the payload of the second has the rows as they are after both."""
     made = await in_the_loop(north, "amy")
     query = """mutation($scores: RecordScoresInput!, $input: DecideInput!) {
       recordScores(input: $scores) { results { score { student { ...now } } } }
@@ -174,7 +180,7 @@ async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: T
 
 
 async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None:
-    """A refused root field is undone alone, and the next one is executed."""
+    """If a root field of a mutation is refused, only this field is undone, and the next one is executed."""
     made = await in_the_loop(north, "amy")
     query = """mutation($input: DecideInput!, $worry: RaiseConcernInput!) {
       decide(input: $input) { decision { id } problems { code } }
@@ -216,7 +222,7 @@ async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> Non
 
 
 async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If one read of an operation has a fault, nothing of the operation is shown."""
+    """If one read of an operation has an internal error, no data of the operation are returned."""
 
     async def faulty(work: Work, sql: str, parameters: tuple[Any, ...]) -> None:
         await work.db.execute(text("SELECT CAST('canary-of-a-child' AS integer)"))
@@ -232,7 +238,7 @@ async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.M
 async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
     north: Town, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An internal fault undoes the whole operation, and no text of it is shown or logged."""
+    """An internal error rolls back the whole GraphQL operation, and none of its text is returned or logged."""
     from app.concern.service import raise_concern
 
     @needs(Can.RAISE_CONCERN)
@@ -255,7 +261,7 @@ async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
 
 
 async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disclosure row is written with the answer or there is no answer."""
+    """If the row of the disclosure log cannot be written, there is no answer."""
 
     async def broken(_: Work) -> None:
         raise RuntimeError("canary-of-a-child")
@@ -269,7 +275,7 @@ async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: p
 
 
 async def test_the_commit_comes_before_the_response_begins(north: Town) -> None:
-    """When the first byte of the answer is sent, another connection already sees the row."""
+    """A mutation is committed before its response begins: another connection then sees the row already."""
     seen: list[list[str]] = []
     app = FastAPI()
     app.include_router(graphql_router(here(north.engine, north.settings)))

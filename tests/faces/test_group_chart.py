@@ -21,7 +21,7 @@ WITHOUT_NAMES = CLIENT_SCOPES - {str(Can.READ_ROSTER)}
 
 
 async def scored(town: Town) -> str:
-    """Forms a group of two whose members have scores, and returns its id."""
+    """Creates a group of two students with scores, and returns its id."""
     group = await formed(town, "amy", "ben")
     days = [BEGINS + timedelta(weeks=week) for week in range(1, 5)]
     async with town.unit() as work:

@@ -24,7 +24,7 @@ REPLAYED = "Idempotency-Replayed"
 
 
 def concern(town: Town, student: str = "amy", **more: Any) -> dict[str, Any]:
-    """A concern about a student."""
+    """Returns the input for a concern about a student."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     return {"student": ids.format_id("student", town.students[student]), "area": area, "description": "Quiet.", **more}
 
@@ -45,14 +45,17 @@ async def until_true(connection: asyncpg.Connection, query: str) -> None:
 
 @pytest.fixture
 async def owner(north: Town) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection, which sees every row."""
+    """Yields the owner's connection, which sees every row."""
     connection = await asyncpg.connect(north.settings.url_of("owner"))
     yield connection
     await connection.close()
 
 
 async def test_the_second_request_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
-    """Status, body and headers are the first ones, marked as a replay; there is one concern. A key may be quoted."""
+    """A repeated request gets the first status, body and headers, marked as a replay, and raises no second concern.
+
+    The key may be in quotes.
+    """
     client = caller(app, north)
     first = await send(client, KEY, concern(north))
     repeated = await send(client, f'"{KEY}"', concern(north))
@@ -65,7 +68,7 @@ async def test_the_second_request_is_answered_as_the_first(app: FastAPI, north: 
 
 
 async def test_the_order_of_members_makes_no_other_payload(app: FastAPI, north: Town) -> None:
-    """The same JSON with its members in another order is the same request."""
+    """With an idempotency key, the same JSON with its members in another order counts as the same request."""
     client, body = caller(app, north), concern(north)
     first = await send(client, KEY, body)
     repeated = await send(client, KEY, dict(reversed(body.items())))
@@ -87,7 +90,7 @@ async def test_another_payload_is_refused(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_key_is_of_one_client_one_operation_and_one_person(app: FastAPI, north: Town, south: Town) -> None:
-    """Another district or client has keys of its own; for another person the key is refused."""
+    """An idempotency key belongs to one client of one district; the same key with another acting person is refused."""
     assert (await send(caller(app, north), KEY, concern(north))).status_code == 201
     assert REPLAYED not in (await send(caller(app, south), KEY, concern(south))).headers
     for_person = Caller(app, caller(app, north).token, ids.format_id("person", north.staff["teacher"]))
@@ -110,14 +113,14 @@ async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, "a b!~", '"a\\"b"'])
 async def test_every_printable_key_is_taken(app: FastAPI, north: Town, key: str) -> None:
-    """A key of 1 to 255 printable ASCII characters is accepted."""
+    """Any key of 1 to 255 printable ASCII characters is accepted."""
     client = caller(app, north)
     assert (await send(client, key, concern(north))).status_code == 201
     assert (await send(client, key, concern(north))).headers[REPLAYED] == "true"
 
 
 async def test_a_refused_request_uses_no_key_up(app: FastAPI, north: Town) -> None:
-    """A refused request leaves its key unused."""
+    """A refused request does not use up its idempotency key: a valid request with the same key is executed."""
     client = caller(app, north)
     refused = await send(client, KEY, concern(north, area="no-such-area"))
     assert refused.status_code == 422
@@ -127,7 +130,10 @@ async def test_a_refused_request_uses_no_key_up(app: FastAPI, north: Town) -> No
 
 
 async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -> None:
-    """The others get its answer, or 409 with Retry-After while it has not ended."""
+    """Of sixteen equal requests at the same time, one has an effect.
+
+    The others get its answer, or 409 with Retry-After while it has not ended.
+    """
     client = caller(app, north)
     answers = await asyncio.gather(*(send(client, KEY, concern(north)) for _ in range(16)))
     assert await concerns_of(north) == ["Quiet."]
@@ -219,7 +225,7 @@ async def test_a_replay_is_logged_as_a_disclosure(app: FastAPI, north: Town, own
 
 
 async def test_a_key_is_kept_for_a_day(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """Then it is free again, before and after the worker has deleted its row."""
+    """A key is stored for a day. Then it can be used again, even if the worker has not deleted its row yet."""
     client, age = caller(app, north), "UPDATE idempotent_request SET at = at - $2::interval WHERE district_id = $1"
     await send(client, KEY, concern(north))
     await owner.execute(age, north.district_id, timedelta(hours=25))

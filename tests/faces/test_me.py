@@ -1,4 +1,4 @@
-"""Protects screens that show a caller's rights: the shown operations are those that the service allows."""
+"""Tests that the operations which `me` shows as allowed are those that the service allows."""
 
 from fastapi import FastAPI
 
@@ -24,7 +24,7 @@ async def test_a_client_learns_who_it_is(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_person_learns_their_caseload(app: FastAPI, north: Town) -> None:
-    """A person's token has only the rights that both the client and the person have."""
+    """A person's token has only the rights that both its client and the person have."""
     teacher = ids.format_id("person", north.staff["teacher"])
     me = (await caller(app, north, act_for=teacher).get("/v1/me")).json()
     assert (me["person"], me["reach"], me["caseload"]) == (teacher, "caseload", 1)
@@ -39,7 +39,7 @@ async def test_a_person_learns_their_caseload(app: FastAPI, north: Town) -> None
 
 
 async def test_the_allowed_operations_are_those_that_are_allowed(app: FastAPI, north: Town) -> None:
-    """Each read that is listed as allowed succeeds, and each other one is refused for its scope."""
+    """Each read that `me` lists as allowed succeeds, and each other one is refused for its scope."""
     few = caller(app, north, frozenset({"concern:read", "support:read"}))
     allowed = set((await few.get("/v1/me")).json()["operations"])
     everything = set((await caller(app, north).get("/v1/me")).json()["operations"])
@@ -52,7 +52,7 @@ async def test_the_allowed_operations_are_those_that_are_allowed(app: FastAPI, n
 
 
 async def test_the_allowed_mutations_follow_the_scopes(app: FastAPI, north: Town) -> None:
-    """The allowed mutations follow from the scopes."""
+    """The list of allowed mutations follows from the scopes of the client."""
     everything = (await ask_graphql(app, north, QUERY)).json()["data"]["me"]
     assert "raiseConcern" in everything["mutations"]
     reader = caller(app, north, frozenset({"concern:read"}))

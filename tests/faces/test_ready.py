@@ -31,7 +31,7 @@ async def changed(settings: Settings, change: str, back: str) -> AsyncIterator[N
 
 
 def version(number: str) -> str:
-    """The statement that makes the database believe that it has this migration."""
+    """Returns SQL that sets the stored schema version to this migration's number."""
     return f"UPDATE alembic_version SET version_num = '{number}'"
 
 
@@ -54,7 +54,7 @@ async def test_a_schema_that_is_behind_is_not_ready(
     status: int,
     event: str,
 ) -> None:
-    """A schema that is too old is not ready, a newer one is; both are logged."""
+    """A server with an older schema than its own is not ready, and one with a newer schema is; both are logged."""
     monkeypatch.setattr(health, "migrations", lambda: ("0000", *migrations()))
     async with plain(app) as client:
         async with changed(settings, change, back):

@@ -25,7 +25,9 @@ BODY = '{"type":"response.stopped","timestamp":"2026-11-21T23:00:00Z","data":{"i
 
 @contextmanager
 def receiver(folder: Path, *options: str) -> Iterator[httpx.Client]:
-    """A running receiver and a client of its address; it ends when its stdin is closed."""
+    """Runs the receiver during the block, and yields a client of its address. It ends when its standard input is
+    closed.
+    """
     command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", str(folder / "secret")]
     command += ["--log", str(folder / "log.jsonl"), "--until-stdin-closes", *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -44,7 +46,7 @@ def receiver(folder: Path, *options: str) -> Iterator[httpx.Client]:
 
 
 def signed(body: str = BODY, secret: str = SECRET, at: datetime | None = None) -> dict[str, str]:
-    """Headers of a Standard Webhooks message."""
+    """Returns the headers of a Standard Webhooks message."""
     at, message = at or datetime.now(UTC), f"msg_{secrets.token_hex(6)}"
     return {
         "webhook-id": message,
@@ -84,7 +86,7 @@ def test_a_good_signature_is_204_and_all_else_401(tmp_path: Path) -> None:
 
 
 def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None:
-    """Another process can wait for the next webhook without asking again and again."""
+    """A client can wait for the next webhook without polling, and misses none."""
     (tmp_path / "secret").write_text(SECRET)
     with receiver(tmp_path) as client:
         began = time.monotonic()
@@ -112,7 +114,7 @@ def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None
     ],
 )
 def test_it_fails_as_told(tmp_path: Path, options: list[str], answers: list[int]) -> None:
-    """The receiver fails as requested, so that retries can be tried, and records what arrived."""
+    """The sandbox's receiver fails as requested, so that retries can be tried, and records what arrived."""
     (tmp_path / "secret").write_text(SECRET)
     with receiver(tmp_path, *options) as client:
         assert [client.post("/", content=BODY, headers=signed()).status_code for _ in answers] == answers
@@ -122,7 +124,7 @@ def test_it_fails_as_told(tmp_path: Path, options: list[str], answers: list[int]
 
 
 def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
-    """If the port is in use, the receiver ends with a sentence and without a traceback."""
+    """If its port is in use, the example receiver ends with a sentence and without a traceback."""
     with receiver(tmp_path) as client:
         command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", "none", "--port"]
         ended = subprocess.run([*command, str(client.base_url.port)], capture_output=True, text=True, timeout=120)

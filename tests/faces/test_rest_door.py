@@ -29,7 +29,7 @@ SECRET = "Zq7SubmittedValue"
 
 @pytest.fixture
 async def broken(settings: Settings) -> Any:
-    """The product's app with routes whose transaction cannot commit, or whose code fails."""
+    """Returns the app with additional routes that fail, or whose transaction cannot commit."""
     app = build(settings)
 
     @app.get("/v1/fails-at-commit/{how}")
@@ -87,7 +87,9 @@ async def test_a_commit_that_fails_is_not_answered_with_success(
 
 
 async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastAPI, north: Town) -> None:
-    """After a fault, the answer and the log contain no text of an exception and no parameter of a statement."""
+    """After an internal error, the answer and the log contain no text of the exception and no parameter of a
+    statement.
+    """
     with structlog.testing.capture_logs(processors=[merge_contextvars]) as logs:
         answer = await caller(broken, north).get("/v1/fails", name=SECRET)
     assert answer.status_code == 500
@@ -159,7 +161,7 @@ async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> N
 
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI, north: Town) -> None:
-    """A body over the limit is refused with 413 before it is read; without a token, 401 comes first."""
+    """A body over the limit is refused with 413 before it is read; without a token, the answer is 401."""
     sent = 0
 
     async def parts() -> AsyncIterator[bytes]:
@@ -181,14 +183,17 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI, 
 
 
 def test_a_request_is_compared_with_each_route_once(app: FastAPI) -> None:
-    """The routes are the app's own: those of an included router are all compared, and those of the right one twice."""
+    """A request is compared with each route of the app at most once.
+
+    With an included router, the framework would compare all of its routes, and the right one twice.
+    """
     assert [route for route in app.routes if not isinstance(route, Route | WebSocketRoute)] == []
 
 
 async def test_a_routes_parameters_are_not_listed_for_each_request(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which parameters a route takes is computed with the route; it takes a tenth of the time of a small request."""
+    """The parameters of a route are computed once and not for each request, which would take a tenth of its time."""
 
     def fail(_: object) -> None:
         raise AssertionError("The parameters of a route were listed again.")

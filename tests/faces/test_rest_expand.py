@@ -11,12 +11,14 @@ from tests.house.full_district import FullDistrict
 
 
 def shared(row: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Returns the members of a row that another representation has too."""
+    """Returns those members of a row that another representation of the row has too."""
     return {name: value for name, value in row.items() if name in whole}
 
 
 async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistrict) -> None:
-    """Students with their concerns, and their supports with verdict and measure, as their own reads show them."""
+    """One request with expansions returns students with concerns, and supports with verdict and measure, as separate
+    reads do.
+    """
     asks = caller(app, read_district.town, act_for=read_district.shown["person"])
     answer = await asks.get("/v1/students", expand="concerns,supports.measure")
     assert answer.status_code == 200, answer.text
@@ -32,7 +34,7 @@ async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistri
 
 
 async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistrict) -> None:
-    """`expand` adds members and changes none, whether it is repeated or has commas."""
+    """`expand` adds rows to a response and changes no other member, whether it is repeated or has commas."""
     asks = caller(app, read_district.town)
     path = f"/v1/concerns/{read_district.shown['concern']}"
     plain = (await asks.get(path)).json()
@@ -44,7 +46,7 @@ async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistri
 
 
 async def test_a_link_needs_the_scope_of_its_rows(app: FastAPI, read_district: FullDistrict) -> None:
-    """A link without its scope is refused before anything is read."""
+    """A link is refused without the scope of its rows, before anything is read."""
     asks = caller(app, read_district.town, scopes=frozenset({Can.READ_CONCERNS}))
     assert (await asks.get("/v1/concerns")).status_code == 200
     answer = await asks.get("/v1/concerns", expand="student", student="sis:sis:nobody")
@@ -53,7 +55,7 @@ async def test_a_link_needs_the_scope_of_its_rows(app: FastAPI, read_district: F
 
 
 async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, read_district: FullDistrict) -> None:
-    """The id is always shown; a link has fields of its own."""
+    """A response has only the requested fields and the id. Each link has a selection of fields of its own."""
     asks = caller(app, read_district.town)
     (first, *_) = (await asks.get("/v1/students", fields="family_name")).json()["items"]
     assert set(first) == {"id", "family_name"}
@@ -80,7 +82,7 @@ async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, read_
 async def test_what_cannot_be_shown_is_a_bad_request(
     app: FastAPI, read_district: FullDistrict, pointer: str, params: dict[str, Any]
 ) -> None:
-    """A misspelt name is never ignored, and no request can ask for the whole district at once."""
+    """A misspelt name in `expand` or `fields` is refused, and so is a request for the whole district at once."""
     answer = await caller(app, read_district.town).get("/v1/students", **params)
     assert answer.status_code == 400, answer.text
     assert [one["pointer"].startswith(pointer) for one in answer.json()["violations"]] == [True]
@@ -97,7 +99,7 @@ async def test_the_total_counts_all_pages(app: FastAPI, read_district: FullDistr
 
 
 async def test_an_order_can_be_reversed_over_pages(app: FastAPI, read_district: FullDistrict) -> None:
-    """All rows once, in pages of one, from the last to the first."""
+    """In reversed order, pages of one row each return every row once, from the last to the first."""
     asks = caller(app, read_district.town)
     forward = await asks.items("/v1/students", sort="name", limit=200)
     backward = await asks.items("/v1/students", sort="-name", limit=1)

@@ -36,24 +36,26 @@ async def made(town: Town, *more: Town, schools: tuple[UUID, ...] = ()) -> tuple
 
 
 async def ask(app: FastAPI, headers: dict[str, str] | None = None, **form: str) -> httpx.Response:
-    """A request to the token endpoint."""
+    """Sends a request to the token endpoint."""
     async with plain(app) as client:
         data = {"grant_type": "client_credentials", **form}
         return await client.post("/oauth/token", data=data, headers=headers)
 
 
 def basic(client_id: str, secret: str) -> dict[str, str]:
-    """The Basic header of a client."""
+    """Returns the Basic header of a client."""
     return {"Authorization": "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()}
 
 
 def error(answer: httpx.Response) -> tuple[int, str]:
-    """Status and OAuth's code."""
+    """Returns the status and OAuth's error code of a response."""
     return answer.status_code, answer.json()["error"]
 
 
 async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town) -> None:
-    """Both ways of RFC 6749; the answer is never stored; the token opens the district."""
+    """A client gets a token by header or by body (RFC 6749); the answer may not be cached, and the token opens the
+    district.
+    """
     client_id, secret = await made(north)
     for answer in (
         await ask(app, basic(client_id, secret)),
@@ -70,7 +72,7 @@ async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town
 
 
 async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town) -> None:
-    """Errors have the codes of RFC 6749 §5.2, and a wrong secret and an unknown client are answered alike."""
+    """Errors have the codes of RFC 6749 §5.2. A wrong secret and an unknown client get the same answer."""
     client_id, secret = await made(north)
     wrong = [
         await ask(app, client_id=client_id, client_secret="aim_wrong"),
@@ -117,7 +119,7 @@ async def test_scopes_can_be_narrowed(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_client_of_some_schools_keeps_to_them(app: FastAPI, north: Town) -> None:
-    """The reach of the grant is in the token."""
+    """The token of a client that is granted some schools contains these schools."""
     client_id, secret = await made(north, schools=(north.schools[1],))
     token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
     students = await Caller(app, token).items("/v1/students")
@@ -125,7 +127,7 @@ async def test_a_client_of_some_schools_keeps_to_them(app: FastAPI, north: Town)
 
 
 async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north: Town) -> None:
-    """Rotation: both work, then the old one is revoked."""
+    """While a client's secret is rotated, both secrets work until the old one is revoked."""
     client_id, first = await made(north)
     row = ids.parse_id("client", client_id)
     async with north.house() as work:
@@ -139,7 +141,9 @@ async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north
 
 
 async def test_tokens_verify_by_the_public_keys(app: FastAPI, north: Town) -> None:
-    """Anybody can check a token by the JWKS; no private part is in it; the metadata points there."""
+    """Anybody can verify a token with the public keys (JWKS), which have no private part. The metadata has their
+    address.
+    """
     client_id, secret = await made(north)
     token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
     async with plain(app) as client:
@@ -183,7 +187,7 @@ async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) 
 
 @pytest.mark.parametrize("claims", [{"district": None}, {"scope": 7}, {"schools": "x"}, {"sub": "stu_1"}])
 async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: Town, claims: dict[str, Any]) -> None:
-    """A signed token with other claims than ours is refused."""
+    """A token with our signature but with other claims than ours is refused."""
     services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
     token = services.tokens.issue(KnownClient(new_id(), "vendor", (), (grant,)), grant, SCOPES).token
@@ -195,7 +199,11 @@ async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: T
 
 
 async def test_a_repeated_parameter_and_a_second_way_to_authenticate_are_refused(app: FastAPI, north: Town) -> None:
-    """RFC 6749 §2.3 and §3.2: otherwise two readers of one request could see two clients in it."""
+    """A token request with a repeated parameter, or with two methods of authentication, is refused (RFC 6749 §2.3,
+    §3.2).
+
+    Otherwise two programs that read the same request could see different clients in it.
+    """
     client_id, secret = await made(north)
     header, form = basic(client_id, secret), "grant_type=client_credentials"
     credentials = f"client_id={client_id}&client_secret={secret}"
@@ -223,7 +231,7 @@ async def test_a_repeated_parameter_and_a_second_way_to_authenticate_are_refused
 
 @pytest.mark.parametrize("way", ["client_secret_basic", "client_secret_post"])
 async def test_authlib_gets_a_token_and_uses_it(app: FastAPI, north: Town, way: str) -> None:
-    """The library that most Python clients use, by both ways, and its errors for a wrong secret and scope."""
+    """The library authlib, which many Python clients use, gets a token in both ways and understands both errors."""
     client_id, secret = await made(north)
     made_of = {"transport": httpx.ASGITransport(app=app), "base_url": "http://aimline.test"}
     endpoint = "http://aimline.test/oauth/token"

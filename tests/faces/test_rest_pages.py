@@ -14,12 +14,12 @@ from tests.house.walk import Operation, operations, own_request
 
 
 def paged(app: FastAPI) -> list[Operation]:
-    """Every list with pages."""
+    """Returns every list that has pages."""
     return [one for one in operations(app) if "after" in one.names("query")]
 
 
 def listed(answer: httpx.Response) -> list[Any]:
-    """The rows of a page; a report lists results."""
+    """Returns the rows of a page. In a report, these are its results."""
     body = answer.json()
     rows: list[Any] = body["items"] if "items" in body else body["results"]
     return rows
@@ -51,7 +51,7 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, read_district:
 
 
 async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, read_district: FullDistrict) -> None:
-    """A cursor of another list or filter, or a changed one, is refused with its parameter."""
+    """A cursor of another list or filter, or a changed one, is refused with the name of its parameter."""
     north = caller(app, read_district.town)
     for operation in paged(app):
         path = own_request(operation, read_district).path
@@ -76,7 +76,7 @@ async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, read_distr
 async def test_a_cursor_as_it_was_once_made_is_refused(
     app: FastAPI, read_district: FullDistrict, place: list[object]
 ) -> None:
-    """A cursor that anybody can write is no cursor, whatever binding it names."""
+    """A cursor in the former, unencrypted form is refused, because anybody could write one."""
     north = caller(app, read_district.town)
     plain = json.dumps([*place]).encode()
     for operation in paged(app):

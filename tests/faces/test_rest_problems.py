@@ -26,7 +26,7 @@ PROBLEM = {"type", "code", "title", "status", "detail", "trace_id", "violations"
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with rows of all kinds."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -39,9 +39,10 @@ WRONG = [SECRET, f"{SECRET}\x00", [SECRET], {"planted": SECRET}, f"stu_{SECRET}"
 
 
 async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDistrict) -> None:
-    """Every field of every command with values of every wrong kind: no 500, and no value in any error.
+    """No error contains a submitted value, and no value causes a 500.
 
-    Each field is alone in the request with every value that its shape allows, and with one that it refuses.
+    Every field of every command gets values of every wrong kind. Each field is alone in the request with every value
+    that its shape allows, and with one that it refuses.
     """
     north = caller(app, district.town)
     refused = 0
@@ -71,7 +72,10 @@ async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDis
 
 
 async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, district: FullDistrict) -> None:
-    """Every filter and every path with values of every wrong kind; a filter alone where its shape allows the value."""
+    """No read breaks or repeats a submitted value.
+
+    Every filter and every path is tried with values of every wrong kind.
+    """
     north = caller(app, district.town)
     for operation in operations(app):
         if not operation.reads or operation.name in OPEN:
@@ -106,7 +110,7 @@ async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, district: Fu
 
 
 async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, district: FullDistrict) -> None:
-    """All violations of types and of values are reported at once, with pointers and codes."""
+    """All violations of types and values are reported at once, with pointers and codes."""
     north = caller(app, district.town)
     shape = await north.post("/v1/concerns", {"student": 7, "raised_on": "x", "planted": 1})
     assert shape.status_code == 422
@@ -124,7 +128,9 @@ async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, district: 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"\xff\xfe", b"[]", b"null", b'{"a": NaN}', b'"x"', b"[" * 10_000])
 async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, district: FullDistrict, body: bytes) -> None:
-    """Broken JSON is a bad request; JSON of another shape cannot be processed."""
+    """Broken JSON is refused as a bad request; valid JSON that is no object is refused as content that cannot be
+    processed.
+    """
     headers = {"content-type": "application/json"}
     answer = await caller(app, district.town).ask("POST", "/v1/concerns", content=body, headers=headers)
     assert answer.status_code in (400, 422), answer.text
@@ -132,7 +138,10 @@ async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, district: 
 
 
 async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, district: FullDistrict) -> None:
-    """A misspelt filter must not answer with everything; so for every operation, and the name is in the pointer."""
+    """Every operation refuses unknown parameters and names them in the pointer.
+
+    Otherwise a misspelt filter would return all rows.
+    """
     north = caller(app, district.town)
     for operation in operations(app):
         if operation.name in OPEN:
@@ -148,7 +157,9 @@ async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, district:
 
 
 async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, district: FullDistrict) -> None:
-    """404 for a row that is not to be seen; 403 for a verb that the caller lacks, whatever the row."""
+    """A row that the caller may not see gives 404; an operation that the caller may not use gives 403, whatever the
+    row.
+    """
     few = caller(app, district.town, frozenset({"concern:read"}))
     seen = f"/v1/concerns/{district.shown['concern']}"
     assert (await few.get(seen)).status_code == 200
@@ -163,7 +174,7 @@ async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, di
 async def test_every_operation_asks_for_each_of_its_scopes(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """Without any one of the scopes in the contract an operation is refused and does nothing."""
+    """An operation is refused and does nothing if the token lacks any of the scopes that the contract states for it."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     contract = app.openapi()
     for operation in operations(app):
@@ -180,7 +191,7 @@ async def test_every_operation_asks_for_each_of_its_scopes(
 
 
 async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, district: FullDistrict) -> None:
-    """404 and 405 have the same shape as every error; the trace id of the body is the header's."""
+    """An unknown route or method gives 404 or 405 in the form of every error, with the trace id of the header."""
     north = caller(app, district.town)
     for method, path, status in (("GET", "/v1/nothing", 404), ("PUT", "/v1/students", 405), ("GET", "/v2", 404)):
         answer = await north.ask(method, path)
@@ -218,7 +229,7 @@ async def test_all_violations_are_found_in_one_stage(app: FastAPI, district: Ful
 
 
 async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: FastAPI, district: FullDistrict) -> None:
-    """`Allow` names the methods of every operation of the path, and not those of one route."""
+    """A 405 response names, in `Allow`, the methods of all operations of the path, and not only those of one route."""
     contract, north = app.openapi()["paths"], caller(app, district.town)
     for path, methods in contract.items():
         answer = await north.ask("TRACE", path.replace("{", "").replace("}", ""))
@@ -227,7 +238,9 @@ async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: F
 
 
 async def test_a_wrong_method_costs_a_new_process_nothing(settings: Settings) -> None:
-    """The first answer of 405 built the whole contract within the event loop: seconds in which nobody was answered."""
+    """The first answer with 405 takes no time that others notice. It once built the whole contract within the event
+    loop.
+    """
     new = build(settings)
     for method, path, allowed in (
         ("HEAD", "/v1/students", "GET"),

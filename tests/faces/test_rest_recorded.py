@@ -1,7 +1,6 @@
-"""Compares the derived REST reads with the answers of the hand-written ones, which were recorded before they were
-removed.
+"""Compares the derived REST reads with the recorded answers of the hand-written reads that they replace.
 
-An answer may have more members than the recorded one, and no fewer. `AIMLINE_RECORD=1` records the answers anew.
+An answer may have more members than the recorded one, and no fewer. `AIMLINE_RECORD=1` records the answers again.
 """
 
 import os
@@ -30,7 +29,7 @@ DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 
 class Normal:
-    """Replaces values that differ between districts and days: ids, the canary, instants and dates."""
+    """Replaces values that differ between districts and days: ids, the district's marked word, instants and dates."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
@@ -43,7 +42,7 @@ class Normal:
         return DAY.sub(self._day, INSTANT.sub("INSTANT", ID.sub(self._id, text)))
 
     def value(self, value: Any) -> Any:
-        """Returns a JSON value without these values."""
+        """Returns a JSON value in which these values are replaced."""
         if isinstance(value, dict):
             return {name: "CURSOR" if name == "next" and inner else self.value(inner) for name, inner in value.items()}
         if isinstance(value, list):
@@ -62,7 +61,7 @@ class Normal:
 
 
 def requests(app: FastAPI, district: FullDistrict) -> Iterator[tuple[str, Request]]:
-    """Yields each read that the rooms derive, by itself and with each of its filters."""
+    """Yields each read that is derived from a declaration, once alone and once with each of its filters."""
     for operation in operations(app):
         if operation.reads and READS.fullmatch(operation.path) and operation.name not in IRREGULAR:
             yield operation.name, own_request(operation, district)
@@ -72,7 +71,7 @@ def requests(app: FastAPI, district: FullDistrict) -> Iterator[tuple[str, Reques
 
 
 async def answers(app: FastAPI, town: Town) -> dict[str, Any]:
-    """Returns the answer of each read; of a filtered list only the ids."""
+    """Returns the answer of each read; for a filtered list, only the ids."""
     district, normal = await fill_district(town), Normal(town)
     asks = caller(app, town)
     recorded: dict[str, Any] = {}
@@ -96,7 +95,10 @@ def within(recorded: Any, now: Any) -> Any:
 
 
 async def test_every_read_answers_as_before_it_was_derived(app: FastAPI, north: Town) -> None:
-    """The derived reads have all members, rows, orders and statuses of the hand-written ones."""
+    """Every read that is derived from a declaration returns what the earlier hand-written one returned.
+
+    Members, rows, orders and statuses are compared.
+    """
     now = await answers(app, north)
     if os.environ.get("AIMLINE_RECORD"):
         RECORDED.write_bytes(orjson.dumps(now, option=orjson.OPT_INDENT_2) + b"\n")

@@ -1,4 +1,4 @@
-"""Protects how values are read: one of another JSON type is refused, and a repeated parameter is never half ignored."""
+"""Tests how values are read: one of another JSON type is refused, and a repeated parameter is never partly ignored."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def _fields(operation: Operation) -> list[tuple[str, str]]:
 
 
 async def test_a_value_of_another_type_is_refused(app: FastAPI, read_district: FullDistrict) -> None:
-    """A midnight with an offset is another day elsewhere; a number is no day; a text is no number; `1` is not true."""
+    """A value of another type is refused: an instant as a day, a number as a day, a text as a number, `1` as true."""
     north = caller(app, read_district.town)
     tried = 0
     for operation in operations(app):
@@ -52,7 +52,7 @@ async def test_a_value_of_another_type_is_refused(app: FastAPI, read_district: F
 
 
 async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, read_district: FullDistrict) -> None:
-    """A list filtered by an instant would begin on another day than its caller meant."""
+    """A filter by day refuses an instant, which would begin the list on another day than the caller meant."""
     north = caller(app, read_district.town)
     filters = 0
     for operation in operations(app):

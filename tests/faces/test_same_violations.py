@@ -32,12 +32,14 @@ ONLY_REST = {("amend_measure", "code"): "a code never changes; GraphQL's input h
 
 @pytest.fixture(scope="module")
 async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with rows of all kinds."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def faults(declared: InputField) -> list[Any]:
-    """Returns wrong values of an input that the types of both APIs let pass, so that the service has to refuse them."""
+    """Returns wrong values of an input that have the right type in both APIs, so that the service has to refuse
+    them.
+    """
     wrong = [value for kind, value in faults_of(declared) if kind != "shape"]
     if declared.between is not None and not declared.many:
         wrong += [declared.between.min - 1, min(declared.between.max + 1, 2**31 - 1)]
@@ -45,7 +47,9 @@ def faults(declared: InputField) -> list[Any]:
 
 
 def wrong_inputs(command: Command) -> Iterator[dict[str, Any]]:
-    """Yields faults by input: in each round every input that can have one has its next, so that all are sent."""
+    """Yields faults by input. In each round, every input that can have a fault gets its next one, so that all are
+    sent.
+    """
     inputs = command.inputs
     declared = dict(input_fields(inputs.type)) if inputs.items is not None else dict(inputs.fields)
     by_name = {
@@ -66,7 +70,7 @@ def in_rest(operation: Operation, rows: FullDistrict, command: Command, wrong: d
 
 
 def in_graphql(variables: dict[str, Any], command: Command, wrong: dict[str, Any]) -> dict[str, Any]:
-    """Returns GraphQL's variables with these faults."""
+    """Returns the variables of a GraphQL operation, with these faults."""
     sent = deepcopy(variables)
     within = sent["input"][camel(str(command.items))][0] if command.inputs.items else sent["input"]
     within.update({camel(name): value for name, value in wrong.items()})
@@ -80,13 +84,13 @@ def of_rest(problem: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def of_graphql(payload: dict[str, Any]) -> set[tuple[str, str]]:
-    """Returns the code and the pointer of each problem."""
+    """Returns the code and the pointer of each problem of a payload."""
     listed = payload["problems"] + [each for one in payload.get("results") or () for each in one["problems"]]
     return {(each["code"], each["pointer"]) for each in listed}
 
 
 async def test_a_command_has_the_same_violations_over_both_apis(app: FastAPI, rows: FullDistrict) -> None:
-    """Whoever changes from one API to the other finds the same faults in the same inputs, all at once."""
+    """A command reports the same violations for the same input over REST and GraphQL, all at once."""
     north, by_name = caller(app, rows.town), {each.name: each for each in operations(app)}
     mutations = {name: (document, variables) for name, document, variables, _ in commands(rows, None, deep=0)}
     different: list[Any] = []

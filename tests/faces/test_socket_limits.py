@@ -1,4 +1,4 @@
-"""Protects a process from the callers of its WebSockets: what they send, how often, and how many of them there are."""
+"""Tests the limits on callers of WebSockets: what they send, how often, and how many of them there are."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ from tests.town import Town
 
 
 async def remaining(client: Caller) -> int:
-    """The number of requests that the client has left."""
+    """Returns the number of requests that the client has left."""
     standing = (await client.get("/v1/me")).headers["RateLimit"]
     match = re.search(r'"client";r=(\d+)', standing)
     assert match is not None, standing
@@ -26,7 +26,7 @@ async def remaining(client: Caller) -> int:
 
 @pytest.mark.parametrize("type_", ["x" * 10_000, "é" * 100, "\N{SPEECH BALLOON}" * 60])
 async def test_a_long_reason_is_cut(app: FastAPI, north: Town, type_: str) -> None:
-    """The reason of a close frame has at most 123 bytes; a longer one was a fault of the server."""
+    """The reason in a close frame is cut to 123 bytes. A longer one once caused an internal error."""
     async with listening(app) as address, connected(address, caller(app, north).token) as one:
         await one.send(type=type_)
         assert await one.closed() == 4400
@@ -34,7 +34,7 @@ async def test_a_long_reason_is_cut(app: FastAPI, north: Town, type_: str) -> No
 
 
 async def test_pings_do_not_keep_an_idle_connection(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection without a subscription ends although its caller shows signs of life."""
+    """A connection without a subscription is ended after a while, even if its caller sends pings."""
     monkeypatch.setattr(socket, "IDLE_SECONDS", 0.5)
     async with listening(app) as address, connected(address, caller(app, north).token) as one:
 
@@ -53,7 +53,9 @@ async def test_pings_do_not_keep_an_idle_connection(app: FastAPI, north: Town, m
 async def test_the_connections_of_a_client_are_bounded(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound a connection is refused by a code of its own; another client's, or a later one, is not."""
+    """Above the limit of connections, a client's next one is closed with a code of its own; other clients can
+    connect.
+    """
     monkeypatch.setattr(open_sockets, "MAX_CLIENT_STREAMS", 1)
     client = caller(app, north)
     async with listening(app) as address:
@@ -76,7 +78,7 @@ async def test_the_connections_of_a_client_are_bounded(
 
 
 async def test_a_refused_subscription_counts(app: FastAPI, north: Town) -> None:
-    """Each subscription counts as a request, also one whose document is refused before anything runs."""
+    """Each subscription counts as a request, even one whose document is refused before anything runs."""
     client = caller(app, north)
     async with listening(app) as address, connected(address, client.token) as one:
         before = await remaining(client)
@@ -87,8 +89,9 @@ async def test_a_refused_subscription_counts(app: FastAPI, north: Town) -> None:
 
 
 async def test_who_is_not_known_may_send_little(app: FastAPI, north: Town) -> None:
-    """Parsing costs the process time before any quota counts, so the messages before `connection_init` are few and
-    short.
+    """Before `connection_init`, a WebSocket client may send only few and short messages.
+
+    Parsing them costs the process time, and no quota counts yet.
     """
     async with listening(app) as address:
         async with connected(address, None) as one:
@@ -101,7 +104,7 @@ async def test_who_is_not_known_may_send_little(app: FastAPI, north: Town) -> No
 
 
 async def test_a_long_message_waits_for_its_turn(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one client's long messages cost is its own share, like that of requests."""
+    """A long message waits for its turn like a request, and its cost counts for the client's own district."""
     services: Services = app.state.services
     turns: list[tuple[Hashable, ...]] = []
     enqueue = services.admission.gate.enqueue

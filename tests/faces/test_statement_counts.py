@@ -1,6 +1,6 @@
-"""Pins the statements of the reads that the benchmarks measure and of one recorded score, and the way of reads.
+"""Checks the number of statements of the reads that the benchmarks measure, and of recording one score.
 
-The way is the one that a request takes through the process.
+Also checks which functions of the process a read goes through.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ REST = ("students", "concerns", "supports")
 
 
 async def _sent(app: FastAPI, town: Town, query: str, act_for: str | None) -> list[str]:
-    """Returns what each statement does that answers a GraphQL query, or a REST path."""
+    """Returns a summary of each statement that is sent for a GraphQL query or a REST path."""
     client = caller(app, town, act_for=act_for)
     with statements_sent(app.state.services.engine) as statements:
         if query.startswith("/"):
@@ -40,8 +40,9 @@ async def _sent(app: FastAPI, town: Town, query: str, act_for: str | None) -> li
 
 @pytest.mark.parametrize("name", [*OURS, *REST])
 async def test_a_read_is_one_statement_and_one_row_of_the_log(app: FastAPI, north: Town, name: str) -> None:
-    """A read of any depth is one statement and the log's row; for an acting person, one more statement finds the
-    caseload.
+    """A read of any depth takes one statement, and one row of the disclosure log.
+
+    For an acting person, one more statement reads the caseload.
     """
     if name in REST:
         query = f"/v1/{name}?limit=50"
@@ -56,7 +57,7 @@ async def test_a_read_is_one_statement_and_one_row_of_the_log(app: FastAPI, nort
 async def test_graphql_does_not_pass_the_routing_of_rest(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A GraphQL request is answered before the framework's routing, which REST's requests pass."""
+    """A GraphQL request is answered without going through the framework's routing of REST requests."""
 
     async def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
@@ -84,8 +85,9 @@ async def _plan(north: Town) -> None:
 
 
 async def test_a_score_takes_at_most_ten_statements_over_rest(app: FastAPI, north: Town) -> None:
-    """One score with its verdict, alert, events, disclosure and idempotency key takes at most ten statements. Where the
-    database is on another machine, each of them is a step over the network.
+    """A score with its verdict, alert, events, disclosure and idempotency key takes at most ten statements.
+
+    If the database is on another machine, each statement is a step over the network.
     """
     await _plan(north)
     client, counts = caller(app, north), []
@@ -104,7 +106,7 @@ async def test_a_score_takes_at_most_ten_statements_over_rest(app: FastAPI, nort
 
 
 async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, north: Town) -> None:
-    """As over REST, with the statement that reads the members that the mutation selects."""
+    """Recording a score over GraphQL takes the statements of REST, and one that reads the selected members."""
     await _plan(north)
     client, counts = caller(app, north), []
     for week in range(1, 10):
@@ -120,7 +122,7 @@ async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, n
 
 
 async def test_the_callers_reach_is_bound_again_after_judging(north: Town) -> None:
-    """The statement that writes the verdicts ends the step as the district: what follows has the caller's reach."""
+    """After the statement that writes the verdicts, a transaction has only the caller's own reach again."""
     await supported(north, "amy")
     principal = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
     for week in (1, 2):

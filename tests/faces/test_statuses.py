@@ -1,4 +1,4 @@
-"""Provokes the common refusals of every operation, and compares them with those that the contract documents.
+"""Causes the common refusals of every operation, and compares them with those that the contract documents.
 
 That no answer has another status is checked for every request of the tests (`tests/faces/documented.py`).
 """
@@ -41,7 +41,7 @@ def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
 
 
 def id_kind(name: str, kind: str) -> str:
-    """The kind of id that a path parameter takes; the district's own rows may have other names."""
+    """Returns the kind of id that a path parameter takes, even if the district's rows have another name for it."""
     return next(kind_of_id for kind_of_id in (name, name.rstrip("_"), kind) if kind_of_id in ids.PREFIXES)
 
 
@@ -56,7 +56,7 @@ def nowhere(operation: Operation) -> str:
 
 
 async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dict[int, int]:
-    """Returns the status of each attempt to provoke one, by the status that was to be provoked."""
+    """Returns the status of each attempt to provoke a status, keyed by the status that was to be provoked."""
     request, seen = own_request(operation, rows), dict[int, int]()
     body = request.body
 

@@ -1,4 +1,4 @@
-"""Protects the stream of events: nothing is missed, nothing beyond the caller's reach is sent, and it ends in time."""
+"""Tests the stream of events: none is missed, none outside the caller's reach is sent, and the stream ends in time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from tests.town import Town
 
 @pytest.fixture
 async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hubs.FeedHub]:
-    """The hub of the app, which looks more often than in the product."""
+    """Yields the app's hub of feeds, which polls more often than in production."""
     services: Services = app.state.services
     monkeypatch.setattr(services.hub, "_every", 0.05)
     yield services.hub
@@ -28,7 +28,7 @@ async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hu
 
 
 async def raise_concern(client: Caller, town: Town, student: str = "amy") -> str:
-    """Makes an event; the id of its subject."""
+    """Raises a concern, which causes an event; returns the id of the concern."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     new = {"student": ids.format_id("student", town.students[student]), "area": area, "description": "Quiet."}
     answer = await client.post("/v1/concerns", new)
@@ -38,7 +38,7 @@ async def raise_concern(client: Caller, town: Town, student: str = "amy") -> str
 
 
 async def test_an_event_is_streamed_as_the_feed_has_it(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """A streamed event has the feed's body and a cursor, and is neither buffered nor compressed."""
+    """A streamed event has the same body as in the feed, and a cursor. It is neither buffered nor compressed."""
     client = caller(app, north)
     async with streaming(app, client.token) as stream:
         assert stream.status == 200
@@ -53,7 +53,7 @@ async def test_an_event_is_streamed_as_the_feed_has_it(app: FastAPI, north: Town
 
 
 async def test_a_client_that_comes_back_misses_nothing(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """A client that reconnects with Last-Event-ID or a cursor misses no event; the feed accepts the stream's
+    """A client that reconnects with Last-Event-ID or a cursor misses no event. The feed accepts the stream's
     cursors.
     """
     client = caller(app, north)
@@ -129,7 +129,7 @@ async def test_a_stream_ends_when_its_token_is_revoked(app: FastAPI, north: Town
 async def test_a_quiet_stream_sends_heartbeats(
     app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A comment with the position, which is no event, so that proxies keep the connection."""
+    """A stream without events sends comments with its position, so that proxies keep the connection open."""
     monkeypatch.setattr(face, "HEARTBEAT", 0.05)
     async with streaming(app, caller(app, north).token) as stream:
         for _ in range(3):
@@ -163,7 +163,7 @@ async def test_many_streams_share_one_look(app: FastAPI, north: Town, hub: hubs.
 async def test_the_streams_of_a_district_are_bounded(
     app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """429 with Retry-After beyond the bound, which is no other district's."""
+    """Beyond its limit of streams, a district gets 429 with Retry-After, and another district is not affected."""
     monkeypatch.setattr(hubs, "MAX_DISTRICT_STREAMS", 1)
     client = caller(app, north)
     async with streaming(app, client.token):
@@ -183,7 +183,7 @@ async def test_the_streams_of_a_district_are_bounded(
 async def test_a_bad_request_is_refused_before_the_stream(
     app: FastAPI, north: Town, hub: hubs.FeedHub, params: dict[str, Any], status: int
 ) -> None:
-    """A status of its own, and not a stream that ends at once."""
+    """A bad request gets an error status, and not a stream that ends at once."""
     answer = await caller(app, north).get("/v1/events/stream", **params)
     assert answer.status_code == status
     answer = await caller(app, north, frozenset({"concern:read"})).get("/v1/events/stream")

@@ -1,6 +1,6 @@
-"""Protects subscriptions: what the feed carries arrives, within the caller's reach, and ends with the token.
+"""Tests subscriptions: events arrive, only those that the caller may see, and they end with the token.
 
-The clients speak over real sockets: a WebSocket, and server-sent events over HTTP.
+The clients use real sockets: a WebSocket, and server-sent events over HTTP.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ CONCERNS = 'subscription { events(type: ["concern.raised"]) { node { subject } }
 
 @pytest.fixture
 async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hubs.FeedHub]:
-    """The hub of the app, which looks more often than in the product."""
+    """Yields the app's hub of feeds, which polls more often than in production."""
     services: Services = app.state.services
     monkeypatch.setattr(services.hub, "_every", 0.05)
     yield services.hub
@@ -46,20 +46,22 @@ async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hu
 
 @pytest.fixture
 async def address(app: FastAPI, hub: hubs.FeedHub) -> AsyncIterator[str]:
-    """Where the app listens."""
+    """Yields the address of the app."""
     async with listening(app) as place:
         yield place
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Waits for something that another task brings about."""
+    """Waits until a condition that another task brings about is true."""
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110  # what is awaited has no event
             await asyncio.sleep(0.01)
 
 
 async def test_an_event_arrives_and_none_is_missed(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """The feed's events in order, and after a break those since the last cursor, which is also one of REST's."""
+    """A subscription returns the feed's events in order. After a break, it goes on from a cursor, also from one of
+    REST.
+    """
     client = caller(app, north)
     async with connected(address, client.token) as one:
         await one.subscribe(EVENTS)
@@ -79,7 +81,9 @@ async def test_an_event_arrives_and_none_is_missed(app: FastAPI, north: Town, ad
 
 
 async def test_only_what_the_caller_reaches_arrives(app: FastAPI, north: Town, south: Town, address: str) -> None:
-    """A client of one school sees its events only, and another district none."""
+    """A subscription of a client of one school gets this school's events only, and one of another district gets
+    none.
+    """
     client, of_school = caller(app, north), caller(app, north, schools=(north.schools[0],))
     async with connected(address, of_school.token) as theirs, connected(address, caller(app, south).token) as foreign:
         await theirs.subscribe(CONCERNS)
@@ -94,7 +98,7 @@ async def test_only_what_the_caller_reaches_arrives(app: FastAPI, north: Town, s
 
 
 async def test_a_sync_arrives_with_its_run(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """The row that an event names is read in the event's transaction, with what the document selects."""
+    """A subscription reads the row that an event names in the event's own transaction, with the selected fields."""
     client = caller(app, north)
     document = "subscription { syncChanged { event { type } syncRun { id state sentence } } }"
     async with connected(address, client.token) as one:
@@ -110,7 +114,7 @@ async def test_a_sync_arrives_with_its_run(app: FastAPI, north: Town, address: s
 
 
 async def held_run(town: Town) -> UUID:
-    """Makes a run that is held, with its event; returns the run's id."""
+    """Creates a sync run that waits for approval (held), with its event; returns the run's id."""
     began_at, run_id = clock.now(), new_id()
     values = {"state": "held", "sentence": "Held.", "dry": False, "counts": {}, "warnings": [], "attempts": 0}
     key = {"district_id": town.district_id, "id": run_id, "source_id": town.source_id}
@@ -121,7 +125,7 @@ async def held_run(town: Town) -> UUID:
 
 
 async def test_a_verdict_arrives_with_its_support(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """The support and the verdict of an alert, with the links that the document selects."""
+    """A subscription returns the support and the verdict of an alert, with the selected links."""
     await served(north, "amy")
     client = caller(app, north)
     scores = [
@@ -163,7 +167,7 @@ async def test_every_event_about_a_verdict_arrives(app: FastAPI, north: Town, ad
 
 
 async def test_a_subscription_needs_the_permissions_of_its_rows(app: FastAPI, north: Town, address: str) -> None:
-    """Reading events is not reading verdicts: the subscription is refused."""
+    """A subscription to verdicts is refused to a caller who may read events but not verdicts."""
     client = caller(app, north, frozenset({"event:read"}))
     async with connected(address, client.token) as one:
         await one.subscribe("subscription { verdictChanged { cursor } }")
@@ -175,7 +179,7 @@ async def test_a_subscription_needs_the_permissions_of_its_rows(app: FastAPI, no
 async def test_a_subscription_ends_with_its_token(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No event after the end of the token, and no silence for ever: an error, then the connection is closed."""
+    """When its token expires, a subscription gets an error and no further event, and the connection is closed."""
     monkeypatch.setattr(subscriber, "HEARTBEAT", 0.1)
     late = clock.now() + timedelta(hours=2)
     async with connected(address, caller(app, north).token) as one:
@@ -189,7 +193,7 @@ async def test_a_subscription_ends_with_its_token(
 
 
 async def test_a_revoked_token_gets_no_event(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """Each event is authorized again: the one after the revocation is not sent."""
+    """A subscription checks the token before each event, so that the first event after a revocation is not sent."""
     services: Services = app.state.services
     async with north.house() as work:
         north.client_id = (await register_client(work, NewClient("stream", ("event:read",)))).client_id
@@ -208,9 +212,9 @@ async def test_a_revoked_token_gets_no_event(app: FastAPI, north: Town, address:
 async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
-    """Clients connect again after the code 1012; an error would have ended the subscription for good.
+    """When a process ends, it closes connections with code 1012, so that clients connect again, and logs no fault.
 
-    Each subscription was also reported as an internal fault when its process was stopped.
+    An error would have ended the subscription for good. Each subscription was once reported as an internal fault.
     """
     async with connected(address, caller(app, north).token) as client:
         await client.subscribe(EVENTS)
@@ -222,7 +226,7 @@ async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
 
 
 async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """Ten subscriptions cost as many statements for the head as one; an eleventh of the connection is refused."""
+    """Ten subscriptions need as many statements to find new events as one. An eleventh of a connection is refused."""
     client = caller(app, north)
     async with connected(address, client.token) as one:
         for number in range(socket.MAX_SUBSCRIPTIONS):
@@ -241,7 +245,7 @@ async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, addr
 async def test_the_subscriptions_of_a_client_are_bounded(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound a subscription is refused by a code, and another client of the district is not."""
+    """Beyond the limit, a subscription of a client is refused with a code. Another client of the district is served."""
     monkeypatch.setattr(hubs, "MAX_CLIENT_STREAMS", 1)
     client = caller(app, north)
     north.client_id = new_id()
@@ -268,7 +272,7 @@ async def test_the_subscriptions_of_a_client_are_bounded(
     ],
 )
 async def test_a_bad_subscription_is_refused(app: FastAPI, north: Town, address: str, query: str, code: str) -> None:
-    """By an error of its own, and the connection stays."""
+    """A bad subscription is refused with an error message of its own, and the connection stays open."""
     async with connected(address, caller(app, north).token) as one:
         await one.subscribe(query)
         refused = await one.receive()
@@ -278,7 +282,7 @@ async def test_a_bad_subscription_is_refused(app: FastAPI, north: Town, address:
 
 
 async def test_who_is_not_known_is_not_served(app: FastAPI, north: Town, address: str) -> None:
-    """Without a token, with a wrong one, and with a subscription before the caller is known."""
+    """A subscription is refused without a token, with a wrong one, and if it is sent before the caller is known."""
     async with connected(address, None) as one:
         await one.send(type="connection_init", payload={"Authorization": "Bearer nothing"})
         assert await one.closed() == socket.FORBIDDEN
@@ -289,14 +293,16 @@ async def test_who_is_not_known_is_not_served(app: FastAPI, north: Town, address
 
 @pytest.mark.parametrize("text", ["[]", "not json", '{"type":"subscribe","id":7,"payload":{}}', "{}"])
 async def test_a_message_that_is_none_closes_the_connection(app: FastAPI, north: Town, address: str, text: str) -> None:
-    """With the protocol's code, and without a fault."""
+    """A text that is no message of the protocol closes the connection with the protocol's code, without a logged
+    fault.
+    """
     async with connected(address, caller(app, north).token) as one:
         await one.connection.send(text)
         assert await one.closed() == 4400
 
 
 async def test_a_long_message_closes_the_connection(app: FastAPI, north: Town, address: str) -> None:
-    """Before it is parsed."""
+    """A message that is too long closes the connection before it is parsed."""
     async with connected(address, caller(app, north).token) as one:
         await one.connection.send("x" * (text_socket.MAX_MESSAGE + 1))
         assert await one.closed() == text_socket.TOO_BIG
@@ -305,14 +311,16 @@ async def test_a_long_message_closes_the_connection(app: FastAPI, north: Town, a
 async def test_an_idle_connection_is_closed(
     app: FastAPI, north: Town, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One without a subscription does not take a place for long."""
+    """A connection without a subscription is closed after the idle time."""
     monkeypatch.setattr(socket, "IDLE_SECONDS", 0.1)
     async with connected(address, caller(app, north).token) as one:
         assert await one.closed() == socket.IDLE
 
 
 async def test_only_a_registered_page_may_connect(app: FastAPI, north: Town, address: str) -> None:
-    """A page of an unknown origin is refused at once, and a page of another client's once the caller is known."""
+    """A page of an unknown origin is refused at once; one of another client's origin is refused once the caller is
+    known.
+    """
     async with north.house() as work:
         made = await register_client(work, NewClient("page", ("event:read",)))
         await set_origins(work, made.client_id, ["https://page.example"])

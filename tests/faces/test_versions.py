@@ -1,4 +1,6 @@
-"""Protects two people who change the same row: the later change is refused if the row has changed since it was read."""
+"""Tests that a change is refused if the row has changed since it was read, so that two people do not overwrite each
+other.
+"""
 
 import asyncio
 from typing import Any
@@ -15,14 +17,14 @@ from tests.town import Town
 
 
 async def endpoint_of(client: Caller) -> dict[str, Any]:
-    """A webhook endpoint of the client."""
+    """Creates a webhook endpoint of the client, and returns it."""
     new = {"url": "http://127.0.0.1:9999/hook", "event_types": ["concern.raised"]}
     made: dict[str, Any] = (await client.post("/v1/webhook-endpoints", new)).json()
     return made
 
 
 async def concern_of(client: Caller, town: Town) -> str:
-    """The path of a concern."""
+    """Creates a concern, and returns its path."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     student = ids.format_id("student", town.students["amy"])
     new = {"student": student, "area": area, "description": "Quiet."}
@@ -30,7 +32,9 @@ async def concern_of(client: Caller, town: Town) -> str:
 
 
 async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Town) -> None:
-    """428 without one, 412 with a former one, and the new ETag serves for the next change."""
+    """A change without a version is answered 428, and with an outdated version 412. The new ETag serves for the next
+    change.
+    """
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"
     read = await client.get(path)
@@ -69,7 +73,10 @@ async def test_changes_without_a_version_are_still_counted(app: FastAPI, north: 
 
 
 async def test_a_verb_takes_a_version(app: FastAPI, north: Town) -> None:
-    """412 where the concern has changed since, before its state is looked at; without a version, the state decides."""
+    """A command with an If-Match version that is no longer current gets 412, before the concern's state is checked.
+
+    Without a version, only the state decides.
+    """
     client = caller(app, north)
     path = await concern_of(client, north)
     accepted = await client.ask("POST", f"{path}/accept", json={}, headers={"If-Match": '"1"'})
@@ -82,7 +89,7 @@ async def test_a_verb_takes_a_version(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_command_that_changes_nothing_is_held_to_its_version(app: FastAPI, north: Town) -> None:
-    """A command that changes nothing still checks its version."""
+    """A command that would change nothing still checks the version that it is given."""
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}/pause"
     assert (await client.ask("POST", path, headers={"If-Match": '"1"'})).status_code == 200
@@ -92,7 +99,9 @@ async def test_a_command_that_changes_nothing_is_held_to_its_version(app: FastAP
 
 @pytest.mark.parametrize("tag", ['W/"1"', '"x"', '"0"', '""', '"1x"'])
 async def test_a_tag_that_is_no_version_matches_nothing(app: FastAPI, north: Town, tag: str) -> None:
-    """412, and not an error of ours; a weak tag never matches (RFC 9110 §13.1.1)."""
+    """An If-Match tag that is no version gives 412 and not a server error; a weak tag never matches (RFC 9110
+    §13.1.1).
+    """
     client = caller(app, north)
     answer = await client.ask("POST", f"{await concern_of(client, north)}/accept", json={}, headers={"If-Match": tag})
     assert answer.status_code == 412
@@ -100,7 +109,9 @@ async def test_a_tag_that_is_no_version_matches_nothing(app: FastAPI, north: Tow
 
 @pytest.mark.parametrize("tag", ["1", "", '"1', "1-a, 2", '"1"' + ',"2"' * 100])
 async def test_a_malformed_header_is_refused(app: FastAPI, north: Town, tag: str) -> None:
-    """400: read as no condition, it would lose the promise that it was sent for."""
+    """A malformed If-Match header is refused with 400; ignored, the request would run without the condition it asked
+    for.
+    """
     client = caller(app, north)
     answer = await client.ask("POST", f"{await concern_of(client, north)}/accept", json={}, headers={"If-Match": tag})
     assert answer.status_code == 400
@@ -108,7 +119,7 @@ async def test_a_malformed_header_is_refused(app: FastAPI, north: Town, tag: str
 
 
 async def test_what_a_client_has_is_not_sent_again(app: FastAPI, north: Town) -> None:
-    """304 without a body while the answer is the same; the whole answer once a command has changed the row."""
+    """An unchanged answer is 304 without a body. After a command has changed the row, the whole answer is sent."""
     client = caller(app, north)
     path = await concern_of(client, north)
     tag = (await client.get(path)).headers["etag"]
@@ -120,7 +131,10 @@ async def test_what_a_client_has_is_not_sent_again(app: FastAPI, north: Town) ->
 
 
 async def test_a_member_that_changes_without_a_version_changes_the_tag(app: FastAPI, north: Town) -> None:
-    """The worker notes that an endpoint fails: the version stays, and a client must not keep the former answer."""
+    """The ETag changes if the worker notes that an endpoint fails, although the version of the endpoint stays the same.
+
+    Otherwise a client would keep the former answer.
+    """
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"
     tag = (await client.get(path)).headers["etag"]
@@ -136,7 +150,7 @@ async def test_a_member_that_changes_without_a_version_changes_the_tag(app: Fast
 
 
 async def test_an_answer_that_was_known_counts_against_no_quota(built: Built, north: Town) -> None:
-    """Answers with 304 use no quota."""
+    """A response with status 304 (not modified) uses no quota."""
     async with built(client_requests=5) as app:
         client = caller(app, north)
         path = await concern_of(client, north)

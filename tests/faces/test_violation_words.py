@@ -1,4 +1,4 @@
-"""Tests the words of violations of shape: every one is ours, for all errors that the contract's shapes can raise."""
+"""Tests the texts of violations of shape: each is our own, for every error that the contract's shapes can cause."""
 
 import re
 from typing import Any, get_args
@@ -19,13 +19,13 @@ WRONG: tuple[Any, ...] = (None, 7, 7.5, -(10**30), True, "x", "", "2026-13-45", 
 
 
 def is_ours(detail: str) -> bool:
-    """Returns whether a sentence is one of ours, with the limits filled in."""
+    """Returns whether a sentence is one of the product's own, with its limits filled in."""
     return any(re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(words)) + r"\.", detail) for words in OURS)
 
 
 @pytest.mark.parametrize("type_", get_args(ErrorType))
 def test_each_error_of_the_library_has_words_of_ours(type_: Any) -> None:
-    """An error of any type has one of our sentences, whatever the library calls it."""
+    """Every type of error of the validation library has one of our own sentences."""
     context = {
         "min_length": 1,
         "max_length": 2,
@@ -38,7 +38,9 @@ def test_each_error_of_the_library_has_words_of_ours(type_: Any) -> None:
 
 
 async def test_every_violation_of_the_shapes_is_plain(app: FastAPI, north: Town) -> None:
-    """Every field of every body with values of wrong types: no sentence is the library's, and each ends with a stop."""
+    """Wrong types in any field give violations in the product's own sentences, not in those of the validation
+    library.
+    """
     asks, seen = caller(app, north), 0
     for operation in operations(app):
         if operation.name in OPEN or operation.body is None:

@@ -86,7 +86,7 @@ def _webhooks_summary(outcomes: list[webhooks.Outcome]) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # of servers that a schedule has ended
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parser = argparse.ArgumentParser(prog="tests.faults", description="Play seeded schedules of faults.")

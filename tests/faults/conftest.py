@@ -1,4 +1,4 @@
-"""Provides the machines on which schedules of faults run."""
+"""Fixtures: the machines on which schedules of faults run."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +10,6 @@ from tests.faults.machine import Machine, machine
 
 @pytest.fixture(scope="module")
 async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
-    """A machine of one file's own."""
+    """Yields a machine for the tests of one file."""
     async with machine(Path(tmp_path_factory.mktemp("faults"))) as made:
         yield made

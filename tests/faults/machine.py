@@ -1,6 +1,7 @@
-"""Runs a machine for a schedule of faults: a PostgreSQL that can be stopped, and processes that can be killed.
+"""Runs the processes for a schedule of faults: a PostgreSQL that can be stopped, and product processes that can be
+killed.
 
-A process is killed at a point that it logs. The server is never shared with anything else.
+A process is killed when it logs a given line. The server is used by nothing else.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ LOADED = ("app", "app.worker")  # modules that a process has loaded already, and
 
 @dataclass
 class Process:
-    """A process of the product; its log is read line by line."""
+    """A process of the product, whose log is read line by line."""
 
     log: IO[str]
     end: Callable[[], None]
@@ -63,7 +64,7 @@ class Process:
 
 @dataclass
 class Machine:
-    """The server, the settings over it, and engines as the roles of api and worker."""
+    """A PostgreSQL server, the settings for it, and engines as the roles of api and worker."""
 
     postgres: EmbeddedPostgres
     settings: Settings
@@ -73,7 +74,7 @@ class Machine:
     running: list[Process] = field(default_factory=list)
 
     def start(self, module: str, *arguments: str) -> Process:
-        """Starts a module of the product, or of these tests, over our settings."""
+        """Starts a Python module of the product, or of these tests, as a process with the settings of this machine."""
         env = environment(self.settings, PYTHONUNBUFFERED="1")
         reads, writes = os.pipe()
         with os.fdopen(writes, "wb") as log:
@@ -105,7 +106,7 @@ class Machine:
         await self.close_pools()
 
     async def close_pools(self) -> None:
-        """Closes the idle connections of the pools, also those whose server has ended."""
+        """Closes the idle connections of the pools, including those to a server that has ended."""
         await self.engine.dispose()
         await self.worker_engine.dispose()
 
@@ -123,7 +124,7 @@ class Machine:
             await connection.close()
 
     async def serve(self) -> tuple[Process, str]:
-        """Starts the api on a free port; the process and its address once it answers."""
+        """Starts the api on a free port; returns the process and its address once it answers."""
         port = free_port()
         process, address = self.start("app", "serve", "--port", str(port)), f"http://127.0.0.1:{port}"
         until = time.monotonic() + PATIENCE
@@ -143,7 +144,7 @@ def _end(popen: subprocess.Popen[bytes]) -> None:
 
 @asynccontextmanager
 async def machine(folder: Path) -> AsyncIterator[Machine]:
-    """A fresh server with a migrated database; everything on it is ended at the end."""
+    """Yields a new server with a migrated database. Everything that runs on it is ended afterwards."""
     with fast_server(folder / "server", kept_folder(folder), FAST) as (postgres, server):
         settings = over_database(server, "aimline_faults").model_copy(
             update={"sandbox": True, "base_url": "http://aimline.test"}

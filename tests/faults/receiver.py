@@ -34,8 +34,9 @@ class Came:
 
 @dataclass
 class Receiver:
-    """A receiver with a list of behaviours for each path, one for each request. `secrets` are the current ones, by
-    path.
+    """A webhook receiver that behaves as listed for each path, one entry for each request.
+
+    `secrets` are the current secrets by path.
     """
 
     behaviours: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
@@ -56,7 +57,7 @@ class Receiver:
         # asyncio waits for open connections; a silent one would keep us here.
 
     def url(self, path: str) -> str:
-        """An address of ours."""
+        """Returns the URL of a path of this receiver."""
         return f"http://127.0.0.1:{self.port}{path}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,7 +70,7 @@ class Receiver:
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answers one request, and returns whether the connection stays open."""
+        """Answers one request, and returns whether the connection is kept open."""
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))

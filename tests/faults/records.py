@@ -1,4 +1,7 @@
-"""Seeded schedules of writers, and of syncs that move the writers' students: no wrong school, and no deadlock."""
+"""Runs seeded schedules of writers, and of syncs that move the writers' students.
+
+In the end no row may have wrong schools, and no deadlock may have occurred.
+"""
 
 import random
 from collections import Counter

@@ -1,8 +1,8 @@
 """Runs seeded schedules of faults during a sync: a worker is killed, or PostgreSQL stopped, between two stages.
 
-Meanwhile, writers write about the students through both APIs; each record must end at its student's schools. After each
-fault the database equals the state before or after, never one between; the run is attempted again and completes;
-another run of the same files changes nothing. The state "after" comes from a twin district without faults.
+Meanwhile, writers write about the students through both APIs; in the end each record must have its student's schools.
+After each fault the database equals the state before or after, never one between; the run is attempted again and
+completes; another run of the same files changes nothing. The state "after" comes from a twin district without faults.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class Outcome:
 
 
 async def content(town: Town) -> dict[str, list[Any]]:
-    """The roster as its source names it: the same in a twin, whatever the ids."""
+    """Returns the roster by the ids of its source. It is the same in a twin district, whose own ids differ."""
     rows_by_table = {}
     for kind, sql in CONTENT.items():
         rows = await ask(town, sql.format(alias=ALIAS.format(kind=kind)), source=SOURCE)
@@ -85,7 +85,7 @@ async def content(town: Town) -> dict[str, list[Any]]:
 
 
 def _changed(dice: random.Random) -> Export:
-    """The next day's delivery: some changed, some gone, some new."""
+    """Returns the next day's delivery, in which some rows have changed, some are gone and some are new."""
     export = Export()
     numbers = dice.sample(range(40), 6)
     for number in numbers[:2]:
@@ -172,7 +172,9 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, outcome: Out
 
 
 async def _stage(worker: Process, number: int) -> str:
-    """Reads the log to the beginning of the run, and on over so many stages, or to its end."""
+    """Waits in the log for the beginning of a run and then for `number` stages, or the end; returns which it
+    reached.
+    """
     await worker.until("syncs.begun")
     for _ in range(number):
         if await worker.until("syncs.stage", *DONE) in DONE:
@@ -187,7 +189,7 @@ async def _state(town: Town, run_id: UUID) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def _time_goes_by(work: Work) -> None:
-    """Ends the leases of the run and of the district, and the wait before the next attempt."""
+    """Ends the leases of the run and of the district, and the wait before the next attempt, as if time had passed."""
     for sql in (
         "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
         "UPDATE sis_run SET due = now() WHERE district_id = :district AND state = 'pending' AND due > now()",
@@ -197,7 +199,7 @@ async def _time_goes_by(work: Work) -> None:
 
 
 async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], outcome: Outcome) -> None:
-    """Checks that the run is executed again and applied."""
+    """Checks that an interrupted run is executed again and applied."""
     worker = machine.start("app.worker")
     state = await _state(town, run_id)
     for _ in range(LOOKS):

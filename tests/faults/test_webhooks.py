@@ -1,4 +1,4 @@
-"""Runs a short set of the webhook schedules, with each kind of fault once."""
+"""Runs a short selection of the webhook schedules, with each kind of fault once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Seeded schedules of faults during webhooks and the feed, and the checks after each.
+"""Runs seeded schedules of faults during webhooks and reads of the feed, and checks the outcome of each.
 
 The checks use only the receiver's log and the committed rows: every committed event was acknowledged (lost 0), no event
 of a rolled-back transaction arrived (phantom 0), the same id has the same bytes, repeats are counted and limited, every
@@ -78,7 +78,7 @@ class Schedule:
     deaths: int = 0
 
     async def commit(self) -> None:
-        """Some events that commit, and one that does not."""
+        """Commits some events, and rolls back one."""
         async with self.north.unit() as work:
             self.outcome.committed |= {
                 format_id("event", lay(work, self.north)) for _ in range(self.dice.randint(1, 12))
@@ -92,7 +92,7 @@ class Schedule:
             return
 
     async def worker_is_killed(self) -> None:
-        """A worker is killed between claim, send and record."""
+        """Kills a worker between the claim of a delivery, its sending, and its record."""
         await self._killed_at(self.machine.start("app.worker"), self.dice.choice(POINTS))
 
     async def two_workers(self) -> None:
@@ -140,7 +140,7 @@ class Schedule:
         await self._killed_at(worker, "webhooks.recorded")
 
     async def lease_ends_in_mid_send(self) -> None:
-        """Lets a receiver be silent until the lease ends, so that another worker claims the delivery."""
+        """Makes a receiver send no answer until the lease ends, so that another worker claims the delivery."""
         self.receiver.behaviours[self.paths[-1]].appendleft("silent")
         self.receiver.arrived.clear()
         worker = self.machine.start("app.worker")
@@ -152,7 +152,7 @@ class Schedule:
         await self._kill(worker)
 
     async def secret_changes(self) -> None:
-        """Another secret during retries, with an overlap or at once."""
+        """Changes the secret of an endpoint during retries, with an overlap or at once."""
         overlap = self.dice.choice((service.OVERLAP, timedelta(0)))
         async with self.north.unit() as work:
             _, secret = await service.rotate_secret(work, self.endpoint.id, overlap)
@@ -170,7 +170,7 @@ class Schedule:
         self.paths.append(new)
 
     async def _killed_at(self, worker: Process, point: str) -> None:
-        """The receiver is well or not; the worker is killed at this point, and time goes by."""
+        """Kills the worker at the point `point`, while the receiver works or fails, and lets time pass."""
         await worker.until(point)
         await self._kill(worker)
 
@@ -202,7 +202,7 @@ class Schedule:
         raise AssertionError(f"seed {self.outcome.seed}: deliveries are still due.")
 
     async def judge(self) -> None:
-        """Every invariant; raises `AssertionError` with the seed."""
+        """Checks every invariant of the schedule; raises `AssertionError` with the seed."""
         outcome, where = self.outcome, f"seed {self.outcome.seed}: {', '.join(self.outcome.steps)}"
         rows = await _committed(self.north)
         assert outcome.committed <= rows, where
@@ -238,7 +238,7 @@ FAULTS: dict[str, Callable[[Schedule], Awaitable[None]]] = {
 async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Outcome:
     """Runs the schedule of a seed with this number of faults, and checks its outcome.
 
-    Without `slow`, no fault waits for a sender to give up.
+    Without `slow`, faults for which a test must wait until a sender gives up are left out.
     """
     dice = random.Random(seed)
     kinds = [name for name in FAULTS if slow or name != "lease over"]
@@ -290,7 +290,7 @@ async def _ids(work: Work) -> list[UUID]:
 
 
 async def _feed(town: Town) -> set[str]:
-    """The feed of concerns, page by page, as a client reads it."""
+    """Returns the ids of the feed's events about concerns, read page by page as a client does."""
     event_ids: set[str] = set()
     after: str | None = None
     while True:

@@ -66,7 +66,9 @@ OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.
 
 
 def let_off(findings: list[tuple[str, str]]) -> list[str]:
-    """Returns the findings, as pairs of name and sentence, without the listed exceptions."""
+    """Returns the sentences of findings, without those of the listed exceptions. A finding is a pair of name and
+    sentence.
+    """
     return [f"{name}: {sentence}" for name, sentence in findings if name not in LET_OFF]
 
 
@@ -85,7 +87,7 @@ async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """`district_id uuid NOT NULL` in every table, and no table elsewhere but the worker's staging."""
+    """Every table has a column `district_id uuid NOT NULL`. Only the worker's staging tables are in another schema."""
     findings = [
         (f"table {row['name']}", "has no district_id uuid NOT NULL")
         for row in await tenant_tables(db)
@@ -110,8 +112,9 @@ async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> 
 
 
 async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds tables without exactly one permissive policy for both run-time roles and one for the owner, with equal
-    conditions.
+    """Returns tables that do not have two permissive policies with equal conditions.
+
+    One must be for both run-time roles, and one for the owner.
     """
     running = set(roles.values())
     findings = []
@@ -134,7 +137,7 @@ async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """A row about a student is under the reach; a row with a secured area is under its lock."""
+    """Returns each table about students without a policy for reach, and each with a secured area without one for it."""
     findings = []
     for table in await tenant_tables(db):
         text = " ".join(
@@ -181,7 +184,9 @@ async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, 
 
 
 async def references_stay_within_the_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds foreign keys that do not begin with the district on both sides, or that act on DELETE or UPDATE."""
+    """Finds foreign keys that do not begin with the district on both sides, or that have an action ON DELETE or ON
+    UPDATE.
+    """
     rows = await db.fetch(
         """SELECT k.conname AS name, h.relname AS here, t.relname AS there, k.confdeltype::text AS deletes,
                   k.confupdtype::text AS updates,
@@ -203,8 +208,8 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds tables on every node of Citus that refer to other tables, or whose referenced rows their writer cannot
-    lock.
+    """Returns the tables on every node of Citus that refer to other tables, or whose referenced rows cannot be
+    locked.
     """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,
@@ -226,7 +231,7 @@ async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[s
 
 
 async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds triggers, rules and sequences, which are not allowed: events are numbered by the district's counter row."""
+    """Returns triggers, rules and sequences, which are not allowed: the district's counter row numbers the events."""
     triggers = await db.fetch("SELECT tgrelid::regclass::text AS t, tgname FROM pg_trigger WHERE NOT tgisinternal")
     rules = await db.fetch(
         f"""SELECT r.rulename, c.relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
@@ -250,7 +255,7 @@ async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) 
 
 
 async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
-    """The policies of a table: name, kind, command, conditions and roles."""
+    """Returns the policies of a table: name, kind, command, conditions and roles."""
     rows: list[asyncpg.Record] = await db.fetch(
         """SELECT polname AS name, polpermissive AS permissive, polcmd::text AS command,
                   pg_get_expr(polqual, polrelid) AS using, pg_get_expr(polwithcheck, polrelid) AS check,
@@ -278,7 +283,7 @@ def unsuitable_policy(text: str) -> list[str]:
 
 
 def _outermost(text: str) -> str:
-    """The text of a condition outside of every parenthesis but the one around the whole."""
+    """Returns the part of a condition that is in no parentheses, except those around the whole condition."""
     depth, kept = 0, []
     for letter in text:
         depth += letter == "("

@@ -13,21 +13,22 @@ from tests.town import found_town
 
 @pytest.fixture(scope="module")
 async def full_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """North with everything in it."""
+    """Returns the district North, filled with rows of every kind."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 @pytest.fixture(scope="module")
 async def full_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """Returns the second district with all kinds of rows; the requests of its client are valid except for north's
-    ids.
+    """Yields the second district, South, with rows of all kinds.
+
+    The requests of its client are valid except for the ids, which are north's.
     """
     return await fill_district(await found_town("south", engine, worker_engine, settings))
 
 
 @pytest.fixture
 async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection, which sees all districts."""
+    """Yields the owner's connection, which sees all districts."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     yield connection
     await connection.close()

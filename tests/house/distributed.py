@@ -31,7 +31,7 @@ class Catalogue:
     relations: Mapping[str, str]
 
     def mutable(self, node: Node) -> Iterator[tuple[str, str]]:
-        """The name and volatility of each function of a node that is not IMMUTABLE."""
+        """Yields the name and volatility of each function of a node that is not IMMUTABLE."""
         for function in self._functions(node):
             volatility = self.volatility.get(function, VOLATILE)
             if volatility != IMMUTABLE:
@@ -54,7 +54,7 @@ class Catalogue:
 
 
 async def read_catalogue(db: asyncpg.Connection) -> Catalogue:
-    """Reads the catalogue once for many statements."""
+    """Reads the description of the tables from the database once, so that many statements can be checked with it."""
     functions = await db.fetch("SELECT oid::text AS id, provolatile::text AS v, proname::text AS name FROM pg_proc")
     operators = await db.fetch("SELECT oid::text AS id, oprcode::oid::text AS function FROM pg_operator")
     types = await db.fetch("SELECT oid::text AS id, typinput::oid::text AS i, typoutput::oid::text AS o FROM pg_type")
@@ -119,7 +119,7 @@ def _correlated(query: Node, catalogue: Catalogue) -> Iterator[str]:
 
 
 def _reaches_out(query: Node, depth: int) -> bool:
-    """Whether something in a query is a column of the query that is `depth` levels above its own."""
+    """Returns whether a query uses a column of the query that is `depth` levels above it."""
     own = [node for node in query.within(*query.fields) if node.kind == "VAR"]
     if any(int(node.text("varlevelsup") or 0) == depth for node in own):
         return True
@@ -127,7 +127,7 @@ def _reaches_out(query: Node, depth: int) -> bool:
 
 
 def _queries(node: Node) -> Iterator[Node]:
-    """The queries directly within a query: of WITH, of FROM, of expressions."""
+    """Yields the queries directly within a query: those of WITH, of FROM, and of expressions."""
     for child in node.children():
         if child.kind == "QUERY":
             yield child

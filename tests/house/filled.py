@@ -43,7 +43,7 @@ Columns = dict[str, dict[str, str]]
 
 
 async def columns_of(db: asyncpg.Connection) -> Columns:
-    """Returns the columns of every table that a row can be written with."""
+    """Returns the columns in which a value can be written, with their types, keyed by table."""
     columns: Columns = {}
     for row in await db.fetch(COLUMNS):
         columns.setdefault(row["table"], {})[row["column"]] = row["type"]
@@ -51,7 +51,7 @@ async def columns_of(db: asyncpg.Connection) -> Columns:
 
 
 async def fill(db: asyncpg.Connection, districts: Sequence[UUID]) -> Columns:
-    """Writes a row of each district into every table, as the owner; returns the columns that it wrote."""
+    """Writes one row of each district into every table, as role `owner`; returns the columns that it wrote."""
     columns = await columns_of(db)
     targets: dict[str, dict[str, str]] = {table: {} for table in columns}
     for row in await db.fetch(REFERENCES):

@@ -1,5 +1,6 @@
-"""A district in which the whole loop has happened once, with every kind of row; each text contains the district's
-canary.
+"""Builds a district with rows of every kind, for tests that read or change everything.
+
+Each text in it contains the district's canary: a word that no other district has.
 """
 
 import secrets
@@ -88,7 +89,9 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class FullDistrict:
-    """A district with all kinds of rows, by name: `shown` has public ids, `alias` the source's ids."""
+    """A district with rows of all kinds, which have names. `shown` has their public ids, and `alias` the source's
+    ids.
+    """
 
     town: Town
     shown: dict[str, str] = field(default_factory=dict)
@@ -106,7 +109,7 @@ async def _add_test_clock(work: Work) -> None:
 
 
 async def fill_district(town: Town) -> FullDistrict:
-    """Concerns in every state, supports planned, active and at their end, scores, verdicts, a decision, a webhook."""
+    """Fills the district with rows of each kind, such as concerns, supports and scores in every state; returns it."""
     district = FullDistrict(town)
     async with town.house() as work:
         await _add_test_clock(work)
@@ -174,7 +177,7 @@ async def _structure(district: FullDistrict) -> None:
 
 
 async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[int, str]]:
-    """Every table: how many rows of the district it has, and a digest of all their bytes."""
+    """Returns, for each table, how many rows of the district it has, and a digest of all their bytes."""
     rows = {}
     for table in await _tables(db):
         row = await db.fetchrow(
@@ -228,7 +231,7 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
 
 
 async def _names(district: FullDistrict) -> None:
-    """Ids, and an alias for each that no other district has; and a term, which a source delivers like the rest."""
+    """Adds external ids of which no other district has any, and a term, which a source delivers like other rows."""
     town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
@@ -276,7 +279,7 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
 
 
 async def _library(district: FullDistrict) -> None:
-    """Adds entries to the intervention library: two published ones and a draft, without checklists."""
+    """Adds entries without checklists to the intervention library: two published ones and a draft."""
     town = district.town
     codes = {"library entry": "repeated-reading", "entry to retire": "phonics", "draft": "spelling"}
     new = [
@@ -337,8 +340,10 @@ async def _support(district: FullDistrict, student: str, *, start: bool, concern
 
 
 async def _followed(district: FullDistrict) -> None:
-    """Adds a support without a measure whose review is due. Another one then looks as after its student's move, its
-    lead's departure and its goal's date.
+    """Adds a support without a measure whose review is due.
+
+    Changes another support so that it looks as after a move of its student, the departure of its lead and its goal
+    date.
     """
     town = district.town
     new = NewSupport(
@@ -412,7 +417,7 @@ async def _supports(district: FullDistrict) -> None:
 
 
 async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
-    """Hands a support over to another person and back, and follows it by a further measure for a while."""
+    """Hands a support over to another person and back, and adds another measure to it for a while."""
     async with district.town.unit() as work:
         for name in ("other person", "person"):
             person = district.shown[name]
@@ -424,7 +429,7 @@ async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
 
 
 async def _further_measures(district: FullDistrict) -> None:
-    """Adds two supports that are followed by the maze, of which one is followed by a further measure too."""
+    """Adds two supports that are monitored by the maze, one of which has another measure too."""
     town = district.town
     for name in ("support to follow", "support to stop"):
         plan = NewSupport(
@@ -504,7 +509,7 @@ async def _sessions(district: FullDistrict) -> None:
 
 
 async def _teams(district: FullDistrict) -> None:
-    """Teams of which the aide is a member; one serves cy, whom the aide does not see otherwise."""
+    """Adds teams of which the aide is a member; one of them serves cy, whom the aide could not see without it."""
     town = district.town
     aide, cy = NewTeamMember("sis:sis:aide-1"), NewTeamScope(student=district.shown["cy"])
     for name, of_school in (("team", True), ("team to archive", False), ("team to leave", True)):
@@ -531,7 +536,7 @@ async def _first_meeting(work: Work, series_id: UUID) -> UUID:
 
 
 async def _meetings(district: FullDistrict) -> None:
-    """Protocols, and meetings of the team, single ones and those of a series."""
+    """Adds protocols, and meetings of the team: single ones and those of a series."""
     town = district.town
     for name in ("protocol", "protocol to retire"):
         async with town.unit() as work:
@@ -575,7 +580,7 @@ async def _meetings(district: FullDistrict) -> None:
 
 
 async def _notes_at_items(district: FullDistrict) -> None:
-    """Notes about an item that is about a student, and about one of a team alone, which is amended."""
+    """Adds notes on an item about a student and on an item about a team only, one of which is amended."""
     town = district.town
     async with town.unit() as work:
         item = await add_agenda_item(work, NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}"))
@@ -591,7 +596,7 @@ async def _notes_at_items(district: FullDistrict) -> None:
 
 
 async def _closed_meeting(district: FullDistrict) -> None:
-    """A meeting that is over, of a team of the administrator, who sees amy anyway; what was noted about her."""
+    """Adds a closed meeting of the administrator's team, with notes about amy, whom the administrator sees anyway."""
     town, about = district.town, f"Item {district.town.canary}"
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
@@ -617,7 +622,7 @@ async def _own_item(work: Work, meeting_id: UUID) -> UUID:
 
 
 async def _action_items(district: FullDistrict) -> None:
-    """What a team of the administrator, who sees amy anyway, agreed about amy."""
+    """Adds action items about amy of a team of the administrator, who sees amy anyway."""
     town, student = district.town, district.shown["student"]
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
@@ -635,7 +640,7 @@ async def _action_items(district: FullDistrict) -> None:
 
 
 async def _signals(district: FullDistrict) -> None:
-    """Rules about screening, and the signals that they suggest about amy's scores in two windows."""
+    """Adds rules about screening, and the signals that they suggest from amy's scores in two windows."""
     town = district.town
     for name in ("signal rule", "signal rule to retire"):
         async with town.unit() as work:
@@ -665,7 +670,7 @@ async def _signals(district: FullDistrict) -> None:
 
 
 async def _attendance(district: FullDistrict) -> None:
-    """Absences of amy."""
+    """Adds absences of amy."""
     async with district.town.unit() as work:
         days = {"attendance": BEGINS, "attendance to remove": BEGINS + timedelta(days=1)}
         new = [
@@ -685,7 +690,7 @@ async def _attendance(district: FullDistrict) -> None:
 
 
 async def _core_stalls(district: FullDistrict) -> None:
-    """Core stalls of the third grade, whose counts need more students than the district has."""
+    """Adds core stalls (grades that fell behind) of the third grade; computing them would need more students."""
     town = district.town
     names = ("core stall", "core stall to dismiss")
 
@@ -719,7 +724,7 @@ async def _core_stalls(district: FullDistrict) -> None:
 
 
 async def _windows(district: FullDistrict) -> None:
-    """Screening windows of the school, one of which has kept its results."""
+    """Adds screening windows of the school, one of which has stored its results."""
     names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
     for place, name in enumerate(names):
         opens = BEGINS + timedelta(weeks=3 * place)
@@ -737,7 +742,7 @@ async def _windows(district: FullDistrict) -> None:
 
 
 async def _breaks(district: FullDistrict) -> None:
-    """Days off: too few of them to make a week a break."""
+    """Adds days off, too few of them to make a whole week a break."""
     town = district.town
     for place, name in enumerate(("break", "break to remove")):
         on = BEGINS + timedelta(weeks=30 + place)
@@ -756,7 +761,7 @@ async def _endpoint(district: FullDistrict) -> None:
 
 
 async def _consumer(district: FullDistrict) -> None:
-    """A consumer of the feed from its beginning; its name is no other's."""
+    """Creates a consumer of the feed that begins with the first event, under a name that no other consumer has."""
     district.shown["consumer"] = f"reader-{secrets.token_hex(4)}"
     async with district.town.unit() as work:
         place, _ = await save_consumer(work, district.shown["consumer"], NewConsumer(begin="beginning"))

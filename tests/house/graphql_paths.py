@@ -1,4 +1,4 @@
-"""Finds, in the schema, the ways from the query root to each field, and the scopes that their descriptions state."""
+"""Finds, in the schema, the paths from the query root to each field, and the scopes that their descriptions state."""
 
 import re
 from collections import defaultdict, deque
@@ -36,19 +36,19 @@ def stated_scopes(field: GraphQLField) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Way:
-    """The fields from the query root to a type, as they are written, and the scopes that they state."""
+    """A path of GraphQL fields from the query root to a type, with the scopes that these fields require."""
 
     type_name: str
     steps: tuple[str, ...]
     scopes: frozenset[str]
 
     def document(self, selection: str) -> str:
-        """Returns a query that selects this of the type."""
+        """Returns a query that selects these fields of the type."""
         return "{ " + " { ".join([*self.steps, selection]) + " }" * (len(self.steps) + 1)
 
 
 def ways(district: FullDistrict) -> Mapping[str, list[Way]]:
-    """Returns the ways to each type, the shortest first, one for each set of scopes that lead there."""
+    """Returns the paths to each type, the shortest first, one for each set of scopes that leads to it."""
     arguments = _arguments(district)
     by_type: dict[str, list[Way]] = defaultdict(list)
     queue = deque([Way("Query", (), frozenset())])
@@ -76,14 +76,14 @@ def object_type(name: str) -> GraphQLObjectType:
 
 
 def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
-    """Returns the selection of a field with nothing but the name of its type below it."""
+    """Returns the selection of a field that requests only the name of its type."""
     row = district.shown.get(NAMED_OTHERWISE.get(name, name), "")
     below = "" if isinstance(get_named_type(field.type), GraphQLScalarType | GraphQLEnumType) else " { __typename }"
     return _written(name, field, {"id": row, **_arguments(district)}) + below
 
 
 def _arguments(district: FullDistrict) -> Mapping[str, str]:
-    """Returns the values of the required arguments that name a row of another kind than the field's."""
+    """Returns the values of required arguments that name a row of another kind than the field returns."""
     return {
         "name": district.shown["consumer"],
         "windowId": district.shown["window"],

@@ -1,8 +1,8 @@
 """Records which rows each transaction of the product locks and writes, and finds violations of the lock order.
 
 The order is that of docs/decisions.md: teams, students by their ids, rows about them and groups, meetings and items of
-agendas, finalizations, the event counter.
-Statements that tests themselves send, under the operation `test`, are exempt.
+agendas, jobs of final judging, the event counter. Statements that tests themselves send, under the operation `test`,
+are exempt.
 """
 
 import re
@@ -34,14 +34,14 @@ AFTER_STUDENTS = {
 
 @dataclass
 class Transaction:
-    """The locks and writes of a unit of work, in order, as `lock person` or `write concern`."""
+    """The locks and writes of a unit of work in order, such as `lock person` or `write concern`."""
 
     operation: str
     steps: list[str] = field(default_factory=list)
     unordered: bool = False
 
     def findings(self, about_students: set[str]) -> list[str]:
-        """Returns the places at which the transaction violates the order of locks."""
+        """Returns the places at which the transaction takes locks in another order than the declared one."""
         findings = ["locks students in no order"] if self.unordered else []
         locked, late, numbered, early, has_team = False, "", False, "", False
         for step in self.steps:
@@ -75,12 +75,12 @@ class Recorder:
         self.ended: list[Transaction] = []
 
     def begin(self, driver: Any, operation: str) -> None:
-        """A unit of work begins on a connection."""
+        """Records that a unit of work begins on a connection."""
         self.open[id(driver)] = Transaction(operation)
         self.ended.append(self.open[id(driver)])
 
     def note(self, driver: Any, statement: str) -> None:
-        """A statement goes out on a connection."""
+        """Records a statement that is sent on a connection."""
         transaction = self.open.get(id(driver))
         if transaction is None:
             return
@@ -104,7 +104,7 @@ class Recorder:
 
 
 def _locking(statement: str) -> Iterator[tuple[str, str]]:
-    """Yields the table that each query within a statement locks, with the query; inner queries come first."""
+    """Yields the tables that the queries of a statement lock, each with its query; inner queries come first."""
     replaced = 1
     while replaced:
         for query in INNERMOST.findall(statement):

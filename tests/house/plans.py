@@ -1,4 +1,4 @@
-"""Explains a compiled read as role `api`, and finds what no index serves under row-level security."""
+"""Explains a compiled read as role `api`, and finds what no index can serve under row-level security."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -38,7 +38,9 @@ async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, st
 
 
 async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds privileges that are not allowed: for PUBLIC, to delete, and of `api` on staging and secrets."""
+    """Returns the privileges that are not allowed: those of PUBLIC, DELETE, and those of `api` on staging and
+    secrets.
+    """
     rows = await db.fetch(
         f"""SELECT n.nspname AS schema, c.relname AS name, a.privilege_type AS privilege,
                    CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who
@@ -76,7 +78,7 @@ async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """SECURITY DEFINER functions are those let off, exactly, and PUBLIC cannot call them."""
+    """Finds SECURITY DEFINER functions that are not on the list of allowed ones, or that PUBLIC may call."""
     rows = [row for row in await _functions(db) if row["definer"]]
     findings = []
     for row in rows:
@@ -88,10 +90,11 @@ async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def functions_name_their_schemas(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds functions that a caller could lead to another table: with an open search_path or with unqualified names.
+    """Returns the functions that a caller could make read another table.
 
-    PostgreSQL itself checks the body by the validator that CREATE FUNCTION runs, with an empty path. It checks SQL
-    only, so a function with the owner's rights is written in SQL.
+    They have an open search_path, or names without a schema. PostgreSQL itself checks the body, by the validator that
+    CREATE FUNCTION runs, with an empty path. It checks SQL only, so a function with the owner's rights is written in
+    SQL.
     """
     findings = []
     for row in await _functions(db):

@@ -12,7 +12,7 @@ Value = "Node | list[Value] | str"
 
 @dataclass
 class Node:
-    """A node of the tree: its kind, and the values of each field in order."""
+    """A node of a query tree as PostgreSQL prints it: its kind, and the values of each field in order."""
 
     kind: str
     fields: dict[str, list[object]] = field(default_factory=dict)
@@ -23,12 +23,12 @@ class Node:
         return str(values[0]) if values and values[0] != "<>" else ""
 
     def children(self, *names: str) -> Iterator["Node"]:
-        """The nodes directly beneath the named fields, or beneath all."""
+        """Yields the nodes directly below the named fields, or below all fields."""
         for name in names or tuple(self.fields):
             yield from _nodes(self.fields.get(name, []))
 
     def within(self, *names: str) -> Iterator["Node"]:
-        """Yields this node and the nodes below it, except those of inner queries; with names, only below these
+        """Yields this node and the nodes below it, except those of inner queries; with names, only those below these
         fields.
         """
         if not names:
@@ -47,7 +47,7 @@ def _nodes(values: list[object]) -> Iterator[Node]:
 
 
 def parse(printed: str) -> Node:
-    """Returns the query of a printed tree."""
+    """Returns the root node of a query tree from PostgreSQL's printed form."""
     tokens = iter(TOKENS.findall(printed))
     (query,) = _nodes(_list(tokens))
     return query
@@ -75,7 +75,9 @@ def _node(tokens: Iterator[str]) -> Node:
 
 
 async def analysed(db: asyncpg.Connection, sql: str) -> list[Node]:
-    """Returns the tree of each query that PostgreSQL analyses to prepare a statement, without its execution."""
+    """Returns the tree of each query that PostgreSQL analyses when it prepares a statement. The statement is not
+    executed.
+    """
     printed: list[str] = []
 
     def keep(_connection: object, message: asyncpg.PostgresLogMessage) -> None:

@@ -16,13 +16,13 @@ LOGGED = {"disclosure"}
 
 @pytest.fixture(scope="session")
 async def filled_once(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """The district; tests use it through `read_district`."""
+    """Returns the filled district. Tests use it through `read_district`."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 @pytest.fixture(scope="module")
 async def read_district(filled_once: FullDistrict, settings: Settings) -> AsyncIterator[FullDistrict]:
-    """The district, for a file whose tests change none of its rows; one that changes some fails."""
+    """Yields the shared district for a file whose tests change no row. A test that changes one fails."""
     owner = await asyncpg.connect(settings.url_of("owner"))
     before = await rows_of(owner, filled_once.town.district_id)
     yield filled_once

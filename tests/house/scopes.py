@@ -1,4 +1,4 @@
-"""Computes what a command requires, and which conflicts it can raise, from the source of the functions it calls."""
+"""Computes, from the source of the functions that a command calls, its required scopes and possible conflicts."""
 
 import ast
 import inspect
@@ -35,7 +35,7 @@ def conflicts_through(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
-    """Yields the code of a conflict that is made here, or by a function that returns one."""
+    """Yields the code of each conflict that is created in a call, or by a function that returns one."""
     maker = _resolved(made.func, names)
     if inspect.isclass(maker) and issubclass(maker, Conflict):
         yield next((ast.literal_eval(word.value) for word in made.keywords if word.arg == "code"), maker.code)
@@ -46,7 +46,10 @@ def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
 
 
 def _reached(function: Callable[..., Any], visited: set[Any], *, every: bool = False) -> Iterator[Callable[..., Any]]:
-    """Yields a function and those of the product that it calls; with `every`, also what runs as the district."""
+    """Yields a function and the functions of the product that it calls, without those that run as the district.
+
+    With `every`, those are included.
+    """
     plain = inspect.unwrap(function)
     if plain in visited:
         return
@@ -64,7 +67,7 @@ def _tree_of(function: Callable[..., Any]) -> ast.Module:
 
 
 def _calls(node: ast.AST, *, every: bool) -> Iterator[ast.Call]:
-    """Yields the calls in a function that run as the caller, or every call."""
+    """Yields the calls in a function that run with the caller's permissions, or, with `every`, all calls."""
     if not every and isinstance(node, ast.AsyncWith) and any("as_district" in ast.unparse(item) for item in node.items):
         return
     if isinstance(node, ast.Call):

@@ -13,7 +13,7 @@ APP = REPOSITORY / "app"
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Every module of app/ by dotted name, parsed."""
+    """Returns the parsed modules of `app` by dotted name."""
     return {
         ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
             path.read_text()
@@ -23,12 +23,12 @@ def modules() -> dict[str, ast.Module]:
 
 
 def imported(name: str) -> ModuleType:
-    """The module itself."""
+    """Returns the module with this name."""
     return importlib.import_module(name)
 
 
 def import_models() -> None:
-    """Imports every room's tables, so that the metadata knows them all."""
+    """Imports the tables of every room, so that the metadata includes all of them."""
     for name in modules():
         if name.endswith(".models"):
             imported(name)
@@ -44,7 +44,7 @@ def functions(tree: ast.Module) -> Iterator[ast.AsyncFunctionDef | ast.FunctionD
 
 
 def takes_work(function: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:
-    """Whether an argument is annotated as a `Work`."""
+    """Returns whether an argument of a function is annotated as a `Work`."""
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     return any(
         isinstance(node, ast.Name) and node.id == "Work"
@@ -55,7 +55,7 @@ def takes_work(function: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:
 
 
 def touches_the_session(function: ast.AST) -> bool:
-    """Whether the code reads `.db` of anything, or `.run` of a unit of work."""
+    """Returns whether the code of a function reads `.db` of anything, or `.run` of a unit of work."""
     attributes = [node for node in ast.walk(function) if isinstance(node, ast.Attribute)]
     return any(
         node.attr == "db" or (node.attr == "run" and isinstance(node.value, ast.Name) and node.value.id == "work")
@@ -64,7 +64,7 @@ def touches_the_session(function: ast.AST) -> bool:
 
 
 def marked(function: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:
-    """Whether a decorator is `needs(…)`."""
+    """Returns whether a function has the decorator `needs(…)`."""
     return any(
         isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "needs"
         for one in function.decorator_list

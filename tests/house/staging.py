@@ -1,4 +1,4 @@
-"""Checks PostgreSQL's catalogue for the staging tables. Each check returns its findings and asserts nothing.
+"""Checks the staging tables in PostgreSQL's catalogue; each check returns its findings.
 
 The checks read the actual schema, not what a migration meant to create.
 """
@@ -27,7 +27,7 @@ FROM pg_class c WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind IN 
 
 
 async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """District and run lead every staging table and its primary key, and no run has left a table of its own."""
+    """Finds staging tables whose primary key does not begin with district and run, and tables that a run has left."""
     findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"
@@ -42,7 +42,9 @@ async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds logged staging tables without the district's policy, and unlogged tables whose rows are kept."""
+    """Returns the logged staging tables without the district's policy, and the unlogged tables whose rows outlive a
+    run.
+    """
     findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"
@@ -64,7 +66,7 @@ async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -
 
 
 async def staging_has_the_columns_of_the_kinds(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Every kind has its tables, with the columns that its statements name: a new field needs a migration."""
+    """Returns the kinds of record whose staging tables are missing, or lack a column that statements name."""
     rows = await db.fetch(TABLES)
     existing = {row["name"]: {column.removesuffix(" NOT NULL") for column in row["columns"]} for row in rows}
     needed: dict[str, set[str]] = {name: set() for name in (*STAGING_TABLES, *KEPT)}

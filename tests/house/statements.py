@@ -18,7 +18,7 @@ CONJUNCTION = (exp.And, exp.Paren, exp.Where, exp.Join)
 
 
 class Districts:
-    """Which tenant tables of one statement have their district bound."""
+    """The tables of one statement whose district is compared with a value, or joined to one that is."""
 
     def __init__(self, tree: exp.Expr, tenants: Collection[str], column: str = DISTRICT) -> None:
         self._tree = tree
@@ -44,7 +44,7 @@ class Districts:
     def _parts(self) -> tuple[list[exp.Table], list[exp.Expr], list[exp.Join], list[exp.Insert]]:
         """Returns the tables, the conditions about the district, the joins and the insertions of the statement.
 
-        One walk finds all, because a walk takes as long as parsing the statement.
+        The tree is searched once for all four, because a search takes as long as parsing the statement.
         """
         tables, conditions, joins, inserts = list[exp.Table](), list[exp.Expr](), list[exp.Join](), list[exp.Insert]()
         for node in self._tree.walk():
@@ -87,7 +87,7 @@ class Districts:
             self._join(*(VALUE if node is None else node for node in nodes))
 
     def _apply_using(self, join: exp.Join) -> None:
-        """JOIN … USING (district_id) binds the joined table to the one before it."""
+        """Notes that JOIN … USING (district_id) binds the joined table to the one before it."""
         holder = join.parent
         joins = holder.args["joins"] if holder is not None else []
         place = joins.index(join)
@@ -113,7 +113,7 @@ class Districts:
         return self._node_named(side, side.table)
 
     def _node_named(self, place: exp.Expr, alias: str) -> str:
-        """Returns the table of an alias in this or an enclosing statement; anything else counts as a value."""
+        """Returns the table of an alias in this statement or an enclosing one. Any other name counts as a value."""
         statement = _statement_of(place)
         while statement is not None:
             nodes = self._nodes.get(id(statement), {})
@@ -139,7 +139,7 @@ class Districts:
 
 
 def unbound(sql: str, tenants: Collection[str], column: str = DISTRICT) -> list[str]:
-    """Returns the tenant tables of a statement whose district is neither bound nor joined to a bound one.
+    """Returns the tables of a statement whose district is neither compared with a value nor joined to a bound table.
 
     With another `column` it checks that column, such as the run of a staged row.
     """
@@ -164,8 +164,9 @@ def _statement_of(place: exp.Expr) -> exp.Expr | None:
 
 
 def _is_always_true(condition: exp.Expr) -> bool:
-    """Returns whether a condition must hold for every row of its statement: joined by AND, neither assigned nor
-    selected.
+    """Returns whether a condition applies to every row of its statement.
+
+    It does if it is joined by AND, and is neither an assigned nor a selected value.
     """
     above = condition.parent
     while isinstance(above, CONJUNCTION):

@@ -28,7 +28,7 @@ MAY_NAME = {
 
 
 def tracked() -> list[Path]:
-    """The files that are in the repository."""
+    """Returns the files that are tracked by git."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True).stdout
     return [REPOSITORY / name for name in listed.decode().split("\0") if name and (REPOSITORY / name).is_file()]
 
@@ -88,7 +88,7 @@ def test_imports_go_down_the_layers() -> None:
     ],
 )
 def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: str, contract: str) -> None:
-    """Protects the contracts themselves: each kind of fault, planted in a copy of the tree, is reported."""
+    """Each kind of forbidden import, planted in a copy of the tree, is reported."""
     shutil.copytree(APP, tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     module = tmp_path / planted
@@ -138,12 +138,12 @@ def rooms_too_large(folder: Path) -> list[str]:
 
 
 def test_a_room_has_at_most_twelve_files() -> None:
-    """A room has at most twelve files; the APIs and the sandbox are no rooms."""
+    """A room has at most twelve files. The APIs and the sandbox do not count as rooms."""
     assert rooms_too_large(REPOSITORY) == []
 
 
 def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
-    """A file in an undeclared folder counts for its room, at any depth."""
+    """A file in an undeclared folder counts towards the limit of its parent, at any depth."""
     (tmp_path / "app").mkdir()
     shutil.copytree(APP / "sis", tmp_path / "app" / "sis", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
@@ -156,7 +156,7 @@ def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
 
 
 def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
-    """No tracked file contains the name of a package registry or a path of some machine."""
+    """No tracked file contains the name of a package registry or a local path of a machine."""
     findings = []
     for path in tracked():
         name = str(path.relative_to(REPOSITORY))
@@ -176,13 +176,13 @@ def test_a_planted_name_is_found(pattern: str) -> None:
 
 
 def test_a_planted_module_is_found() -> None:
-    """The shape of a module is looked at."""
+    """A planted module with a wrong layout is found."""
     findings = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
     assert len(findings) == 3
 
 
 def test_what_one_step_of_ci_leaves_out_the_other_runs() -> None:
-    """The tests that one step of CI leaves out are run by the other one."""
+    """The tests that one step of CI leaves out are run by the other step."""
     steps = (REPOSITORY / ".ci" / "run").read_text()
     assert re.search(r"^step .* python3 dev\.py test$", steps, re.MULTILINE)
     assert re.search(r"^step .* python3 dev\.py test .*-m long( #.*)?$", steps, re.MULTILINE)

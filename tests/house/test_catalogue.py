@@ -1,4 +1,4 @@
-"""Tests that the catalogue of the migrated database passes each check of the house, so that no table is forgotten.
+"""Tests that the migrated database passes each check of its catalogue, so that no table is forgotten.
 
 Each check must also find a planted fault, in a transaction that is rolled back.
 """
@@ -20,7 +20,7 @@ GOOD = POLICY.format(kind="", using=DISTRICT, check=DISTRICT)
 
 
 def planted(more: str = "", *, using: str = DISTRICT, check: str | None = None, kind: str = "") -> str:
-    """The SQL of a table that passes all checks, which each test then spoils."""
+    """Returns the SQL of a table that passes all checks. Each test then breaks one rule in it."""
     rule = POLICY.format(kind=kind, using=using, check=using if check is None else check)
     return f"{TABLE.format(more=more)}; {LOCK}; {rule}"
 
@@ -153,7 +153,7 @@ ROLES = [
 
 @pytest.fixture(scope="session")
 async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection to the migrated database."""
+    """Yields the owner's connection to the migrated database."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     yield connection
     await connection.close()
@@ -167,7 +167,7 @@ def roles(settings: Settings) -> dict[str, str]:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_the_catalogue_holds(check: Check, owner: asyncpg.Connection, roles: dict[str, str]) -> None:
-    """The actual schema passes every check."""
+    """The actual schema passes this check."""
     assert await check(owner, roles) == []
 
 
@@ -184,7 +184,7 @@ async def test_a_planted_fault_is_found(
 
 @pytest.mark.parametrize(("fault", "words"), ROLES, ids=[words for _, words in ROLES])
 async def test_a_role_that_could_pass_is_found(fault: str, words: str, owner: asyncpg.Connection) -> None:
-    """A run-time role with a right too many, made for the test and gone with it."""
+    """A run-time role with a right too many is found. The test creates the role and removes it."""
     findings = await _findings_of(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
     assert words in "\n".join(findings)
 
@@ -201,7 +201,7 @@ async def _findings_of(owner: asyncpg.Connection, fault: str, check: Check, role
 
 
 async def test_what_is_let_off_is_there(owner: asyncpg.Connection) -> None:
-    """Every listed exception names a table that exists."""
+    """Each table for which an exception is listed exists."""
     tables = {row["name"] for row in await owner.fetch("SELECT relname::text AS name FROM pg_class")}
     for name in catalogue.LET_OFF:
         kind, rest = name.split(" ", 1)

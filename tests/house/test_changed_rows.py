@@ -1,4 +1,4 @@
-"""Protects `updated_since`: what changes a listed row notes when, also where its statement is written as text."""
+"""Tests `updated_since`: every statement that changes a listed row sets the time of the change, also SQL text."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,10 @@ def silent(text: str, tables: set[str]) -> Iterator[str]:
 
 
 def test_every_update_that_is_written_as_text_notes_the_change() -> None:
-    """Mapped classes do so by themselves; a reader would never see a change that is not noted."""
+    """Every UPDATE that is written as text sets the time of the change, as mapped classes do by themselves.
+
+    Otherwise a reader of the changes would never see this one.
+    """
     tables = listed_tables()
     assert {"person", "score", "support", "sis_run"} <= tables
     texts = {path.name: path.read_text() for path in sorted((REPOSITORY / "app").rglob("*.py"))}
@@ -35,7 +38,10 @@ def test_every_update_that_is_written_as_text_notes_the_change() -> None:
 
 @pytest.mark.parametrize("table", ["score AS s", '"support"', "person"])
 def test_an_update_that_does_not_is_found(table: str) -> None:
-    """The planted fault, with an alias, in quotes and plain; the same statement with the column passes."""
+    """A planted UPDATE without the time of the change is found, with an alias, in quotes or plain.
+
+    The same statement with the column is accepted.
+    """
     fault = f"UPDATE {table} SET value = 1 WHERE id = $1"
     assert list(silent(fault, listed_tables()))
     assert not list(silent(fault.replace("value = 1", "value = 1, updated_at = now()"), listed_tables()))

@@ -1,4 +1,4 @@
-"""Protects clients: a contract that breaks a released one is found, and additions are allowed."""
+"""Tests the comparison of contracts: a change that breaks a released contract is found, and additions are allowed."""
 
 import json
 from collections.abc import Callable
@@ -76,13 +76,13 @@ def test_the_contracts_keep_what_was_released() -> None:
 
 
 def test_a_contract_does_not_break_itself() -> None:
-    """The comparison follows every reference to its end."""
+    """A contract compared with itself shows no breaking change, although the comparison follows every reference."""
     assert breaking_in_rest(_rest(), _rest()) == []
 
 
 @pytest.mark.parametrize("name", BREAKING)
 def test_a_breaking_change_is_found(name: str) -> None:
-    """Each breaking change of a contract is found."""
+    """The comparison finds each breaking change of a contract."""
     changed = _rest()
     BREAKING[name](changed)
     assert breaking_in_rest(_rest(), changed), name
@@ -97,7 +97,7 @@ def test_an_addition_breaks_nobody(name: str) -> None:
 
 
 def test_breaking_changes_of_the_other_contracts_are_found() -> None:
-    """A field of the graph that is gone, and an event or a member of it that is gone."""
+    """The comparison finds a removed GraphQL field, a removed event, and a removed member of an event."""
     graph = "type Query { a: Int b: Int }"
     assert breaking_in_graphql(graph, "type Query { a: Int c: Int }")
     assert not breaking_in_graphql(graph, "type Query { a: Int b: Int c: Int }")

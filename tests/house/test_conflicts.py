@@ -1,8 +1,8 @@
-"""Walks the states of rows: each command that can conflict with a state does so, and no other gives a 409.
+"""Sends each command to rows in many states: a command that can conflict with a state does so, and no other gives 409.
 
-Which commands can conflict is read from the source of the functions that they call. Every command is sent to
-every row of its kind, in the order of the contract and then in reverse, so that it meets rows in other states. That an
-answer's status is documented is checked for every request of the tests (`tests/faces/documented.py`).
+Which commands can conflict is read from the source of the functions that they call. Every command is sent to every row
+of its kind, in the order of the contract and then in reverse, so that it meets rows in other states. That an answer's
+status is documented is checked for every request of the tests (`tests/faces/documented.py`).
 """
 
 from collections import defaultdict
@@ -89,15 +89,18 @@ def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, s
 
 
 def test_no_other_command_conflicts(app: FastAPI, codes: dict[str, set[str]]) -> None:
-    """A conflict that no function of the command raises would be one that its contract does not explain."""
+    """A command conflicts only if one of its functions is known to raise a conflict; the contract explains only
+    those.
+    """
     able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
     assert {name: each - able[name] for name, each in codes.items() if each - able[name]} == {}
 
 
 async def test_a_read_conflicts_only_where_that_is_documented(app: FastAPI, full_north: FullDistrict) -> None:
-    """What has no measure has no chart, and only a closed meeting has a recap.
+    """A read answers with a conflict only where the contract says so.
 
-    Every other read of every row, in whatever state, is answered.
+    Examples are the chart of a support without a measure and the recap of a meeting that is not closed. Every other
+    read of every row, in whatever state, is answered.
     """
     client, by_name = caller(app, full_north.town), {each.name: each for each in operations(app)}
     for name, kind in (("form_group", "group"), ("plan_support", "support")):

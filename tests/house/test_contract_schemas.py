@@ -1,4 +1,4 @@
-"""Tests the schemas of the contract: the names that generators use, and what clients may send and receive."""
+"""Tests the schemas of the contract: their names, which code generators use, and what clients may send and receive."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _reachable(contract: dict[str, Any], start: Any) -> set[str]:
-    """The names of the schemas to which a part of the contract refers, directly or not."""
+    """Returns the names of the schemas to which a part of the contract refers, directly or not."""
     names: set[str] = set()
     waiting = [start]
     while waiting:
@@ -72,7 +72,9 @@ def test_models_of_one_name_are_refused() -> None:
 
 
 def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
-    """A generated client sends the defaults of the contract: in a change, each would overwrite a value."""
+    """No request in the contract has a default, because generated clients send defaults, which would overwrite
+    values.
+    """
     changes, requests = _bodies(contract, "patch"), _bodies(contract, "patch", "put", "post")
     assert {"SourceChanges", "EndpointChanges", "MeasureChanges"} <= changes
     for name in requests:
@@ -83,7 +85,7 @@ def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
 
 
 def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> None:
-    """Answers may get more members, and requests with unknown members are refused; the contract states both."""
+    """Responses may get additional members, and requests with unknown members are refused; the contract states both."""
     requests = _bodies(contract, "post", "put", "patch")
     answers = {
         name
@@ -117,7 +119,7 @@ def test_every_field_and_parameter_is_described(contract: dict[str, Any]) -> Non
 
 
 def test_the_choices_of_answers_are_open(contract: dict[str, Any]) -> None:
-    """A client that refuses a value that it does not know would break with the next version."""
+    """The contract says that responses may have values that are not listed, because a later version may add some."""
     choices = 0
     for path in contract["paths"].values():
         for operation in path.values():

@@ -1,4 +1,4 @@
-"""The districts of the tests: a copied one is like one that the product has made."""
+"""Tests the districts of the tests: a copied one is like one that the product has created."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from tests.town import Town, found_town, make_town
 async def test_a_copied_district_has_the_rows_of_one_that_was_made(
     engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, owner: asyncpg.Connection
 ) -> None:
-    """Protects every test from a copied district that lacks rows, or whose ids refer to other rows than they should."""
+    """A copied district has the same rows as one that was created step by step, and its ids refer to the right rows."""
     made = await make_town("north", engine, worker_engine, settings)
     await found_town("east", engine, worker_engine, settings)  # the original, if it is the first of this database
     copied, second = [await found_town("north", engine, worker_engine, settings) for _ in range(2)]
@@ -26,7 +26,7 @@ async def test_a_copied_district_has_the_rows_of_one_that_was_made(
 
 
 async def test_a_copied_town_names_its_own_rows(north: Town, south: Town, owner: asyncpg.Connection) -> None:
-    """Protects every test from a town that names rows of another district."""
+    """The rows of a district that was made as a copy refer only to rows of that district."""
     rows = [*north.schools, *north.students.values(), *north.staff.values(), *north.classes, north.source_id]
     playbook = [*north.areas.values(), *north.measures.values(), *north.levels.values()]
     assert {str(row) for row in [north.district_id, *rows, *playbook]} <= _ids(await _texts(owner, north))
@@ -35,7 +35,7 @@ async def test_a_copied_town_names_its_own_rows(north: Town, south: Town, owner:
 
 
 async def _texts(owner: asyncpg.Connection, town: Town) -> dict[str, str]:
-    """Returns the rows of every table in which the town has some, as JSON, a line for each."""
+    """Returns, for every table in which the district has rows, these rows as JSON, one on each line."""
     tables = sorted(table for table in tenant_tables() if "." not in table)
     texts = {}
     for table in tables:
@@ -46,7 +46,10 @@ async def _texts(owner: asyncpg.Connection, town: Town) -> dict[str, str]:
 
 
 def _comparable(texts: Mapping[str, str], town: Town) -> dict[str, str]:
-    """Returns the rows, sorted, with the place in order for each id, and without the names and times of this town."""
+    """Returns rows in a form that can be compared between districts.
+
+    They are sorted, each id is replaced by its position, and the names and times of the district are removed.
+    """
     places = {id_: str(place) for place, id_ in enumerate(sorted(_ids(texts)))}
     named = {town.slug: "slug", town.canary: "Canary", town.canary.lower(): "canary", **places}
     cut = re.compile("|".join([ID, town.slug, town.canary, town.canary.lower()]))

@@ -47,7 +47,7 @@ def test_the_schema_is_changed_by_migrations_only() -> None:
 
 
 def analyzes(tree: ast.Module) -> bool:
-    """Whether a module has an ANALYZE among its texts."""
+    """Returns whether a module contains an ANALYZE statement."""
     return any(re.search(r"\bANALYZE\b", text) for text in _texts(tree))
 
 
@@ -68,7 +68,7 @@ def test_no_run_analyzes_what_it_stages() -> None:
     ],
 )
 def test_planted_ddl_is_found(source: str) -> None:
-    """Planted DDL is found in f-strings, constants and arguments, and after another statement."""
+    """The check finds planted DDL in f-strings, constants and arguments, and after another statement."""
     assert len(ddl_in(ast.parse(source))) == 1
 
 

@@ -1,5 +1,6 @@
-"""Protects the declarations of resources: described, with examples, bounded, about a student where one is in them, and
-served by an index under row-level security.
+"""Tests the declarations of resources: they are described, with examples and bounds, and served by indexes.
+
+A resource with a student in it must be declared as being about the student.
 """
 
 import re
@@ -133,7 +134,11 @@ def test_a_resource_with_a_student_is_about_the_student() -> None:
 
 
 def test_the_order_of_every_list_is_without_nulls_and_ends_in_a_key() -> None:
-    """A page that begins after a null would be empty, and one that begins within equal rows would repeat or skip."""
+    """The columns by which lists are ordered have no nulls, and end in a key.
+
+    Otherwise a page that begins after a null would be empty, and one that begins within equal rows would repeat or skip
+    rows.
+    """
     wrong = []
     for listing in CATALOG.listings.values():
         for order in (listing.order, *(sort.columns for sort in listing.sorts)):
@@ -146,7 +151,7 @@ def test_the_order_of_every_list_is_without_nulls_and_ends_in_a_key() -> None:
 
 
 def links() -> Iterator[tuple[type[Resource[Any]], ManyMember]]:
-    """Yields every link to several rows with the resource that it begins at."""
+    """Yields every link to several rows, with the resource that declares it."""
     for resource in CATALOG.resources:
         for member in CATALOG.members(resource).values():
             if isinstance(member, ManyMember):
@@ -163,7 +168,7 @@ def _leaf(resource: type[Resource[Any]]) -> Pick:
 
 
 def reads() -> Iterator[tuple[str, Root]]:
-    """Yields a read of every link, of every row by its id, and of every list by each of its narrow filters."""
+    """Yields a read of every link, of every row by its id, and of every list by each filter that selects few rows."""
     for resource in CATALOG.resources:
         facts = declaration(resource)
         for member in CATALOG.members(resource).values():
@@ -188,7 +193,7 @@ def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
-    """Returns by table the columns that follow the district in an index of all rows."""
+    """Returns the columns that come after the district in an index of all rows, keyed by table."""
     rows = await db.fetch(
         """SELECT c.relname AS table, a.attname AS column FROM pg_index i
            JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[1]
@@ -217,9 +222,9 @@ def conditions(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str]:
-    """Yields the tables of a plan that have no index that begins with a compared column.
+    """Yields the tables of a plan for which no index begins with a compared column.
 
-    Which index is used depends on statistics, and a test has none; whether one can be used does not.
+    Which index PostgreSQL uses depends on statistics, which a test does not have; which indexes it can use does not.
     """
     text = " ".join(conditions(plan))
     for alias, table in scans(plan):
@@ -229,7 +234,7 @@ def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str
 
 
 async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, owner: asyncpg.Connection) -> None:
-    """Under row-level security, no statement has to read a district to find a row's children."""
+    """Every link and every narrow filter can be served by an index, so that no read goes through a whole district."""
     columns, findings = await indexed(owner), {}
     async with north.unit(north.client()) as work:
         for name, root in reads():

@@ -44,7 +44,7 @@ async def _asked(client: Caller, path: str, **headers: str) -> tuple[int, dict[s
 
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns a list to which the path of each route that is read directly is added."""
+    """Yields a list to which the path of each route that is read directly is added."""
     routes: list[str] = []
     answer = DirectRead.answer
 
@@ -69,7 +69,9 @@ def _paths(client: Caller, read: Operation, district: FullDistrict) -> Iterator[
 async def test_a_direct_read_is_answered_as_through_the_framework(
     app: FastAPI, full_north: FullDistrict, answered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects what a caller receives: rows, ETags, links, scopes, and every violation of a wrong request."""
+    """A read that is answered directly has the same rows, ETags, links, scopes and violations as through the
+    framework.
+    """
     client = caller(app, full_north.town)
     asked = [
         (path, headers)
@@ -91,7 +93,7 @@ async def test_a_direct_read_is_answered_as_through_the_framework(
 async def test_a_path_leads_to_the_route_that_the_framework_would_choose(
     app: FastAPI, full_north: FullDistrict
 ) -> None:
-    """Protects routes whose paths are alike, such as a fixed name beside an id."""
+    """A path is served by the route that the framework would choose, also where a fixed name could be an id."""
     paths = GetPaths(app.routes)
     walked = [
         own_request(read, full_north).path.partition("?")[0]

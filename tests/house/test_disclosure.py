@@ -27,7 +27,7 @@ STUDENT = re.compile(r"stu_[0-9a-hjkmnp-tv-z]{26}")
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with rows of all kinds."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -37,7 +37,10 @@ def shown_in(text: str) -> set[UUID]:
 
 
 async def logged(owner: asyncpg.Connection, district: FullDistrict, since: UUID) -> tuple[int, set[UUID]]:
-    """How many rows were logged since an id was made (ids rise), and the students in them."""
+    """Returns how many rows were logged since the id `since` was made, and the students in these rows.
+
+    This is possible because ids ascend with time.
+    """
     rows = await owner.fetch(
         "SELECT student_ids FROM disclosure WHERE district_id = $1 AND id > $2", district.town.district_id, since
     )
@@ -49,9 +52,9 @@ async def test_every_answer_over_rest_is_logged(
 ) -> None:
     """Every REST read, filter and command logs one row with all students in the answer.
 
-    Every read and filter returns rows, so that this walk and that of another district's client show something. Each
-    expansion is walked by itself in a list, so that no other one logs its students, and in a read of one row of the
-    list together with others.
+    Every read and filter must return rows; otherwise this test and the walk as another district's client would show
+    nothing. Each expansion is requested alone in a list, so that no other one logs its students, and together with
+    others in a read of one row of the list.
     """
     seen, since = 0, ids.new_id()
 
@@ -89,7 +92,9 @@ def _has_rows(request: Request, answer: httpx.Response) -> bool:
 async def test_every_answer_over_graphql_is_logged(
     app: FastAPI, district: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """Every GraphQL field, with nested rows, and every mutation logs the students in its answer."""
+    """Every GraphQL field, with nested rows, and every mutation writes the students of its answer to the disclosure
+    log.
+    """
     seen = 0
     requests_to_send = [
         *reads(district),
@@ -105,6 +110,6 @@ async def test_every_answer_over_graphql_is_logged(
 
 
 async def test_a_student_who_is_not_logged_is_found(district: FullDistrict, owner: asyncpg.Connection) -> None:
-    """The comparison finds a student's id at any place of an answer."""
+    """The comparison of a response with the log finds a student's id at any place of the response."""
     assert shown_in(f'{{"a": ["{district.shown["student"]}"]}}') == {district.town.students["amy"]}
     assert await logged(owner, district, ids.new_id()) == (0, set())

@@ -1,6 +1,6 @@
-"""Tests the checks for statements on Citus: each finds what it is meant to find.
+"""Tests the checks of statements for Citus: each check finds what it is meant to find.
 
-The statements that the suite sends are checked when its database is dropped, in `tests/conftest.py`.
+The statements that the test suite sends are checked when its database is dropped, in `tests/conftest.py`.
 """
 
 from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.mark.parametrize("statement", FIT, ids=range(len(FIT)))
 async def test_a_fit_statement_passes(owner: asyncpg.Connection, statement: str) -> None:
-    """A statement that Citus accepts passes."""
+    """The check for Citus has no finding about a statement that Citus accepts."""
     assert await find_unsuitable(owner, await read_catalogue(owner), statement) == []
 
 
@@ -80,7 +80,7 @@ async def test_a_planted_fault_is_found(owner: asyncpg.Connection, statement: st
 
 
 async def test_a_composite_value_in_a_result_is_found(owner: asyncpg.Connection) -> None:
-    """A row with a composite value, or with an array of them, is found; Citus could not pass it on."""
+    """A statement that returns a composite value, or an array of them, is found, because Citus could not pass it on."""
     row = await owner.fetchrow("SELECT 1 AS a, ROW (1, 'x') AS b, ARRAY (SELECT ROW (2)) AS c, ARRAY[1, 2] AS d")
     assert row is not None
     assert composite_columns(row) == ["b", "c"]

@@ -16,7 +16,7 @@ UNTOLD = {"printed"}
 
 
 def test_the_page_tells_every_limit() -> None:
-    """A limit that is changed is changed there as well."""
+    """The page about GraphQL states every limit with its current value."""
     limits = Limits()
     numbers = re.findall(r"\d+", PAGE)
     for field in fields(limits):
@@ -25,7 +25,7 @@ def test_the_page_tells_every_limit() -> None:
 
 
 def test_the_page_tells_every_code() -> None:
-    """A client can look up whatever refusal it gets."""
+    """The page lists every code of a refusal, so that a client can look it up."""
     codes = {code for path in (APP / "graphql").glob("*.py") for code in CODE.findall(path.read_text())}
     assert len(codes - ELSEWHERE) > 10
     assert [code for code in sorted(codes - ELSEWHERE) if f"`{code}`" not in PAGE] == []

@@ -23,13 +23,13 @@ def commands() -> list[str]:
 
 
 def test_the_page_tells_commands() -> None:
-    """The pattern finds the commands, so that the next test checks something."""
+    """The pattern finds the commands on the page, so that the next test has something to check."""
     assert len(commands()) > 15
 
 
 @pytest.mark.parametrize("typed", commands())
 def test_the_command_line_knows_it(typed: str) -> None:
-    """Every command on the page exists, with all of its options."""
+    """A command on the page exists, with all of its options."""
     words = shlex.split(typed)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):

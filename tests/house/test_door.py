@@ -1,4 +1,8 @@
-"""Tests the door: no session without a principal or a permission, no rows without a district, no foreign references."""
+"""Tests `app/access/work.py`, the only way to the database.
+
+There is no session without a principal or a permission, there are no rows without a district, and no references to
+other districts.
+"""
 
 import asyncio
 from uuid import UUID
@@ -23,14 +27,14 @@ async def _everyone(work: Work) -> list[str]:
 
 
 async def test_a_transaction_without_a_principal_does_not_begin(north: Town) -> None:
-    """Lock 1: a transaction without a principal does not begin."""
+    """A transaction without a principal does not begin."""
     async with north.engine.connect() as connection:
         with pytest.raises(Misuse, match="without a principal"):
             await connection.execute(text("SELECT 1"))
 
 
 async def test_a_pooled_connection_keeps_no_principal(north: Town) -> None:
-    """Lock 1: after a commit, a pooled connection has no principal."""
+    """After a commit, a pooled connection is bound to no principal."""
     async with north.unit() as work:
         await _everyone(work)
     async with north.engine.connect() as connection:
@@ -39,21 +43,21 @@ async def test_a_pooled_connection_keeps_no_principal(north: Town) -> None:
 
 
 async def test_the_session_is_shut_outside_needs(north: Town) -> None:
-    """Lock 2: `work.db` opens only inside a marked function."""
+    """`work.db` can be used only within a function that is marked with `@needs`, and so checks a permission."""
     async with north.unit() as work:
         with pytest.raises(Misuse, match="outside a function marked"):
             _ = work.db
 
 
 async def test_a_missing_permission_is_refused_before_any_statement(north: Town) -> None:
-    """Lock 2: a missing permission is refused before the session opens."""
+    """A missing permission is refused before the database session is opened."""
     async with north.unit(north.client(frozenset({"event:read"}))) as work:
         with pytest.raises(Forbidden):
             await _everyone(work)
 
 
 async def test_rows_of_another_district_do_not_show(north: Town, south: Town) -> None:
-    """Lock 3: row-level security hides other districts' rows if a statement forgets the district."""
+    """A statement without a condition on the district returns only rows of the own district, by row-level security."""
     async with north.unit() as work:
         names = await _everyone(work)
     assert names
@@ -61,7 +65,9 @@ async def test_rows_of_another_district_do_not_show(north: Town, south: Town) ->
 
 
 async def test_a_caseload_hides_whom_it_does_not_hold(north: Town) -> None:
-    """Lock 3: inside the district the caseload bounds the students, and staff stay visible."""
+    """Row-level security hides students outside a person's caseload from a statement without conditions; staff are
+    shown.
+    """
     from dataclasses import replace
 
     from app.access.principal import Reach
@@ -75,7 +81,7 @@ async def test_a_caseload_hides_whom_it_does_not_hold(north: Town) -> None:
 
 
 async def test_a_row_cannot_point_into_another_district(north: Town, south: Town) -> None:
-    """Lock 4: a composite key refuses a reference across districts."""
+    """A reference to a row of another district is refused by the composite foreign key."""
 
     @needs(Can.SYNC_ROSTER)
     async def cross(work: Work) -> None:
@@ -93,7 +99,7 @@ async def test_a_row_cannot_point_into_another_district(north: Town, south: Town
 
 
 async def test_a_step_as_the_district_gives_the_reach_back(north: Town) -> None:
-    """After a step with the district's reach, and after its failure, the caller's reach is restored."""
+    """After a step that ran with the whole district's rights, or failed in it, the caller's own rights are restored."""
     from dataclasses import replace
 
     from app.access.principal import Reach
@@ -121,7 +127,7 @@ async def _people_by_driver(work: Work) -> list[str]:
 
 
 async def test_a_statement_on_the_driver_passes_the_same_locks(north: Town, south: Town) -> None:
-    """Locks 2 and 3: `work.run` is closed outside a marked function, and row-level security bounds what it reads."""
+    """`work.run` is refused outside a marked function, and row-level security limits what it reads."""
     async with north.unit() as work:
         with pytest.raises(Misuse, match="outside a function marked"):
             await work.run("SELECT 1", ())
@@ -131,7 +137,10 @@ async def test_a_statement_on_the_driver_passes_the_same_locks(north: Town, sout
 
 
 async def test_a_failed_read_on_the_driver_leaves_nothing_on_its_connection(north: Town) -> None:
-    """Lock 1: if a unit fails after a read on the driver, its transaction and principal end before the next user."""
+    """If a unit of work fails after a read on asyncpg's connection, the transaction and the principal end with it.
+
+    The next user of the pooled connection sees neither.
+    """
 
     async def read_and_fail() -> None:
         async with north.unit() as work:
@@ -148,7 +157,7 @@ async def test_a_failed_read_on_the_driver_leaves_nothing_on_its_connection(nort
 
 
 async def test_the_driver_and_the_session_share_one_transaction(north: Town) -> None:
-    """A unit that reads on the driver and writes by the session commits both at once, or neither."""
+    """Changes by the driver and by the session in one unit of work are committed together or not at all."""
 
     @needs(Can.READ_ROSTER)
     async def rename(work: Work) -> str:
@@ -191,9 +200,9 @@ async def _family_name(work: Work, student_id: UUID) -> str:
 
 
 async def test_a_cancelled_unit_leaves_its_principal_to_nobody(north: Town, south: Town) -> None:
-    """Lock 1: wherever a unit is cancelled, the next user of the pool has its own principal.
+    """Wherever a unit of work is cancelled, the next user of its connection has its own principal.
 
-    A BEGIN that is cut off may have bound the connection; its transaction must not be continued for another caller.
+    A BEGIN that is interrupted may have bound the connection. Its transaction must not be continued for another caller.
     """
 
     async def read_in_north() -> None:
@@ -214,7 +223,7 @@ async def test_a_cancelled_unit_leaves_its_principal_to_nobody(north: Town, sout
 
 
 async def test_an_open_transaction_is_not_bound_to_another_principal(north: Town) -> None:
-    """Lock 1: a connection whose transaction is open refuses another principal."""
+    """A connection with an open transaction cannot be bound to another principal."""
     async with north.engine.connect() as connection:
         driver = await set_binding(connection, north.client().binding())
         await driver.begin_bound()

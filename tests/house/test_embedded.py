@@ -58,7 +58,9 @@ async def test_a_killed_server_starts_again(tmp_path: Path) -> None:
 
 
 async def test_a_backend_at_work_does_not_outlive_its_server_for_long(tmp_path: Path) -> None:
-    """A query that never looks up keeps the shared memory after kill -9 of the server; the next start ends it."""
+    """A database query can keep the shared memory in use after its server was killed by kill -9. The next start ends
+    it.
+    """
     with EmbeddedPostgres(tmp_path / "one", settings=QUICK) as server:
         connection = await asyncpg.connect(server.url())
         backend = connection.get_server_pid()
@@ -89,7 +91,9 @@ time.sleep(600)
 
 
 def test_a_killed_starter_does_not_hold_the_folder(tmp_path: Path) -> None:
-    """Two starters of one folder exclude each other, and after kill -9 of the first the second can start."""
+    """Two processes that start a server in one folder exclude each other. After kill -9 of the first, the second can
+    start.
+    """
     folder = tmp_path / "one"
     command = [sys.executable, "-c", STARTER, str(folder)]
     with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as starter:
@@ -105,7 +109,9 @@ def test_a_killed_starter_does_not_hold_the_folder(tmp_path: Path) -> None:
 
 
 async def test_a_lost_socket_folder_is_made_again(server: EmbeddedPostgres) -> None:
-    """A cleaner of the temporary folder must not make the data unreachable for good."""
+    """If the folder of the server's socket was deleted, for example by a cleaner of temporary files, it is created
+    again.
+    """
     where = server.url().split("host=")[1].split("&")[0]
     server.stop()
     shutil.rmtree(where, ignore_errors=True)  # the server may have removed it as it ended
@@ -133,7 +139,7 @@ async def test_no_tcp_and_no_trust(server: EmbeddedPostgres) -> None:
 
 
 async def test_the_owner_is_no_superuser(server: EmbeddedPostgres) -> None:
-    """Migrations run as they would on a managed cloud: no superuser, no way past row-level security."""
+    """The owner's role is no superuser and cannot bypass row-level security, as on a managed cloud database."""
     powers = "SELECT ROW(rolsuper, rolbypassrls, rolcreaterole, rolcreatedb) FROM pg_roles WHERE rolname = 'owner'"
     assert await ask(server, powers) == (False, False, True, True)
     owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
@@ -148,12 +154,12 @@ async def test_secrets_are_for_their_owner_only(server: EmbeddedPostgres) -> Non
 
 
 async def test_the_text_order_is_of_the_build(server: EmbeddedPostgres) -> None:
-    """The locale is PostgreSQL's own, so that no upgrade of the system reorders an index."""
+    """Texts are ordered by PostgreSQL's own locale, so that no upgrade of the operating system changes an index."""
     provider = "SELECT datlocprovider::text || datlocale FROM pg_database WHERE datname = 'aimline'"
     assert await ask(server, provider) == "bC.UTF-8"
 
 
 def test_a_wrong_setting_is_said_at_once(tmp_path: Path) -> None:
-    """An error is one sentence with PostgreSQL's last words, not a wait."""
+    """A wrong setting is reported at once, in one sentence with PostgreSQL's last words, and not after a timeout."""
     with pytest.raises(EmbeddedPostgresError, match=r"did not start; .* says:\n.*max_connections"):
         EmbeddedPostgres(tmp_path / "one", settings=QUICK | {"max_connections": "many"}).start()

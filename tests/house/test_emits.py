@@ -1,4 +1,4 @@
-"""Protects what the catalogue says of commands: each records the events that it declares, and no other."""
+"""Tests that each command records the events that it declares, and no others."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,8 +26,8 @@ LAST = "SELECT coalesce(max(seq), 0) FROM event WHERE district_id = $1"
 def findings(command: Command, recorded: Iterable[str]) -> list[str]:
     """Returns how the events of one call differ from those that the command declares.
 
-    A judgement, or a decision, may or may not have its events, who joins a group may start later, and the event of an
-    amended note depends on what the note is about; every other declared event is recorded by each call.
+    Some declared events need not be recorded by each call: those of a judgement, of a decision, of a student who joins
+    a group later, and of an amended note, which depends on what the note is about.
     """
     events, declared = set(recorded), {type_.name for type_ in command.emits}
     certain = {name for name in declared if not name.startswith(OF_A_JUDGEMENT)}
@@ -42,7 +42,7 @@ def findings(command: Command, recorded: Iterable[str]) -> list[str]:
 async def test_every_command_records_the_events_that_it_declares(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, owner: asyncpg.Connection
 ) -> None:
-    """Integrators build on the events that the contracts name, so each command is carried out once and compared."""
+    """Each command is carried out once, and records exactly the events that its contract names."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north, differences, walked = caller(app, district.town), [], set()
     commands = [one for one in operations(app) if one.name in CATALOG.commands]
@@ -59,7 +59,7 @@ async def test_every_command_records_the_events_that_it_declares(
 
 
 def test_a_command_with_other_events_is_found() -> None:
-    """The planted faults: an event that is not declared, and a declared one that is not recorded."""
+    """The check finds both planted faults: an event that is not declared, and a declared one that is not recorded."""
     accept, resolve = CATALOG.commands["accept_concern"], CATALOG.commands["resolve_concern"]
     assert findings(accept, ["concern.accepted"]) == []
     assert findings(replace(accept, emits=()), ["concern.accepted"])

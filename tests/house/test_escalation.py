@@ -1,4 +1,4 @@
-"""Tests that the processes' roles cannot get the owner's rights: a stolen `worker` remains `worker`."""
+"""Tests that the roles `api` and `worker` cannot get the owner's rights, even if the access to one is stolen."""
 
 from collections.abc import AsyncIterator
 
@@ -50,7 +50,7 @@ OBJECTS = (
 
 @pytest.fixture(params=["api", "worker"])
 async def role(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """A plain connection as a run-time role, as whoever stole its password has it."""
+    """Yields a plain connection as a run-time role, like that of somebody who has stolen its password."""
     connection = await asyncpg.connect(settings.url_of(request.param))
     yield connection
     await connection.close()
@@ -58,7 +58,7 @@ async def role(request: pytest.FixtureRequest, settings: Settings) -> AsyncItera
 
 @pytest.fixture
 async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection."""
+    """Yields the owner's connection."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     yield connection
     await connection.close()
@@ -68,16 +68,16 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 async def test_a_running_role_makes_nothing_and_becomes_nobody(
     statement: str, role: asyncpg.Connection, owner: asyncpg.Connection
 ) -> None:
-    """Neither role can make an object that could take a table's place, nor take another role."""
+    """Neither run-time role can create an object in place of a table, or take on another role."""
     name = await owner.fetchval("SELECT quote_ident(current_user)")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await role.execute(statement.format(owner=name))
 
 
 async def test_no_function_is_led_to_a_table_of_its_caller(role: asyncpg.Connection, owner: asyncpg.Connection) -> None:
-    """No function with the owner's rights reads a temporary view in the place of a table.
+    """No function with the owner's rights reads a temporary view in place of a table.
 
-    The right to make temporary objects is granted for this test, so that the functions are safe without its revocation.
+    The test grants the right to create temporary objects, to show that the functions are safe even then.
     """
     role_name = await role.fetchval("SELECT quote_ident(current_user)")
     database = await owner.fetchval("SELECT quote_ident(current_database())")

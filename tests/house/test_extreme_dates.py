@@ -1,4 +1,4 @@
-"""Tests dates at both ends of the calendar in every field and parameter: a proper response, never a fault of ours."""
+"""Tests dates at both ends of the calendar in every field and parameter: none causes an internal error."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def _with(body: Any, changes: dict[tuple[Any, ...], str]) -> Any:
 
 
 def _bodies(body: Any) -> Iterator[Any]:
-    """The body with each date at each end, and with all of them at once."""
+    """Yields a body with each of its dates at either end of the calendar, and with all of them at once."""
     places = list(_places(body))
     for day in DAYS:
         spelt = {path: f"{day}T23:59:59Z" if instant else day for path, instant in places}

@@ -109,7 +109,7 @@ ONLY_REST = {
 
 
 def operations() -> dict[str, str]:
-    """Every operation of REST, and its method."""
+    """Returns every REST operation with its method."""
     document: dict[str, Any] = json.loads((FOLDER / "rest.json").read_text())
     return {
         one["operationId"]: method
@@ -120,7 +120,7 @@ def operations() -> dict[str, str]:
 
 
 def exists(place: str) -> bool:
-    """Returns whether the SDL has a field `Type.field`."""
+    """Returns whether the GraphQL schema has the field that is written as `Type.field`."""
     name, field = place.split(".")
     type_ = schema._schema.type_map.get(name)  # the library gives its own schema by no other name
     return isinstance(type_, GraphQLObjectType) and field in type_.fields
@@ -137,14 +137,14 @@ def test_each_operation_has_its_field() -> None:
 
 
 def test_no_exception_is_out_of_date() -> None:
-    """Each listed exception is an operation without a field."""
+    """Each listed exception is still an operation without a field in GraphQL."""
     named = operations()
     assert (ONLY_REST.keys() | READS.keys()) - named.keys() == set()
     assert [name for name in ONLY_REST if exists(f"Mutation.{camel(name)}")] == []
 
 
 def written_by_hand() -> set[str]:
-    """Every operation of REST that is not derived from a declaration."""
+    """Returns every REST operation that is not derived from a declaration."""
     routers = [face.router for face in V1 if face is not resources]
     routers += [health.router, oauth.router, calendar.router]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
@@ -152,7 +152,7 @@ def written_by_hand() -> set[str]:
 
 
 def listed_by_hand() -> set[str]:
-    """The operations that `docs/decisions.md` lists as written by hand, each with a reason."""
+    """Returns the operations that `docs/decisions.md` lists as written by hand, each with a reason."""
     text = (REPOSITORY / "docs" / "decisions.md").read_text()
     _, _, listed = text.partition("**What is written by hand, and why.**")
     section, _, _ = listed.partition("\n## ")
@@ -161,5 +161,7 @@ def listed_by_hand() -> set[str]:
 
 
 def test_what_is_written_by_hand_is_listed_with_its_reason() -> None:
-    """A route beside the declarations is an exception that somebody has to justify."""
+    """Each route that is written by hand, and not derived from a declaration, is an exception that is listed with a
+    reason.
+    """
     assert written_by_hand() == listed_by_hand()

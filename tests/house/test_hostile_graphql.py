@@ -1,6 +1,6 @@
 """Sends unusual values in every argument and input field of GraphQL, over real HTTP.
 
-Each request is answered without an internal error, and no text of it is in PostgreSQL's log or in the process's own.
+Each request is answered without an internal error. No text of a request is in the log of PostgreSQL or of the process.
 """
 
 import asyncio
@@ -45,14 +45,16 @@ Request = dict[str, Any]
 
 
 def texts(word: str) -> Iterator[str]:
-    """Texts with the canary, of kinds that some layer cannot read; and days at both ends of the calendar."""
+    """Yields hostile texts with the district's canary (a word that no other district has), and the earliest and latest
+    dates.
+    """
     yield from (word, word.lower(), f"{word}\0", f"{word}\ud800", f"2026-02-30{word}", f"sis:{word}:a")
     yield from (word * 400, word + "x" * MB, "", "\N{ZERO WIDTH SPACE}")
     yield from DAYS
 
 
 def hostile(value: Any, word: str) -> Iterator[Any]:
-    """Returns the values by which a leaf is replaced."""
+    """Yields the values that replace the value of a leaf."""
     if isinstance(value, str):
         yield from texts(word)
     else:
@@ -127,7 +129,10 @@ async def test_no_value_is_a_fault_or_is_logged(
 
 
 async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, north: Town) -> None:
-    """An amendment with a null for a name was an internal fault, because the library notices it late."""
+    """A null in place of a name in an amendment is refused as the caller's error.
+
+    It once caused an internal error, because the library notices it late.
+    """
     query = "mutation($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name } } }"
     variables = {"input": {"measure": "orf", "name": None}}
     answer = await caller(app, north).post("/graphql", {"query": query, "variables": variables})
@@ -139,7 +144,7 @@ async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, nor
 
 
 async def _send(address: str, bearer: str, requests: Iterator[Request]) -> tuple[list[Any], int]:
-    """Sends all, some at once: the ones that were answered by a fault, and how many were sent."""
+    """Sends all requests, several at once. Returns those that caused an internal error, and the number of requests."""
     faults: list[Any] = []
     sent = 0
     headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
@@ -174,7 +179,9 @@ def is_refused(document: str, variables: dict[str, Any]) -> bool:
 
 
 def type_at(document: str, path: tuple[Any, ...]) -> str:
-    """Returns the type of a place in the variables of a document. A place within a scalar has the scalar's."""
+    """Returns the type of a place in the variables of a document. For a place within a scalar, it is the scalar's
+    type.
+    """
     name, *steps = path
     (definition,) = (one for one in variables_of(document) if one.variable.name.value == name)
     type_: Any = type_from_ast(CORE, definition.type)
@@ -188,7 +195,7 @@ def type_at(document: str, path: tuple[Any, ...]) -> str:
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the paths of the values that contain no other values."""
+    """Yields the path of each value in a JSON document that contains no other values."""
     if isinstance(value, dict | list) and value:
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(inner, (*path, key))
@@ -204,7 +211,7 @@ def at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """A copy with another value at a path."""
+    """Returns a copy of a value with another value at a path."""
     copy = deepcopy(value)
     at(copy, path[:-1])[path[-1]] = new
     return copy

@@ -12,7 +12,9 @@ DOCKERFILE = (Path(__file__).parents[2] / "Dockerfile").read_text()
 
 
 def test_base_images_are_pinned_by_digest() -> None:
-    """A tag moves: two builds of one commit could run on different bases."""
+    """Base images are pinned by digest. A tag can move, so that two builds of one commit could run on different
+    bases.
+    """
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert bases
     assert [base for base in bases if not re.fullmatch(r"\S+:\S+@sha256:[0-9a-f]{64}", base)] == []
@@ -20,7 +22,7 @@ def test_base_images_are_pinned_by_digest() -> None:
 
 
 def test_dependencies_are_installed_by_hash() -> None:
-    """An index that is changed cannot put another package into the image."""
+    """The image installs dependencies by hash, so that a manipulated package index cannot deliver other packages."""
     assert "--require-hashes --no-deps -r /tmp/requirements.lock" in DOCKERFILE
 
 
@@ -28,7 +30,7 @@ def test_dependencies_are_installed_by_hash() -> None:
     ("command", "code"), [("serve --port 8000", 1), ("worker", 0), ("sync run screening --district lakeside", 0)]
 )
 def test_only_the_api_is_asked_for_its_health(command: str, code: int, tmp_path: Path) -> None:
-    """A sync in a container of its own is not unhealthy because it has no port."""
+    """The container's health check asks only the API server, so that a sync's container, without a port, is healthy."""
     check = re.search(r"^ {4}CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert check is not None
     program: str = json.loads(check[1])[2]

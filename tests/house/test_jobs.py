@@ -1,4 +1,6 @@
-"""Tests jobs: claims are disjoint and limited, a dead worker's job is claimed again, a late result is refused."""
+"""Tests jobs: no job is claimed twice, claims are limited, a dead worker's job is claimed again, late results are
+refused.
+"""
 
 import asyncio
 from uuid import UUID
@@ -61,7 +63,7 @@ async def _deliveries(town: Town) -> list[OutboundDelivery]:
 
 
 async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
-    """Several workers in one moment: no delivery twice, and no endpoint over its number at once."""
+    """Several workers that claim at the same time never get the same delivery, nor too many of one endpoint."""
     made = [await _endpoint(north) for _ in range(3)]
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
@@ -80,8 +82,9 @@ async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
 
 
 async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> None:
-    """While a claim is open, another worker claims no more than the key's limit; claimed jobs count until their leases
-    end.
+    """A worker cannot claim more deliveries of an endpoint than its limit while another claim is open.
+
+    Claimed jobs count until their leases end.
     """
     await _endpoint(north)
     for _ in range(DELIVERIES.at_once + 4):
@@ -100,7 +103,7 @@ async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> N
 
 
 async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
-    """A key whose jobs only fail has fewer jobs at the same time, until it succeeds again."""
+    """A receiver whose jobs only fail has fewer jobs at the same time, until one succeeds again."""
     await _endpoint(north)
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
@@ -116,7 +119,7 @@ async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
 
 
 async def test_of_two_attempts_in_one_record_the_later_counts(north: Town) -> None:
-    """If one record has two attempts of a job, the later attempt determines its state."""
+    """If one batch of records has two attempts of a job, the later attempt determines its state."""
     await _endpoint(north)
     await happen(north)
     (slow,) = await _deliveries(north)
@@ -140,7 +143,9 @@ async def test_a_claim_takes_no_more_than_it_was_asked_to(north: Town) -> None:
 
 
 async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(north: Town) -> None:
-    """After a lease has ended, another worker claims the job, and the former worker's result is refused but logged."""
+    """After a lease has ended, another worker claims the job. A late result of the former worker is refused but
+    logged.
+    """
     await _endpoint(north)
     await happen(north)
     (slow,) = await _deliveries(north)
@@ -157,7 +162,9 @@ async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(nor
 
 
 async def test_a_late_success_counts_while_nobody_else_has_taken_it_up(north: Town) -> None:
-    """A late success counts if no other worker has claimed the job."""
+    """If a worker finishes a job after its lease has ended, this counts as long as no other worker has claimed the
+    job.
+    """
     await _endpoint(north)
     await happen(north)
     (slow,) = await _deliveries(north)
@@ -168,7 +175,7 @@ async def test_a_late_success_counts_while_nobody_else_has_taken_it_up(north: To
 
 
 async def test_crashes_use_up_attempts(north: Town) -> None:
-    """A delivery over which workers die again and again ends; it does not kill workers for ever."""
+    """A delivery during which workers die again and again is given up, so that it does not kill workers for ever."""
     await _endpoint(north)
     await happen(north)
     number = 0
@@ -179,7 +186,7 @@ async def test_crashes_use_up_attempts(north: Town) -> None:
 
 
 async def test_nothing_of_another_district_is_claimed_or_settled(north: Town, south: Town) -> None:
-    """A claim is within one district; a row of another is not there, even by its id and number."""
+    """A claim is limited to one district: a row of another district is not found, even by its id and claim number."""
     await _endpoint(north)
     await happen(north)
     (delivery,) = await _deliveries(north)

@@ -1,6 +1,6 @@
-"""Protects every list of the catalogue: each filter, search, order and time of change is served by an index.
+"""Tests every list of the catalogue: each filter, search, order and time of change can be served by an index.
 
-Row-level security lets PostgreSQL use an index only for comparisons that cannot leak a row, so a test must ask as the
+Row-level security lets PostgreSQL use an index only for comparisons that cannot leak a row, so a test must read as the
 role that reads. The district is large enough for PostgreSQL to prefer a narrow index.
 """
 
@@ -34,7 +34,7 @@ async def large(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Setti
 
 
 def orders(listing: Listing) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields each order in which a list can be read, as the names of its columns."""
+    """Yields each order in which a list can be read, as its name and column names."""
     key = declaration(listing.resource).key
     given = [("its own order", listing.order or (key,))]
     given += [(f"sort={sort.name}", sort.columns) for sort in listing.sorts]
@@ -45,7 +45,7 @@ def orders(listing: Listing) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 async def unserved_orders(db: asyncpg.Connection, listings: list[Listing]) -> list[str]:
-    """Returns the orders for which there is no index that begins with the district and the columns of the order."""
+    """Returns the orders of lists for which no index begins with the district and the columns of the order."""
     missing = []
     for listing in listings:
         table = declaration(listing.resource).model.__tablename__
@@ -62,7 +62,7 @@ INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND table
 
 
 async def test_an_index_serves_every_filter_and_search(large: Town, owner: asyncpg.Connection) -> None:
-    """Whatever the size of the district, a filter reads the rows that it shows, and not all of the others."""
+    """A list with a filter or a search reads about as many rows as it shows, however many rows the district has."""
     findings, exceptions = {}, await indexes_of_exceptions(owner)
     async with large.unit(large.client()) as work:
         for listing in CATALOG.listings.values():
@@ -73,13 +73,13 @@ async def test_an_index_serves_every_filter_and_search(large: Town, owner: async
 
 
 async def test_an_index_serves_every_order(owner: asyncpg.Connection) -> None:
-    """A page reads its own rows, from any place in the list: also in the order of changes."""
+    """A page of a list reads only its own rows, from any position in the list, in each of its orders."""
     assert [listing.name for listing in CATALOG.listings.values() if listing.changed_at is None] == []
     assert await unserved_orders(owner, list(CATALOG.listings.values())) == []
 
 
 async def test_a_filter_and_an_order_without_an_index_are_found(large: Town, owner: asyncpg.Connection) -> None:
-    """The planted faults: a text of a concern, a function of a name, and an order by a column without an index."""
+    """Planted faults are found: a filter by free text, a filter by a function, and an order without an index."""
     concerns, students = CATALOG.listings["concerns"], CATALOG.listings["students"]
     by_text: Filter[Any] = Filter("text", str, lambda text: Concern.description == text, "Only these.", "Late.")
     planted = [

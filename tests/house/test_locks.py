@@ -1,4 +1,7 @@
-"""Tests that all commands of both APIs, judging, finalizing, reminders and the sync lock rows in one order."""
+"""Tests that commands of both APIs, judging, finalizing, reminders and the sync lock rows in one common order.
+
+A common order prevents deadlocks.
+"""
 
 from pathlib import Path
 
@@ -46,7 +49,9 @@ async def test_every_command_locks_in_one_order(app: FastAPI, district: FullDist
 
 
 async def test_syncs_and_both_faces_lock_in_one_order(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A sync that moves students, and commands through both APIs meanwhile, lock rows in the documented order."""
+    """A sync that moves students, and commands through both APIs at the same time, lock rows in the documented
+    order.
+    """
     with recording() as recorder:
         await race(north, app, tmp_path, writers=2, moved=6, syncs=1)
     assert not recorder.findings(), "\n".join(recorder.findings())
@@ -57,7 +62,7 @@ async def test_syncs_and_both_faces_lock_in_one_order(app: FastAPI, north: Town,
 
 
 async def test_teams_groups_and_syncs_lock_in_one_order(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Commands on teams, meetings and groups, also several in one document, and a sync beside them."""
+    """Commands on teams, meetings and groups, even several in one document, lock rows in the same order as a sync."""
     with recording() as recorder:
         outcome = await race(north, app, tmp_path, writers=3, moved=4, syncs=2, of=TeamWriters)
     assert not recorder.findings(), "\n".join(recorder.findings())
@@ -66,7 +71,7 @@ async def test_teams_groups_and_syncs_lock_in_one_order(app: FastAPI, north: Tow
 
 
 async def test_a_command_that_forgets_its_student_is_found(north: Town) -> None:
-    """A planted command that copies a student's schools without the lock, and other orders that are wrong."""
+    """A planted command that copies a student's schools without the lock is found, and so are other wrong orders."""
 
     @needs(Can.RAISE_CONCERN)
     async def forgetful(work: Work) -> None:

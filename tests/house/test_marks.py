@@ -1,8 +1,8 @@
-"""Tests that every function that uses the database session is marked `@needs`, and that only the door ends a
-transaction.
+"""Tests that each function that uses the database session is marked with `@needs`, and that only one module ends
+transactions.
 
-A room's public function that takes a `Work` is marked, or is in a module listed in `WITHIN`, whose functions rely on
-the permission of their caller and are refused without one.
+A public function that takes a `Work` is marked, or its module is listed in `WITHIN`: such functions rely on the
+permission of their caller and are refused without one.
 """
 
 import ast
@@ -106,8 +106,9 @@ def unmarked(name: str, tree: ast.Module) -> list[str]:
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
-    """Returns the places that end transactions outside of the door, make sessions, forget the district or use local
-    time.
+    """Returns the places of a module that break one of four rules.
+
+    They end a transaction outside of `app/access/work.py`, create a session, forget the district, or use local time.
     """
     findings = []
     for node in ast.walk(tree):
@@ -132,14 +133,14 @@ def broken_habits(name: str, tree: ast.Module) -> list[str]:
 
 
 def rooms() -> Iterator[tuple[str, ast.Module]]:
-    """Yields every module that is neither the door nor an API."""
+    """Yields every module except those that open transactions and those of the APIs."""
     for name, tree in modules().items():
         if not name.startswith(OUTSIDE):
             yield name, tree
 
 
 def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Every marked function of app/."""
+    """Yields every marked function of app/."""
     for name, tree in modules().items():
         for function in functions(tree):
             if marked(function):
@@ -147,19 +148,19 @@ def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def test_every_function_that_takes_a_work_is_marked() -> None:
-    """Commands and reads of every room carry their permissions."""
+    """Every command and every read of a room declares its permissions."""
     assert [finding for name, tree in rooms() for finding in unmarked(name, tree)] == []
 
 
 def test_faces_and_the_rest_never_touch_the_session() -> None:
-    """The APIs call rooms and never use `.db` themselves."""
+    """The APIs call functions of rooms and never use `.db` themselves."""
     faces = {name: tree for name, tree in modules().items() if name.startswith(("app.rest", "app.graphql"))}
     assert faces
     assert [name for name, tree in faces.items() if touches_the_session(tree)] == []
 
 
 def test_only_the_door_ends_a_transaction() -> None:
-    """Only the door commits, rolls back and makes sessions."""
+    """Only the module of transactions commits, rolls back and creates database sessions."""
     assert [finding for name, tree in modules().items() for finding in broken_habits(name, tree)] == []
 
 
@@ -178,7 +179,7 @@ def test_every_mark_names_permissions() -> None:
 
 
 def test_every_permission_is_told_or_internal() -> None:
-    """Every permission that a client can be granted has a sentence for the contract; the others are internal."""
+    """Each permission that a client can be granted has a description for the contract, and all others are internal."""
     assert set(MEANING) == set(GRANTABLE)
     assert set(Can) == GRANTABLE | INTERNAL
     assert all(not opened & INTERNAL for opened in ROLE_OPENS.values())
@@ -259,7 +260,7 @@ FIT = {
 
 @pytest.mark.parametrize("name", WITHIN)
 async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: Town) -> None:
-    """Each unmarked function is refused if it is called without a permission."""
+    """Each function without a mark of its own is refused if it is called without a permission."""
     attempts = 0
     for function in functions(modules()[name]):
         if function.name.startswith("_") or not isinstance(function, ast.AsyncFunctionDef):
@@ -307,7 +308,7 @@ def test_planted_functions_without_a_mark_are_found() -> None:
     ],
 )
 def test_a_planted_habit_is_found(line: str, words: str) -> None:
-    """Each planted fault is found with its line."""
+    """Each planted violation of a coding rule is found, with its line."""
     tree = ast.parse(f"async def f(work: Work):\n    {line}")
     assert any(words in finding for finding in broken_habits("app.concern.planted", tree))
 

@@ -38,7 +38,7 @@ RECOUNTED = {"settlement": ("attempts",), "webhook_delivery": ("attempts", "aske
 
 
 def frozen_files() -> list[Path]:
-    """Returns the files that define the effect of a revision."""
+    """Returns the files on which the effect of a revision depends."""
     return [path for path in sorted(MIGRATIONS.rglob("*.py")) if path.name not in NOT_FROZEN]
 
 
@@ -54,10 +54,10 @@ def imports_that_change(source: str) -> list[str]:
 
 
 def out_of_order(sql: str) -> list[str]:
-    """Returns the steps of a new table that come too early or too late.
+    """Returns the steps of creating a table that come too early or too late in the SQL.
 
-    The order is columns, indexes, policies, grants and then foreign keys: a foreign key within CREATE TABLE, or before
-    the policies, would exist before the table is distributed.
+    The order is columns, indexes, policies, grants and then foreign keys. A foreign key that comes earlier would exist
+    before the table is distributed.
     """
     findings = []
     reached: dict[str, int] = {}
@@ -106,7 +106,9 @@ def test_an_import_of_the_product_is_found(fault: str) -> None:
 
 @pytest.mark.parametrize("citus", [False, True])
 def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settings, citus: bool) -> None:
-    """Columns, indexes, policies, grants, on Citus the distribution of every table, and foreign keys last."""
+    """A migration creates a table's columns, indexes, policies and grants, then distributes it on Citus, then adds
+    foreign keys.
+    """
     config, out = alembic_config(settings), io.StringIO()
     config.output_buffer, config.attributes["citus"] = out, citus
     command.upgrade(config, "head", sql=True)
@@ -131,7 +133,7 @@ def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settin
     ],
 )
 def test_a_step_out_of_order_is_found(sql: str, finding: str) -> None:
-    """A planted step in the wrong order is found."""
+    """A planted step of a migration in the wrong order is found."""
     assert out_of_order(f"CREATE TABLE a (b int);\n{sql}") == [finding]
 
 
@@ -188,7 +190,9 @@ END $$
 
 
 async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: Settings) -> None:
-    """A database that an earlier version made has policies in which only a caseload names students."""
+    """After an upgrade, members see the students of teams. In the earlier version's policies, only caseloads named
+    students.
+    """
     await make_roles(empty)
     await limit_database(empty)
     await asyncio.to_thread(command.upgrade, alembic_config(empty), "0013")
@@ -207,7 +211,7 @@ async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: S
 
 
 async def _visible(settings: Settings, district: UUID, columns: Columns) -> set[str]:
-    """Returns the districts whose rows the worker sees in any table if it is bound to this one."""
+    """Returns the districts whose rows a worker that is bound to this district sees in any table."""
     tables = [table for table, names in columns.items() if "district_id" in names]
     worker = await asyncpg.connect(settings.url_of("worker"))
     try:

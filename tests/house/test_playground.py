@@ -24,7 +24,7 @@ REPO = Path(__file__).parents[2]
 
 
 def playground(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`dev.py run` without its set-up; every case here ends by itself within seconds."""
+    """Runs `dev.py run` without its set-up. Each case in these tests ends by itself within seconds."""
     return subprocess.run(
         [sys.executable, "-m", "app.sandbox.playground", "--once", *map(str, arguments)],
         cwd=REPO,
@@ -36,7 +36,7 @@ def playground(*arguments: object, **environment: str) -> subprocess.CompletedPr
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    """If the port is in use, nothing is started, and the sentence names the port and `--port`."""
+    """If the port is in use, nothing is started. The sentence names the port and the option `--port`."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = playground("--port", port, "--folder", tmp_path / "folder")
@@ -47,7 +47,9 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_playground_in_the_folder_says_so(tmp_path: Path) -> None:
-    """A second playground in the same folder ends with a sentence, because both would share logs and a database."""
+    """A second playground in the same folder ends with a sentence, because both would use the same logs and
+    database.
+    """
     with (tmp_path / "playground.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         ended = playground("--port", 0, "--folder", tmp_path)
@@ -57,7 +59,7 @@ def test_a_second_playground_in_the_folder_says_so(tmp_path: Path) -> None:
 
 
 def test_a_roster_that_is_not_there_is_said_before_anything_starts(tmp_path: Path) -> None:
-    """A wrong argument is a usage error, not a failed story."""
+    """A roster file that does not exist is a usage error, reported before anything is started."""
     ended = playground("--roster", tmp_path / "none.zip", "--folder", tmp_path / "folder")
     assert ended.returncode == 2
     assert "there is no file" in ended.stderr
@@ -75,14 +77,14 @@ def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
 
 
 def _run_in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Returns the output of a command that gets only the folder of a playground."""
+    """Runs a command that is given only the folder of a playground, and returns its output."""
     command = ["aimline", *(arguments or ("district", "list", "--json"))]
     return warm().run(command, environment(AIMLINE_PLAYGROUND=str(folder)))
 
 
 @contextmanager
 def _running(folder: Path, settings: Settings) -> Iterator[None]:
-    """A folder as a living playground over these settings has it."""
+    """Makes a folder look like the folder of a running playground with these settings, during the block."""
     with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with published(folder, environment(settings)):
@@ -90,8 +92,9 @@ def _running(folder: Path, settings: Settings) -> Iterator[None]:
 
 
 def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: Settings, north: Town) -> None:
-    """The command line finds a running playground by a file that only the owner can read, and names it on standard
-    error.
+    """The command line finds a running playground by a file that only the owner can read.
+
+    It names the playground on standard error.
     """
     with _running(tmp_path, settings):
         assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
@@ -121,7 +124,7 @@ def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settin
 
 
 def test_a_file_that_others_could_have_written_is_not_used(tmp_path: Path, settings: Settings) -> None:
-    """A file that other users could have written is not used."""
+    """A playground's file is not used if other users could have written it."""
     with _running(tmp_path, settings):
         (tmp_path / FILE).chmod(0o660)
         assert "No database" in _run_in_folder(tmp_path).stderr

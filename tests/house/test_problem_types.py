@@ -1,4 +1,4 @@
-"""Protects the list of problems: it has every code that the service can answer, no other, and a page for each."""
+"""Tests the list of problems: it has every code that the service can answer, no other, and a page for each."""
 
 import ast
 import re
@@ -33,7 +33,7 @@ def _errors(kind: type[AimlineError] = AimlineError) -> Iterator[type[AimlineErr
 
 
 def _named(call: ast.Call) -> Iterator[ast.expr]:
-    """The expressions that name a problem's code in a call."""
+    """Yields the expressions that name the code of a problem in a call."""
     name = getattr(call.func, "id", getattr(call.func, "attr", ""))
     if name[:1].isupper() and name not in NOT_PROBLEMS:
         yield from (word.value for word in call.keywords if word.arg == "code")
@@ -84,7 +84,7 @@ async def test_every_problem_has_a_page(app: FastAPI, code: str) -> None:
 
 
 async def test_the_pages_are_listed_and_no_other_exists(app: FastAPI) -> None:
-    """The index leads to each page; an unknown code is 404."""
+    """The index of problem pages links to each page, and an unknown code gives 404."""
     async with plain(app) as client:
         index = await client.get(PAGES)
         unknown = await client.get(f"{PAGES}no.such")

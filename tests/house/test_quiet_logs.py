@@ -1,4 +1,4 @@
-"""Tests that no exception's text, from whatever library, brings submitted values into the processes' logs."""
+"""Tests that no exception of any library writes submitted values into the processes' logs."""
 
 import logging
 import subprocess

@@ -40,12 +40,14 @@ NO_STUDENTS = {
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows: amy and ben at school one, cy at school two; the teacher has amy."""
+    """Returns a district with all kinds of rows: amy and ben are at school one, cy at school two; the teacher has
+    amy.
+    """
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def lists(app: FastAPI) -> list[Operation]:
-    """Every list of the live routes about students."""
+    """Returns every list of the live routes that is about students."""
     listed = [
         one
         for one in operations(app)
@@ -56,7 +58,7 @@ def lists(app: FastAPI) -> list[Operation]:
 
 
 async def seen(asks: Caller, operation: Operation, district: FullDistrict) -> tuple[int, str]:
-    """The status of a list and everything on all of its pages."""
+    """Returns the status of a list, and the text of all its pages."""
     path, text = own_request(operation, district).path, ""
     after: dict[str, str] = {}
     while True:
@@ -84,7 +86,7 @@ def students_in(text: str, district: FullDistrict) -> set[str]:
 
 @pytest.fixture(scope="module")
 async def owned(district: FullDistrict, settings: Settings) -> dict[str, str]:
-    """Returns the student of every public id of a row about a student."""
+    """Returns, by public id, the student whom each row is about."""
     names = {row: name for name, row in district.town.students.items()}
     owners = {ids.format_id("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))
@@ -140,7 +142,9 @@ async def test_every_graphql_list_is_bound_as_well(
 
 
 async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, district: FullDistrict) -> None:
-    """A path that names a row of another's student is 404, in every read and before every command."""
+    """A path that names a row of a student outside the caller's reach gives 404, in every read and before every
+    command.
+    """
     attempts = 0
     for operation in operations(app):
         kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}
@@ -162,7 +166,9 @@ async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, distr
 async def test_a_role_that_opens_nothing_is_refused_everywhere(
     app: FastAPI, district: FullDistrict, scopes: frozenset[str]
 ) -> None:
-    """A parent, a student and an unknown person get no access anywhere."""
+    """A parent is refused by every list with 403; a student or an unknown person cannot be named as the acting
+    person.
+    """
     for operation in lists(app):
         answer = await acting(app, district, "parent", scopes).get(own_request(operation, district).path)
         assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
@@ -172,7 +178,7 @@ async def test_a_role_that_opens_nothing_is_refused_everywhere(
 
 
 async def test_only_a_client_that_may_names_a_person(app: FastAPI, district: FullDistrict) -> None:
-    """Without the scope `act-for`, a request that names a person is refused."""
+    """Without the scope `act-for`, a request that names an acting person is refused."""
     answer = await acting(app, district, "teacher", CLIENT_SCOPES - {"act-for"}).get("/v1/students")
     assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
 
@@ -180,7 +186,7 @@ async def test_only_a_client_that_may_names_a_person(app: FastAPI, district: Ful
 async def test_a_departed_teacher_opens_nothing(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """A teacher who left the roster is refused."""
+    """A request that acts for a teacher who has left the roster is refused."""
     town = await found_town("north", engine, worker_engine, settings)
 
     @needs(Can.SYNC_ROSTER)
@@ -197,7 +203,7 @@ async def test_a_departed_teacher_opens_nothing(
 async def test_a_client_of_some_schools_reaches_their_students_only(
     app: FastAPI, district: FullDistrict, owned: dict[str, str]
 ) -> None:
-    """A client of some schools reaches their students only, for whomever it acts."""
+    """A client that is granted some schools reaches only the students of these schools, for whomever it acts."""
     second = (district.town.schools[1],)
     for operation in lists(app):
         if not operation.names("path"):
@@ -210,9 +216,7 @@ async def test_a_client_of_some_schools_reaches_their_students_only(
 
 
 async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: FullDistrict) -> None:
-    """Without its scope, and for a teacher even with it, a secured concern is on no list, in no event and in no
-    story.
-    """
+    """A secured concern is in no list, event or story without the scope of its area, and for a teacher even with it."""
     secured = district.shown["secured concern"]
     without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, district.town)

@@ -1,4 +1,4 @@
-"""Protects the idempotency keys and versions that every operation has by its declaration, in both APIs."""
+"""Tests the idempotency keys and versions that every operation has by its declaration, in both APIs."""
 
 import re
 
@@ -43,7 +43,7 @@ async def test_every_post_refuses_a_bad_key(app: FastAPI, full_north: FullDistri
 
 
 def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
-    """Every PATCH requires If-Match and has 412 and 428; every answer with a version has an ETag."""
+    """Every PATCH requires If-Match and has the answers 412 and 428. Every answer with a version has an ETag."""
     paths = app.openapi()["paths"]
     tagged = 0
     for operation in operations(app):
@@ -58,7 +58,7 @@ def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
 
 
 async def test_every_tag_is_sent(app: FastAPI, full_north: FullDistrict) -> None:
-    """Every operation with an ETag in the contract sends one, and answers 304 to it."""
+    """Every operation that has an ETag in the contract sends one, and answers 304 when it gets it back."""
     client = caller(app, full_north.town)
     for operation in operations(app):
         if operation.name in OPEN or not operation.reads or "If-None-Match" not in operation.names("header"):

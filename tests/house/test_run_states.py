@@ -15,7 +15,7 @@ CHANGES = "app.sis.engine.state"
 
 
 def spelled_out(tree: ast.Module) -> list[str]:
-    """Returns the states of runs that a module compares, passes or puts into SQL as literals."""
+    """Returns the states of runs that a module compares, passes or writes into SQL as literals."""
     texts = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and _is_state(node.left):
@@ -36,7 +36,7 @@ def spelled_out(tree: ast.Module) -> list[str]:
 
 
 def changes_a_state(tree: ast.Module) -> bool:
-    """Whether a module assigns a state to the row of a run, or has an UPDATE of runs that sets one."""
+    """Returns whether a module assigns a state to the row of a run, or has an UPDATE of runs that sets one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "values":
             is_of_runs = "update(SisRun)" in ast.unparse(node.func.value)
@@ -64,12 +64,12 @@ def _of_the_sync() -> dict[str, ast.Module]:
 
 
 def test_no_state_is_spelled_out() -> None:
-    """Every state is the type's, so that mypy finds one that there is not."""
+    """The code of syncs names run states by their enum and never as literals, so that mypy finds an unknown state."""
     assert {name: texts for name, tree in _of_the_sync().items() if (texts := spelled_out(tree))} == {}
 
 
 def test_one_function_changes_states() -> None:
-    """Every other way would pass by the rule about which state may follow."""
+    """Only one function changes the state of a run, because any other would bypass the check of allowed transitions."""
     assert [name for name, tree in _of_the_sync().items() if changes_a_state(tree)] == [CHANGES]
 
 

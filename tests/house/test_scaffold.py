@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def _copy_bytecode(target: Path) -> None:
-    """Copies what Python has compiled of the repository's files; the copies have the times that it compares."""
+    """Copies Python's compiled files of the repository. The copied sources keep their times, which Python compares."""
     for folder in {file.parent for file in tracked()}:
         compiled = target / folder.relative_to(REPOSITORY) / "__pycache__"
         for file in folder.glob("__pycache__/*.pyc"):
@@ -48,7 +48,9 @@ def _copy_bytecode(target: Path) -> None:
 
 
 def _copy_types(target: Path) -> None:
-    """Copies mypy's results for the repository's files, if it has run; only what has changed is checked again."""
+    """Copies mypy's cached results for the repository's files, if there are any, so that only changes are checked
+    again.
+    """
     for file in (REPOSITORY / ".mypy_cache").glob("*/*.db"):
         copied = target / file.relative_to(REPOSITORY)
         copied.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,9 @@ def _run(folder: Path, *command: str) -> None:
 
 @pytest.mark.long
 def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
-    """A newcomer's first noun works before a line of it is changed: lint, types, house tests, REST and GraphQL."""
+    """A new noun that was scaffolded passes lint, types and house tests, and works in both APIs, before a line is
+    changed.
+    """
     _copy_bytecode(copy)
     _copy_types(copy)
     write_noun(copy, "home_visit", "concern", "home_visits", "hvi")
@@ -88,7 +92,9 @@ def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
 def test_a_noun_that_cannot_be_is_refused_before_anything_is_written(
     copy: Path, noun: str, room: str, prefix: str
 ) -> None:
-    """A name that is no name or is taken, a package that is not there, letters of another kind of id."""
+    """The scaffold command refuses an invalid or taken noun, an unknown package or a used prefix before it writes a
+    file.
+    """
     before = {name: (copy / name).read_text() for name in EDITS}
     with pytest.raises(ValueError, match=r"noun|package|prefix"):
         write_noun(copy, noun, room, f"{noun}s", prefix)

@@ -66,7 +66,7 @@ async def of_database(db: asyncpg.Connection) -> Described:
 
 
 def differences(models: Described, database: Described) -> list[str]:
-    """Everything in which the two do not agree."""
+    """Returns all differences between two descriptions of a schema."""
     findings = [f"{name} has a model and no table" for name in models.keys() - database.keys()]
     findings += [f"{name} has no model" for name in database.keys() - models.keys() - WITHOUT_MODEL.keys()]
     for name in sorted(models.keys() & database.keys()):
@@ -84,7 +84,7 @@ def differences(models: Described, database: Described) -> list[str]:
 
 @pytest.fixture
 async def database(settings: Settings) -> Described:
-    """The migrated database as it describes itself."""
+    """Returns the tables and columns of the migrated database."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     try:
         return await of_database(connection)
@@ -93,7 +93,7 @@ async def database(settings: Settings) -> Described:
 
 
 def test_models_and_tables_agree(database: Described) -> None:
-    """A table without a model, a column of another type or nullability, another key: each is named."""
+    """The models and the tables agree: each missing model, type, nullability and key that differs is reported."""
     import_models()
     assert differences(of_models(Base.metadata), database) == []
     assert database.keys() >= WITHOUT_MODEL.keys()
@@ -125,13 +125,17 @@ def test_each_planted_difference_is_found(database: Described) -> None:
 
 
 def test_types_are_compared_as_postgresql_spells_them() -> None:
-    """An array of texts is not a text, and a bigint is not an integer."""
+    """Types are compared in PostgreSQL's spelling: an array of texts differs from a text, and a bigint from an
+    integer.
+    """
     table = Table("t", MetaData(), Column("a", ARRAY(Text)), Column("b", ARRAY(UUID)), Column("c", UUID))
     assert [_type(column) for column in table.columns] == ["text[]", "uuid[]", "uuid"]
 
 
 def test_the_migrations_are_one_line(settings: Settings) -> None:
-    """Numbered without a gap, each on the one before: no branch, and a file's name begins with its number."""
+    """The migrations are numbered without a gap, each following the one before, and file names begin with the
+    number.
+    """
     scripts = list(ScriptDirectory.from_config(alembic_config(settings)).walk_revisions())
     assert [script.revision for script in reversed(scripts)] == list(_numbers(len(scripts)))
     assert [script.down_revision for script in reversed(scripts)] == [None, *_numbers(len(scripts) - 1)]

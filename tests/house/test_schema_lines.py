@@ -19,7 +19,7 @@ ROLES = {"api": "api", "worker": "worker"}
 
 @pytest.fixture
 async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection to the migrated database."""
+    """Yields the owner's connection to the migrated database."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     yield connection
     await connection.close()
@@ -100,12 +100,12 @@ async def test_a_change_is_found(owner: asyncpg.Connection, change: str, words: 
 
 @pytest.mark.parametrize("change", ADDITIONS, ids=[change[:40] for change in ADDITIONS])
 async def test_an_administrators_addition_is_none(owner: asyncpg.Connection, change: str) -> None:
-    """Other software's tables, an index, a reader of their own without a policy: `migrate` does not refuse those."""
+    """`aimline migrate` accepts what an administrator adds: other tables, an index, a role that only reads."""
     assert await _after(owner, change) == []
 
 
 async def test_migrate_fails_on_what_is_not_its_version(server: Settings) -> None:
-    """A restore without policies left a database at which `aimline migrate` exited 0 in silence."""
+    """`aimline migrate` exits with 1 if the schema is not that of its version, as after a restore without policies."""
     name = f"aimline_broken_{secrets.token_hex(4)}"
     await as_owner(server, f"CREATE DATABASE {name}")
     broken = with_database(server, name)
@@ -132,7 +132,10 @@ async def test_migrate_fails_on_what_is_not_its_version(server: Settings) -> Non
 
 
 async def test_a_migration_over_other_tables_says_so(server: Settings) -> None:
-    """A database that has a table of that name already: a sentence, and not that the database is out of reach."""
+    """If a database already has a table that a migration creates, the error is one sentence about it.
+
+    It does not say that the database cannot be reached.
+    """
     name = f"aimline_behind_{secrets.token_hex(4)}"
     await as_owner(server, f"CREATE DATABASE {name}")
     behind = with_database(server, name)

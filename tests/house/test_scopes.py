@@ -1,4 +1,4 @@
-"""Holds the scopes that both contracts state to those that calls require."""
+"""Compares the scopes that both contracts state with the scopes that calls require."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ async def refusals(
 async def test_each_mutation_requires_exactly_what_its_description_states(
     app: FastAPI, full_north: FullDistrict
 ) -> None:
-    """Each mutation runs with exactly its scopes and shows its row, and lacks a permission without any one of them."""
+    """Each mutation runs with exactly the scopes that it states, and is refused if any one of them is missing."""
     wrong, compared = [], 0
     fields = roots("mutation")
     for name, document, variables, _ in commands(full_north, None, deep=0):
@@ -55,8 +55,9 @@ async def test_each_mutation_requires_exactly_what_its_description_states(
 
 
 async def test_each_field_requires_exactly_what_its_description_states(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each field of each type, by a way that states other scopes than its own; with them, it shows all that needs no
-    more.
+    """Each field of each type needs exactly the scopes that its description states.
+
+    It is reached through fields that need other scopes. With its own scopes, it shows everything that needs no more.
     """
     wrong, compared = [], 0
 
@@ -87,7 +88,9 @@ async def test_each_field_requires_exactly_what_its_description_states(app: Fast
 
 
 def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
-    """A caller with the stated scopes is never refused halfway, by a function deep inside of a command."""
+    """For each command, the stated scopes include those of every function that it calls, so that none is refused
+    halfway.
+    """
     stated = {route.operation_id: set(route.stated_scopes) for route in router.routes if isinstance(route, Route)}
     wrong = {}
     for command in CATALOG.commands.values():
@@ -101,7 +104,7 @@ def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
 
 
 async def test_the_stated_scopes_are_enough_and_each_is_required(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each operation is called with exactly its scopes, and again without each one of them."""
+    """Each operation succeeds with exactly the scopes that it states, and is refused without any one of them."""
     contract = app.openapi()
     compared = 0
     for operation in operations(app):

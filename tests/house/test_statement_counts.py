@@ -1,6 +1,6 @@
-"""Pins how many statements each read of the catalogue sends, in both APIs, by one recorded file.
+"""Checks how many statements each read of the catalogue sends, in both APIs, against one recorded file.
 
-`AIMLINE_RECORD=1` records the numbers anew. A read that is not recorded yet may send what a declared read sends: one
+`AIMLINE_RECORD=1` records the numbers again. A read that is not recorded yet may send what a declared read sends: one
 statement, and one row of the disclosure log.
 """
 
@@ -48,7 +48,7 @@ async def counted(app: FastAPI, district: FullDistrict) -> dict[str, dict[str, i
 
 
 async def test_each_read_sends_as_many_statements_as_recorded(app: FastAPI, read_district: FullDistrict) -> None:
-    """A read that begins to send more statements, such as one for each row, is found."""
+    """If a read begins to send more statements, for example one for each row, the test fails."""
     numbers = await counted(app, read_district)
     if os.environ.get("AIMLINE_RECORD"):
         RECORDED.write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")

@@ -67,7 +67,7 @@ def test_a_statement_that_names_its_district_passes(sql: str) -> None:
 
 @pytest.mark.parametrize(("sql", "table"), UNBOUND)
 def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
-    """Each form in which a table can be left unbound is found."""
+    """Each kind of statement that does not bind the district of a table is found."""
     assert any(finding.startswith(table) for finding in unbound(sql, TENANTS))
 
 
@@ -83,12 +83,15 @@ def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
     ],
 )
 def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) -> None:
-    """A staged row is of one run: whoever reads or changes it names the run."""
+    """Each statement on staged rows must name the run, because every staged row belongs to one run."""
     assert (unbound(sql, {"staging.moved"}, "run_id") == []) == is_bound
 
 
 async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
-    """Planted statements without the district are found, through the session and in plain SQL, in both roles."""
+    """The check sees what units of work send.
+
+    Planted statements without the district are found, through the session and in plain SQL, in both roles.
+    """
 
     @needs(Can.READ_CONCERNS, Can.READ_ROSTER)
     async def forgetful(work: Work) -> None:
@@ -111,7 +114,7 @@ async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
 
 
 def test_every_tenant_table_is_watched() -> None:
-    """Every table with a district is checked."""
+    """Every table with a district is among the tables that are checked."""
     assert {"person", "concern", "score", "verdict", "event", "webhook_delivery", "sis_run"} <= watch.tenant_tables()
     assert not {"client", "client_secret"} & watch.tenant_tables()
 
@@ -129,5 +132,7 @@ def test_every_tenant_table_is_watched() -> None:
     ],
 )
 def test_only_statements_without_rows_are_left_unread(statement: str, is_read: bool) -> None:
-    """What defines a table or a right is skipped; what reads or writes rows is checked, whatever it begins with."""
+    """Statements that define tables or rights are not checked; each that reads or writes rows is, whatever its first
+    word.
+    """
     assert bool(watch.findings_of(statement)) is is_read

@@ -1,4 +1,7 @@
-"""Tests the story and the README's requests as a newcomer runs them: separate processes, public HTTP."""
+"""Tests the sandbox's scripted example (`app.sandbox.story`) and the README's requests as a newcomer runs them.
+
+They use real processes and HTTP.
+"""
 
 import asyncio
 import json
@@ -44,12 +47,12 @@ def _run(module: str, *arguments: str, **settings: str) -> subprocess.CompletedP
 
 @pytest.mark.long
 def test_the_story_holds_in_a_playground_that_is_killed_and_continued(tmp_path: Path) -> None:
-    """Protects what a newcomer tries first, in one playground because each start takes much processor time.
+    """The story holds in a playground that is killed and continued.
 
-    From an empty folder, SIS → roster → concern → support → scores → verdict → webhook → decision hold, each step
-    checked from outside. A step that does not hold is named. A playground that was killed keeps its district and
-    client. Each example of the contract works as printed, with the printed credentials. An orderly end leaves nothing,
-    and `--once` ends with the story.
+    All is tested in one playground, because each start takes much processor time. From an empty folder, SIS → roster →
+    concern → support → scores → verdict → webhook → decision hold, each step checked from outside. A step that does not
+    hold is named. A playground that was killed keeps its district and client. Each example of the contract works as
+    printed, with the printed credentials. An orderly end leaves nothing, and `--once` ends with the story.
     """
     folder = tmp_path / "folder"
     first = Playground(folder)
@@ -110,7 +113,9 @@ def _assert_caseload(playground: Playground) -> None:
 
 
 def _assert_broken_roster_is_named(tmp_path: Path, playground: Playground) -> None:
-    """Checks that a roster that is no zip ends the story with the step that failed, and not with 0."""
+    """Checks that with a roster that is no zip the example ends with the name of the failed step and an exit code other
+    than 0.
+    """
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"this is no zip")
     arguments = ("--base-url", playground.named(r"serves at (\S+)\. "), "--folder", str(tmp_path / "other"))
@@ -122,7 +127,7 @@ def _assert_broken_roster_is_named(tmp_path: Path, playground: Playground) -> No
 
 
 def _forget_days(saved: Path, days: int) -> None:
-    """Lets a saved district have no data of the last days."""
+    """Makes a saved district look as if it had no data of the last days."""
     assert saved.stat().st_mode & 0o777 == 0o600
     content = json.loads(saved.read_text())
     earlier = date.fromisoformat(content["data_until"]) - timedelta(days=days)
@@ -158,7 +163,7 @@ async def test_a_request_of_the_readme_works_when_pasted(
 
 
 def test_the_readme_gives_both_commands_and_links_that_lead_somewhere() -> None:
-    """`run`, `test`, and every file that it names."""
+    """The README has the commands `run` and `test`, and every file to which it links exists."""
     assert "python3 dev.py run" in README
     assert "python3 dev.py test" in README
     for target in re.findall(r"\]\(([^)#:]+)\)", README):

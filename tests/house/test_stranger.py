@@ -1,8 +1,7 @@
-"""Calls every REST operation as another district's client with north's ids, and checks that nothing of north's is
-returned.
+"""Calls every REST operation as a client of another district, and checks that it returns no value of this district.
 
-The client has every scope. Afterwards north's rows are unchanged. An operation that the test does not know how to call
-fails it.
+The client has every scope and sends this district's ids. Afterwards no row has changed. An operation that the test
+cannot call makes it fail.
 """
 
 from functools import partial
@@ -61,7 +60,7 @@ def test_an_operation_that_cannot_be_walked_fails(full_north: FullDistrict) -> N
 async def test_a_stranger_gets_nothing(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """Another district's client gets no value, 404 or a refusal for every id, and changes no row."""
+    """A client of another district gets no value of this one for any id: 404 or another refusal. It changes no row."""
     before = await rows_of(owner, full_north.town.district_id)
     assert all(before[table][0] for table in ("person", "score", "verdict", "decision", "webhook_delivery", "event"))
     spelt = spellings(await ids_of(owner, full_north.town.district_id))
@@ -82,7 +81,7 @@ async def test_a_stranger_gets_nothing(
 async def test_a_cursor_of_another_district_is_refused(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict
 ) -> None:
-    """A cursor is bound to the district: one of north's is a bad request in south."""
+    """A cursor from one district's list is refused with 400 in another district."""
     north, south = caller(app, full_north.town), caller(app, full_south.town)
     attempts = 0
     for operation in operations(app):
@@ -100,7 +99,7 @@ async def test_a_cursor_of_another_district_is_refused(
 async def test_the_towns_own_client_can_do_everything(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """The district's own client can execute every command of the walk."""
+    """The district's own client can execute every command with which the walk tries another district's client."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north = caller(app, district.town)
     commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]
@@ -114,7 +113,9 @@ async def test_the_towns_own_client_can_do_everything(
 
 @pytest.mark.parametrize("text", ["a Canary01 b", "stu_01k", "x"])
 def test_a_planted_byte_is_found(text: str) -> None:
-    """A planted value of the other district is found, and a value that the request sent itself is not."""
+    """The search for leaks finds a planted value of the other district, but not a value that the request itself
+    sent.
+    """
     leaked = leaks(text, "", "Canary01", {"01k": None})
     assert leaked == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
     assert leaks(text, "Canary01 01k", "Canary01", {"01k": None}) == []

@@ -19,7 +19,9 @@ from tests.house.walk_graphql import CORE, IN_BULK, OF_ITS_CLIENT, argument_valu
 
 
 async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each field returns rows without an error to the district's own client."""
+    """To the district's own client each field returns rows without an error, so that the stranger's tests check
+    something.
+    """
     north = caller(app, full_north.town)
     for name, document, variables in reads(full_north):
         answer = await north.post("/graphql", {"query": document, "variables": variables})
@@ -31,7 +33,10 @@ async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: F
 async def test_a_stranger_reads_and_changes_nothing(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """Null for north's ids, a problem for each reference to north, no byte of north's, and its rows unchanged."""
+    """A client of another district gets null for this district's ids and a problem for each reference to them.
+
+    No answer contains a value of this district, and none of its rows changes.
+    """
     before = await rows_of(owner, full_north.town.district_id)
     spelt = spellings(await ids_of(owner, full_north.town.district_id))
     south = caller(app, full_south.town)
@@ -69,7 +74,7 @@ async def test_the_towns_own_client_can_do_everything(app: FastAPI, full_north: 
 
 
 def test_every_subscription_is_walked() -> None:
-    """tests/faces/test_subscriptions.py walks these as a stranger, and as a client of one school."""
+    """The schema has no other subscriptions than those that test_subscriptions tests with another district's client."""
     assert CORE.subscription_type is not None
     assert CORE.subscription_type.fields.keys() == {"events", "verdictChanged", "syncChanged"}
 

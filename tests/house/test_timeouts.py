@@ -1,4 +1,4 @@
-"""Tests that no session waits endlessly, and that each side notices when the other is gone."""
+"""Tests that no database session waits endlessly, and that each side notices when the other is gone."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ SECRET = "Zq7SubmittedValue"
 
 
 async def test_a_session_has_the_limits_of_its_engine(settings: Settings) -> None:
-    """Every connection of an engine has them from its start, in whichever transaction."""
+    """Every connection of an engine has the time limits from its start, in every transaction."""
     engine = open_engine(settings.url_of("api"), name="tests limits", timeouts=LIMITS)
     try:
         async with engine.connect() as connection:
@@ -45,7 +45,7 @@ def test_each_process_has_limits_by_default() -> None:
 
 
 async def test_our_side_of_a_connection_asks_whether_the_other_is_there() -> None:
-    """Keep-alive options are set on TCP connections, and not on Unix sockets."""
+    """Keep-alive is set on TCP connections, so that a lost peer is noticed; Unix sockets do not have it."""
     async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         keep_alive(writer.transport)
@@ -77,12 +77,12 @@ async def test_writers_leave_connections_to_reads() -> None:
 
 @pytest.mark.parametrize("connections", [2, 3, 8, 400])
 def test_there_is_always_a_connection_for_each(connections: int) -> None:
-    """The smallest pool still has one for a writer and one for a read."""
+    """The smallest pool still has one connection for a writer and one for a read."""
     assert 1 <= WriterShare(connections, wait=1).most < connections
 
 
 def test_what_a_library_logs_shows_no_value() -> None:
-    """A library's log record shows its place, but neither arguments nor an exception's message."""
+    """A log record of a library shows its place in the code, but neither arguments nor an exception's message."""
     logger = logging.Logger("asyncio")
     logger.addHandler(PlainHandler())
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:

@@ -1,4 +1,6 @@
-"""Protects callers from a 500 in the place of the violations, where a check read what another one did not bind."""
+"""Tests that checks of input read no name that an earlier check may have left unbound, which would be answered with
+500.
+"""
 
 import ast
 
@@ -25,10 +27,10 @@ async def plan(work, new):
 
 
 def test_no_check_reads_what_another_check_may_not_have_bound() -> None:
-    """Fails for each name that a `with violations:` block binds, and that is read outside it before the refusal."""
+    """Fails for each name that a `with violations:` block binds and that is read outside of it before the refusal."""
     assert unbound_reads() == {}
 
 
 def test_a_planted_read_is_found() -> None:
-    """A read in a sibling block and one between the blocks are found; others are not."""
+    """A planted read is found in a following block and between blocks. Reads elsewhere are not reported."""
     assert list(find_unbound_reads(ast.parse(PLANTED))) == [("team", 10), ("owner", 12)]

@@ -12,7 +12,9 @@ OPERATION = Operation("GET", "/v1/concerns", "list_concerns", (), None, reads=Tr
 
 
 async def test_expansions_that_could_return_too_many_rows_are_sent_in_halves() -> None:
-    """Protects the walks from a refusal in place of an answer: each expansion is answered once."""
+    """A request with expansions that is refused for too many rows is sent again in halves, so that each is answered
+    once.
+    """
 
     async def send(request: Request) -> httpx.Response:
         is_refused = request.params["expand"].count(",") > 1 or request.params["expand"] == "e"
@@ -39,7 +41,7 @@ def test_a_statement_that_passed_is_known_to_other_processes_and_later_runs(tmp_
 
 
 def test_another_version_of_the_checks_knows_no_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statement is checked again after a change of the checks."""
+    """A statement that was checked before is checked again after a change of the checks."""
     before, after = watch.Passed(), watch.Passed()
     before.open(tmp_path)
     before.add("SELECT 1")

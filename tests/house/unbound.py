@@ -1,7 +1,7 @@
 """Finds names that a `with violations:` block binds, and that are read before `violations.refuse()`.
 
-Such a block swallows what its check raises, so that a name of the block may never have been bound. Reading it then
-raises `UnboundLocalError`, and the caller gets a 500 instead of the violations.
+Such a block suppresses what its check raises, so a name in the block may never have been bound. Reading it then raises
+`UnboundLocalError`, and the caller gets a 500 instead of the violations.
 """
 
 import ast
@@ -33,7 +33,9 @@ def unbound_reads() -> dict[str, list[str]]:
 
 
 class _Reader:
-    """Follows the statements of one function. `doubtful` are the names that are bound only if a block succeeded."""
+    """Goes through the statements of one function. `doubtful` are the names that are bound only if a block
+    succeeded.
+    """
 
     def __init__(self, bound: set[str]) -> None:
         self.bound = bound

@@ -1,4 +1,4 @@
-"""Calls every live operation, with the parameters and bodies that the routes declare.
+"""Calls every operation of the app, with the parameters and bodies that the routes declare.
 
 An operation with an unknown parameter or field fails the tests; its values must then be added to `walk_knows`.
 """
@@ -43,7 +43,7 @@ class Unwalkable(Exception):
 
 @dataclass(frozen=True)
 class Operation:
-    """A method and a path of the contract."""
+    """An operation of the contract: a method and a path."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Operation:
     reads: bool = field(default=False)
 
     def names(self, place: str) -> list[str]:
-        """Returns the names of the operation's parameters in the path, the query or the header."""
+        """Returns the names of the operation's parameters in the path, query or header."""
         return [one["name"] for one in self.parameters if one["in"] == place]
 
     def choices(self, name: str) -> list[Any]:
@@ -98,7 +98,7 @@ def leaks(text: str, request_text: str, canary: str, spelt: Iterable[str]) -> li
 
 
 def live_routes(app: FastAPI) -> set[tuple[str, str]]:
-    """Every (method, path) that the app answers, whether the contract has it or not."""
+    """Returns every method and path that the app answers, whether or not they are in the contract."""
     return {
         (method, path)
         for path, methods in _routes(app.routes)
@@ -108,7 +108,7 @@ def live_routes(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def operations(app: FastAPI) -> list[Operation]:
-    """Every operation of the contract."""
+    """Returns every operation of the OpenAPI contract."""
     contract = app.openapi()
     return [
         Operation(
@@ -132,10 +132,10 @@ def own_request(operation: Operation, district: FullDistrict) -> Request:
 
 
 def own_filters(operation: Operation, district: FullDistrict, *, together: bool = False) -> Iterator[Request]:
-    """Yields a read with each of its filters by itself, by id and by external id.
+    """Yields a read with each of its filters alone, by id and by external id.
 
     With `together`, a request has as many expansions as one may have, because each alone has a statement of its own.
-    Send those by `whole_answers`.
+    Send those requests by `whole_answers`.
     """
     path = _path(operation, district)
     for name in operation.names("query"):
@@ -162,9 +162,9 @@ async def whole_answers(
 
 
 def strangers_requests(operation: Operation, mine: FullDistrict, theirs: FullDistrict) -> Iterator[Request]:
-    """The requests of `mine`, each with one thing of `theirs` in it: a path id, a filter, a reference of the body.
+    """Yields the requests of `mine`, each with one id of `theirs` in it: in the path, a filter, or a field of the body.
 
-    Send them by `whole_answers`: expansions, which name nothing of theirs, are in one request.
+    Send them by `whole_answers`, because expansions, which need no id of `theirs`, are in one request.
     """
     body = _body(operation, mine) if operation.body is not None else None
     if operation.names("path"):
@@ -211,9 +211,9 @@ def _path(operation: Operation, district: FullDistrict, spelt: Mapping[str, str]
 
 
 def command_turn(operation: Operation) -> tuple[bool, bool, bool]:
-    """Returns when a walk sends a command: a plan first, removals late, and the test clock last.
+    """Returns a sort key for the commands of a walk: plans come first, removals late, and the test clock last.
 
-    On the earlier day to which it is moved, the teams do not serve their students yet.
+    The test clock is moved to an earlier day, on which the teams do not serve their students yet.
     """
     return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
 

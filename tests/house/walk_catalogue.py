@@ -1,4 +1,6 @@
-"""Gives the walks the inputs that the catalogue declares, so that a new filter or command is walked by its examples."""
+"""Gives the walks the inputs that the catalogue declares, so that they try each new filter or command by its
+examples.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
@@ -61,7 +63,7 @@ def _examples(filters: tuple[Filter[Any], ...]) -> Mapping[str, Any]:
 
 
 def written(example: Any) -> Any:
-    """Returns an example as JSON has it."""
+    """Returns an example in the form that JSON has."""
     if isinstance(example, StrEnum):
         return example.value
     return example.isoformat() if isinstance(example, date | datetime) else example

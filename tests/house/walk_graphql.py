@@ -85,16 +85,16 @@ CORE: GraphQLSchema = schema._schema  # the library gives its own schema by no o
 
 
 def roots(kind: str) -> dict[str, GraphQLField]:
-    """The fields of a root."""
+    """Returns the fields of the root type `Query` or `Mutation`, by name."""
     root = CORE.query_type if kind == "query" else CORE.mutation_type
     assert root is not None
     return dict(root.fields)
 
 
 def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields every field of the query root as name, document and variables, alone and with each argument.
+    """Yields every field of the GraphQL query root, alone and with each argument, as name, document and variables.
 
-    A row is read with nested rows, a list with the rows next to its own, a filtered list alone.
+    A single row is read with its nested rows, a list with the rows next to its own, and a filtered list alone.
     """
     for name, one in roots("query").items():
         needed = [arg for arg, spec in one.args.items() if str(spec.type).endswith("!") and not spec.default_value]
@@ -131,9 +131,10 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
 def commands(
     mine: FullDistrict, theirs: FullDistrict | None, *, deep: int = 1
 ) -> Iterator[tuple[str, str, dict[str, Any], str]]:
-    """Every field of the mutation root with a good input, or with one reference of another's in it.
+    """Yields every field of the mutation root with a valid input, or with one reference to a row of another district in
+    it.
 
-    `deep`: how many links of the row in the payload are selected one below the other.
+    `deep` is the number of links that are selected below each other in the payload.
     """
     for name, one in roots("mutation").items():
         if name not in OPERATION or one.args.keys() - {"input", *OF_EVERY_COMMAND}:
@@ -248,12 +249,12 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
 
 
 def _of(type_: object, value: Any) -> Any:
-    """Returns a value as an input of this type takes it: in a list, if the type is one."""
+    """Returns a value as input of this GraphQL type: in a list, if the type is a list."""
     return [value] if "[" in str(type_) else value
 
 
 def _subject(mutation: str, snake: str) -> str | None:
-    """Returns the row that a declared command is about, or None for another field of its input."""
+    """Returns the row that a declared command is about, or None if the field is another one of its input."""
     noun = snake.removesuffix("_id")
     if noun == snake or noun not in PATHS or snake in REFERENCES:
         return None

@@ -1,4 +1,4 @@
-"""The values that the walk uses for the parameters and fields of the operations. Contains only tables."""
+"""Tables of the values that the walk uses for the parameters and fields of the operations."""
 
 from datetime import timedelta
 from typing import Any

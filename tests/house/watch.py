@@ -56,19 +56,19 @@ def _look(_connection: object, statement: str) -> None:
 
 
 class Passed:
-    """The statements in which the checks found nothing, in this process, in others of the run and in earlier runs.
+    """The digests of statements in which the checks found nothing, in this process, other processes and earlier runs.
 
-    They are in a file of the checkout, a digest in each line, to which another process may be adding: a digest that
-    is read in two parts is not known. Another version of the checks has another file.
+    They are stored in a file of the checkout, one on each line. Other processes may append to it, so an incompletely
+    read line is ignored. Another version of the checks uses another file.
     """
 
     def __init__(self) -> None:
-        """Keeps nothing until `open` names a folder."""
+        """Stores digests only in memory until `open` names a folder."""
         self._known: set[str] = set()
         self._file: int | None = None
 
     def open(self, folder: Path) -> None:
-        """Reads what passed before, and records what passes from now on."""
+        """Reads which statements passed earlier, and from now on records those that pass."""
         name = _version_of_checks()
         for other in folder.iterdir():
             if other.name != name:
@@ -76,7 +76,7 @@ class Passed:
         self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def has(self, statement: str) -> bool:
-        """Returns whether a statement has passed; looks at what other processes have added meanwhile."""
+        """Returns whether a statement has passed already. Also reads what other processes have added meanwhile."""
         digest = _digest(statement)
         if digest not in self._known and self._file is not None:
             while added := os.read(self._file, 1 << 20):
@@ -96,7 +96,7 @@ def _digest(statement: str) -> str:
 
 
 def _version_of_checks() -> str:
-    """Returns a digest of what the outcome of a check depends on besides the statement."""
+    """Returns a digest of everything, except the statement, that the outcome of a check depends on."""
     here = Path(__file__)
     code = [file.read_text() for file in (here, here.with_name("statements.py"))]
     return _digest("\n".join([*code, version("sqlglot"), *sorted(tenant_tables())]))
@@ -144,7 +144,7 @@ def findings_of(statement: str) -> list[str]:
 
 
 def tenant_tables() -> set[str]:
-    """The tables that have a district, as the models know them."""
+    """Returns the names of the tables that have a district, according to the models."""
     if not _tenants:
         import_models()
         _tenants.update(table.name for table in Base.metadata.tables.values() if "district_id" in table.columns)
@@ -152,7 +152,7 @@ def tenant_tables() -> set[str]:
 
 
 def seen() -> int:
-    """How many different statements were looked at so far."""
+    """Returns how many different statements were checked so far."""
     return len(_seen)
 
 
@@ -161,7 +161,7 @@ _tenants: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def every_event_is_as_its_schema_says() -> Iterator[None]:
-    """Fails the test that emitted an event whose body differs from the schema."""
+    """Fails a test that emitted an event whose body differs from its schema."""
     misshapen.clear()
     yield
     findings, misshapen[:] = list(misshapen), []
@@ -170,7 +170,7 @@ def every_event_is_as_its_schema_says() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def every_statement_names_its_district() -> Iterator[None]:
-    """Fails the test whose statements left out the district."""
+    """Fails a test if one of its statements did not name the district."""
     findings.clear()
     yield
     left_out, findings[:] = list(findings), []

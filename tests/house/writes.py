@@ -1,8 +1,8 @@
 """Collects every distinct writing statement that the product sends during the tests, to check them at the end.
 
-Statements through SQLAlchemy are kept as they are sent. Statements that a sync sends through asyncpg are kept with the
-shapes of the tables of raw rows that they name, which are gone when the run has ended; the run's own number is removed
-from their names.
+Statements through SQLAlchemy are kept as they are sent. A sync's statements through asyncpg may name tables of raw rows
+that no longer exist when the run has ended; they are kept with the definitions of these tables, and the run's number is
+removed from the names.
 """
 
 # names that the product made
@@ -50,7 +50,7 @@ _kept: dict[str, dict[str, str]] = {}
 
 
 def keep(statement: str) -> None:
-    """Keeps a statement of SQLAlchemy's."""
+    """Records a statement that SQLAlchemy sends."""
     if STATEMENT.match(statement) and LOOKED_AT.search(statement):
         _kept.setdefault(statement, {})
 
@@ -85,11 +85,11 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
 
 
 async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> list[str]:
-    """Returns what Citus would refuse, of all that was kept and of the directory functions.
+    """Returns the statements, of those collected and of the directory functions, that Citus would refuse.
 
     Changes nothing in the database. A statement that several processes of a run have sent is checked by the first of
-    them; `claims` is a folder of the run that all of them see. `passed` is a folder of the checkout with a file for
-    each check that found nothing; a later run with the same checks and the same tables omits those.
+    them; all of them see the folder `claims`. `passed` is a folder of the checkout with a file for each check that
+    found nothing; a later run with the same checks and tables omits those.
     """
     owner = await asyncpg.connect(url)
     try:
@@ -126,7 +126,7 @@ class Checks:
     passed: Path | None
 
     def __post_init__(self) -> None:
-        """Creates the folders, and removes what passed other versions of the checks."""
+        """Creates the folders, and removes the results of other versions of the checks."""
         self.claims.mkdir(exist_ok=True)
         if self.passed is not None:
             self.passed.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _digest(text: str) -> str:
 
 
 def _version_of_checks(server: str) -> str:
-    """Returns a digest of what the outcome of a check depends on besides the statement: code, tables and server."""
+    """Returns a digest of everything, except the statement, that a check depends on: code, tables and server."""
     modules = ("catalogue", "distributed", "query_tree", "statements", "writes")
     files = [HERE / f"{name}.py" for name in modules]
     files += sorted(path for path in MIGRATIONS.rglob("*") if path.suffix in (".py", ".sql", ".txt"))
@@ -165,7 +165,7 @@ def _version_of_checks(server: str) -> str:
 
 
 def _without_run(checks: Checks) -> list[str]:
-    """The statements of syncs that do not name the district and the run of each staged row."""
+    """Returns the statements of syncs that do not name the district and the run of each staged row."""
     tables = {f"staging.{name}" for name in (*STAGING_TABLES, "kept_plan", "kept_rekey")}
     findings = []
     for statement in sorted(_staged):
@@ -182,7 +182,9 @@ def _without_run(checks: Checks) -> list[str]:
 
 
 async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:
-    """The bodies of the functions with the owner's rights, with typed parameters in place of their names."""
+    """Returns the bodies of the functions that run with the owner's rights, with types in place of the parameters'
+    names.
+    """
     bodies: dict[str, dict[str, str]] = {}
     for row in await owner.fetch(DIRECTORY_FUNCTIONS):
         body = row["body"].strip()

@@ -36,7 +36,7 @@ SIS_SECRET = "s3cret-of-a-source"
 
 @dataclass
 class Installation:
-    """A database with a district that has events, secrets, a waiting upload and a held sync."""
+    """A database with a district that has events, secrets, a waiting upload and a run that the guard holds."""
 
     settings: Settings
     town: Town
@@ -56,7 +56,7 @@ def with_database(settings: Settings, name: str, **more: str) -> Settings:
 
 
 async def as_owner(settings: Settings, statement: str, *values: object) -> list[asyncpg.Record]:
-    """The rows of a statement as the owner."""
+    """Returns the rows of a statement, executed as the owner."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     try:
         return list(await connection.fetch(statement, *values))
@@ -66,7 +66,7 @@ async def as_owner(settings: Settings, statement: str, *values: object) -> list[
 
 @pytest.fixture(scope="module")
 async def empty(server: Settings) -> AsyncIterator[Callable[[], "EmptyDatabase"]]:
-    """Makes empty databases on the server; they are dropped at the end."""
+    """Yields a function that creates empty databases on the server; they are dropped at the end."""
     made: list[str] = []
 
     def make() -> EmptyDatabase:
@@ -80,20 +80,20 @@ async def empty(server: Settings) -> AsyncIterator[Callable[[], "EmptyDatabase"]
 
 @dataclass
 class EmptyDatabase:
-    """A database that is created when its settings are first used."""
+    """A database that is created when its settings are first requested."""
 
     server: Settings
     name: str
 
     async def settings(self) -> Settings:
-        """Makes it; the settings over it."""
+        """Creates the database if needed, and returns settings for it."""
         await as_owner(self.server, f"CREATE DATABASE {self.name}")
         return with_database(self.server, self.name)
 
 
 @asynccontextmanager
 async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installation]:
-    """Fills a migrated database: see `Installation`."""
+    """Fills a migrated database, and yields it as an `Installation`."""
     async with AsyncExitStack() as stack:
         engines: list[AsyncEngine] = []
         for role in ("api", "worker"):
@@ -116,7 +116,7 @@ async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installat
 
 
 async def hold_a_sync(town: Town, folder: Path) -> UUID:
-    """Runs a sync that removes most students of a class, so that the guard holds it."""
+    """Runs a sync that removes most students of a class, so that the guard holds the run; returns the run's id."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -143,7 +143,7 @@ async def _send_a_zip(asks: Caller) -> None:
 
 @pytest.fixture(scope="module")
 async def source(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    """The installation that the tests back up."""
+    """Yields the installation that the tests back up."""
     name = f"aimline_source_{secrets.token_hex(4)}"
     settings = with_database(server, name).model_copy(update={"sandbox": True, "base_url": "http://aimline.test"})
     await lay_database(server, settings, name)
@@ -165,7 +165,7 @@ async def run_aimline(settings: Settings, *arguments: str, **more: str) -> subpr
 
 
 async def rows_of_tables(settings: Settings) -> dict[str, Any]:
-    """A digest of every row of every table, and how many there are."""
+    """Returns, for each table, a digest of its rows and their number."""
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         return {
@@ -183,7 +183,7 @@ async def rows_of_tables(settings: Settings) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 async def backup(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of the source, made while its sync is held and an upload waits."""
+    """Returns a backup of a database in which a sync waits for approval and an upload waits for the worker."""
     folder = tmp_path_factory.mktemp("backups") / "one"
     done = await run_aimline(source.settings, "backup", str(folder), "--json")
     assert done.returncode == 0, done.stderr

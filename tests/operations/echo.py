@@ -1,4 +1,4 @@
-"""An ASGI app that describes the request that it received; it runs behind a proxy in place of the api."""
+"""An ASGI app that describes the request that it received. It runs behind a proxy in place of the api."""
 
 import json
 import sys
@@ -8,7 +8,9 @@ import uvicorn
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the caller's address, the scheme, the headers, and the size and number of parts of the body."""
+    """Answers with what the api would receive: the caller's address, the scheme, the headers, and the body's size and
+    parts.
+    """
     if scope["type"] != "http":
         return
     size = 0

@@ -43,7 +43,7 @@ http {{
 
 @dataclass
 class Proxied:
-    """A running proxy: its ports with and without TLS, and an SSL context that trusts its certificate."""
+    """A running proxy: its ports for HTTP and HTTPS, and an SSL context that trusts its certificate."""
 
     port: int
     plain_port: int
@@ -60,20 +60,20 @@ class Proxied:
         return httpx.Client(transport=transport, base_url=self.address, timeout=PATIENCE)
 
     def connect(self) -> ssl.SSLSocket:
-        """A bare connection, to send half of something on."""
+        """Opens a bare TLS connection, on which a test can send a part of a request."""
         return self.trust.wrap_socket(
             socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE), server_hostname="localhost"
         )
 
 
 def block(language: str) -> str:
-    """The one block of the page in this language."""
+    """Returns the only block of the page in this language."""
     (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return str(text)
 
 
 def certify(folder: Path, host: str = "localhost") -> tuple[Path, Path]:
-    """A certificate for a host that signs itself, and its key."""
+    """Creates a self-signed certificate for a host, and its key. Returns both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     today = datetime.now(UTC)
@@ -135,13 +135,13 @@ COMMANDS = {"caddy": _caddy, "nginx": _nginx}
 
 
 def is_installed(name: str) -> bool:
-    """Whether the machine has this proxy."""
+    """Returns whether this proxy is installed on the machine."""
     return shutil.which(name) is not None
 
 
 @contextmanager
 def proxied(name: str, folder: Path, upstream: int) -> Iterator[Proxied]:
-    """Runs the proxy in front of a port, while the block runs."""
+    """Runs the proxy in front of the port `upstream`, while the block runs."""
     chain, key = certify(folder)
     port, plain = free_port(), free_port()
     command = COMMANDS[name](folder, upstream, port, plain, chain, key)

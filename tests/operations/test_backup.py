@@ -36,7 +36,10 @@ def test_files_are_private_and_whole(backup: Path) -> None:
 
 
 def test_the_manifest_names_keys_and_never_holds_one(source: Installation, backup: Path) -> None:
-    """Which ids sealed values need, and no byte of a key: whoever has the backup alone cannot open them."""
+    """The manifest names the ids of the keys that encrypted values need, and contains no byte of a key.
+
+    With the backup alone, nobody can decrypt these values.
+    """
     manifest = read_manifest(backup)
     (name,) = source.settings.keyring.keys
     assert manifest.key_ids == [name]
@@ -50,7 +53,7 @@ def _names(folder: Path) -> list[str]:
 
 
 async def test_a_backup_takes_no_folder_that_is_there(source: Installation, tmp_path: Path) -> None:
-    """Neither one with something in it nor an empty one; and a parent that is missing is named."""
+    """A backup refuses a folder that exists, empty or not. If the parent folder is missing, the error names it."""
     for place in (tmp_path, tmp_path / "no" / "such"):
         done = await run_aimline(source.settings, "backup", str(place))
         assert done.returncode == 2
@@ -128,7 +131,7 @@ async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_pa
 
 
 async def test_a_dump_is_counted_row_by_row(backup: Path) -> None:
-    """The rows in the dump are counted and equal those of the manifest, also rows of a megabyte."""
+    """The rows in the dump are counted one by one and equal those of the manifest, even rows of a megabyte."""
     manifest = read_manifest(backup)
     counted = await count_dumped(programs.find_program("pg_restore", manifest.dump_major), backup / DUMP)
     assert {table: counted.get(table, 0) for table in manifest.tables} == manifest.tables
@@ -164,7 +167,7 @@ async def test_errors_show_no_row(tmp_path: Path) -> None:
 
 
 def test_the_password_is_on_no_command_line(source: Installation) -> None:
-    """Everybody on the machine reads command lines."""
+    """No command line contains a password, because everybody on the machine can read command lines."""
     for query in ("", "&password=hunter2"):
         server = programs.Server(source.settings.url_of("owner") + query, 18, False)
         arguments = " ".join(server.arguments())
@@ -182,7 +185,7 @@ def test_an_empty_database_is_not_backed_up(server: Settings, tmp_path: Path) ->
 
 
 async def test_every_sealed_column_is_probed(source: Installation) -> None:
-    """Every encrypted column is tried at a restore."""
+    """A restore tries to decrypt every encrypted column."""
     connection = await connect(source.settings.url_of("owner"), "owner")
     try:
         assert set(await contents.sealed_columns(connection)) == set(contents.BOUND_NAMES)
@@ -195,7 +198,7 @@ async def test_every_sealed_column_is_probed(source: Installation) -> None:
 
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
-    """A newer Aimline's backup is not half understood."""
+    """A backup that a newer Aimline has written is refused, and not restored in part."""
     (tmp_path / MANIFEST).write_text('{"format": 2}')
     with pytest.raises(AimlineError, match="not a manifest of format 1"):
         read_manifest(tmp_path)

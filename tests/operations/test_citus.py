@@ -1,6 +1,6 @@
-"""Tests, without Citus, the queries by which the product recognizes a server with the extension.
+"""Tests, without Citus, how the product recognizes a server with this extension.
 
-A database whose catalogue lists an extension `citus` takes its place, because the product reads nothing more of it.
+The catalogue of the test's database lists an extension `citus`, and the product reads nothing else of it.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ ALTER ROLE owner SET search_path = public, stand_in
 
 @pytest.fixture
 async def server_of_its_own(tmp_path: Path) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    """The address of a plain role, and an administrator's connection to the same database."""
+    """Yields the address of a server under a plain role, and an administrator's connection to the same database."""
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         administrator = await asyncpg.connect(server.url("postgres"))
         await administrator.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'of-a-test'")
@@ -60,7 +60,10 @@ async def server_of_its_own(tmp_path: Path) -> AsyncIterator[tuple[str, asyncpg.
 async def test_a_role_whose_principal_stays_on_one_node_is_refused(
     server_of_its_own: tuple[str, asyncpg.Connection],
 ) -> None:
-    """Reads would show no rows, in silence; the sentence has the statement that repairs it."""
+    """On Citus, a role whose settings stay on one node is refused, with the statement that repairs it.
+
+    Otherwise reads would return no rows without an error.
+    """
     url, administrator = server_of_its_own
     await check_server(url, "api")
     await administrator.execute(RENAME)
@@ -96,7 +99,10 @@ async def test_an_empty_database_is_distributed_by_district(tmp_path: Path) -> N
 
 
 async def test_a_filled_database_is_distributed_with_its_keys_and_policies(tmp_path: Path) -> None:
-    """Refused while a node lacks the roles. Then every table once, and the schema and the rows are as they were."""
+    """Distributing a filled database on Citus is refused while a node lacks the roles.
+
+    Afterwards each table is distributed once, and schema and rows are unchanged.
+    """
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         settings = Settings(database_url=server.url(), key=generate_key("k1"))
         administrator = await asyncpg.connect(server.url("postgres"))

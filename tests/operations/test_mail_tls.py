@@ -1,4 +1,4 @@
-"""Protects that alerts and the mail server's password go only to a mail server whose certificate is trusted."""
+"""Tests that alerts and the mail server's password are sent only to a mail server whose certificate is trusted."""
 
 import base64
 import contextlib
@@ -20,7 +20,7 @@ URL_PASSWORD = "of-a-test%3Awith%40signs"
 
 @dataclass
 class MailLog:
-    """What a mail server has received: the commands before TLS and the commands after it, and the messages."""
+    """What a mail server has received: the commands before TLS, the commands after it, and the messages."""
 
     port: int = 0
     plain: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class MailLog:
 
 
 def _converse(connection: socket.socket, log: MailLog, tls: ssl.SSLContext, *, offers: bool, from_start: bool) -> None:
-    """Speaks as much of RFC 5321, RFC 3207 and RFC 4954 as a client needs."""
+    """Answers a client of a mail server, as far as a test needs it (RFC 5321, RFC 3207, RFC 4954)."""
     commands = log.plain
     if from_start:
         connection, commands = tls.wrap_socket(connection, server_side=True), log.encrypted
@@ -66,7 +66,7 @@ def _converse(connection: socket.socket, log: MailLog, tls: ssl.SSLContext, *, o
 
 @contextlib.contextmanager
 def mail_server(certificate: Path, key: Path, *, offers: bool = True, from_start: bool = False) -> Iterator[MailLog]:
-    """Runs a mail server with TLS from the first byte, or by STARTTLS if it `offers` this."""
+    """Runs a mail server, with TLS from the first byte or, if it `offers` this, by STARTTLS; yields its log."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     log = MailLog()
@@ -101,7 +101,9 @@ async def _send(scheme: str, port: int, *, user: bool = True) -> None:
 async def test_a_trusted_server_gets_the_message_after_tls(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An authority of the district's own is trusted by SSL_CERT_FILE; login and message are encrypted."""
+    """A mail server whose certificate is from an authority in SSL_CERT_FILE gets the message, and everything is
+    encrypted.
+    """
     certificate, key = certify(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with mail_server(certificate, key, from_start=scheme == "smtps") as log:
@@ -118,7 +120,7 @@ async def test_a_trusted_server_gets_the_message_after_tls(
 async def test_another_certificate_gets_nothing(
     fault: str, scheme: str, user: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A certificate that is untrusted or of another host ends the attempt: no login, no recipient, no message."""
+    """A mail server with an untrusted certificate, or one of another host, gets no login, recipient or message."""
     certificate, key = certify(tmp_path, "localhost" if fault == "untrusted" else "mail.example.org")
     if fault == "wrong name":
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -130,7 +132,10 @@ async def test_another_certificate_gets_nothing(
 
 
 async def test_a_password_is_never_sent_without_tls(tmp_path: Path) -> None:
-    """A server that does not offer STARTTLS, or in the way of which somebody removed it, gets no password."""
+    """A mail server that does not offer STARTTLS gets no password and no message.
+
+    A configuration without a user sends its message to the same server.
+    """
     with mail_server(*certify(tmp_path), offers=False) as log:
         with pytest.raises(NotSent, match="SMTPNotSupportedError"):
             await _send("smtp", log.port)

@@ -1,4 +1,4 @@
-"""Tests a managed PostgreSQL: without a superuser, with roles that somebody else created, under other names."""
+"""Tests a managed PostgreSQL, without a superuser, and with roles of other names that somebody else created."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def _quoted(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def managed(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of another server whose owner may create neither roles nor databases."""
+    """Yields the settings of another server whose owner may create neither roles nor databases."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("managed"), settings=FAST) as server:
         in_thread(lambda: asyncio.run(_provide(server.url("postgres", "postgres"))))
 
@@ -47,7 +47,7 @@ def managed(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 async def _provide(url: str) -> None:
-    """Creates the roles and the database, as the server's administrator does."""
+    """Creates the roles and two databases, as the administrator of a server does."""
     connection = await asyncpg.connect(url)
     try:
         for name in NAMES.values():
@@ -69,10 +69,10 @@ async def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProce
 
 
 async def test_there_and_back_without_a_superuser(source: Installation, managed: Settings, tmp_path: Path) -> None:
-    """A backup and restore works without a superuser, to a server with other role names and back.
+    """A backup can be restored without a superuser on a server with other role names, and back again.
 
-    Policies and grants get the new names, running roles get access, and no right beyond those of a database owner is
-    needed. The sync is held in the source meanwhile.
+    Policies and grants get the new names, and the restore needs no more rights than a database owner has. A sync run is
+    held for approval in the source meanwhile.
     """
     assert (await _run(source.settings, "backup", str(tmp_path / "one"))).returncode == 0
     restored = await _run(managed, "restore", str(tmp_path / "one"), "--json")

@@ -25,20 +25,20 @@ PROXIES = [
 
 @pytest.fixture(scope="module", params=PROXIES)
 def name(request: pytest.FixtureRequest) -> str:
-    """The proxy."""
+    """Returns the name of the proxy under test."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def api(name: str, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """The proxy before `aimline serve`."""
+    """Yields the proxy in front of `aimline serve`."""
     with serving(settings) as port, proxied(name, tmp_path_factory.mktemp(name), port) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
 def echo(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """A proxy in front of an app that describes the requests that it receives."""
+    """Runs a proxy in front of an app that describes the requests it receives, and yields the proxy."""
     with echoing() as port, proxied(name, tmp_path_factory.mktemp(name), port) as proxy:
         yield proxy
 
@@ -58,7 +58,7 @@ def test_the_api_answers_over_tls(api: Proxied) -> None:
 
 
 def test_plain_http_is_sent_on_to_https(api: Proxied) -> None:
-    """A request by plain HTTP is redirected to HTTPS."""
+    """The proxy redirects a request by plain HTTP to HTTPS."""
     with api.client() as client:
         answer = client.get(f"http://localhost:{api.plain_port}/v1/students?limit=1")
     assert answer.status_code == 308
@@ -66,7 +66,7 @@ def test_plain_http_is_sent_on_to_https(api: Proxied) -> None:
 
 
 def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
-    """The caller's address is the real one, whatever headers the caller sends."""
+    """The address that the api gets is that of the caller, whatever headers the caller sends."""
     lies = {"X-Forwarded-For": CANARY, "X-Forwarded-Proto": "http", "Forwarded": f"for={CANARY}", "X-Real-IP": CANARY}
     with echo.client("127.0.0.2") as client:
         body = client.get("/", headers=lies).json()
@@ -78,7 +78,7 @@ def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
 def test_a_body_that_is_too_large_gets_the_apis_own_answer(api: Proxied) -> None:
     """A body that is too large gets the api's own problem details.
 
-    The proxy's limit is a little wider than the api's. A body beyond the proxy's own limit ends at the proxy. Caddy
+    The proxy's limit is a little higher than the api's. A body beyond the proxy's own limit ends at the proxy. Caddy
     streams: it answers 413 or 502, depending on whether its own limit or the broken connection comes first.
     """
     with api.client() as client:
@@ -95,7 +95,7 @@ def test_headers_that_are_too_long_end_at_the_proxy(api: Proxied) -> None:
 
 
 def test_a_roster_zip_passes_as_it_comes(api: Proxied, app: FastAPI, north: Town) -> None:
-    """Larger than any other body, sent slowly: the proxy neither refuses it nor cuts it off."""
+    """A roster zip that is larger than any other body and is sent slowly passes the proxy unchanged."""
     packed = io.BytesIO(Export().packed())
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr("notes.bin", bytes(range(256)) * (1 << 16))
@@ -122,7 +122,10 @@ def test_a_roster_zip_passes_as_it_comes(api: Proxied, app: FastAPI, north: Town
 
 
 def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
-    """40 MB, where any other path ends at 3: counted where it arrives. Caddy, which streams, may answer 502 there."""
+    """A roster zip of 40 MB reaches the server, although other paths are limited to 3 MB.
+
+    Caddy streams the request, so it may answer 502 here.
+    """
     with echo.client() as client:
         body = client.post("/v1/sis-sources/src_1/roster", content=bytes(40_000_000)).json()
         assert body["bytes"] == 40_000_000
@@ -130,7 +133,9 @@ def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
 
 
 def test_a_half_sent_request_is_ended(api: Proxied) -> None:
-    """Within a minute, by whoever is first, without an answer from the api."""
+    """A request of which only a part is sent is ended within a minute, by the proxy or the api, without an answer of
+    the api.
+    """
     with api.connect() as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Half: ")
         began = time.monotonic()

@@ -26,13 +26,16 @@ COMMAND = re.compile(r"(?:^\$? ?|`|&& )(aimline [a-z][^`\n#|;&]*)", re.MULTILINE
 
 
 def script(page: str) -> str:
-    """The one block of a page that is marked as bash."""
+    """Returns the only block of a page that is marked as bash."""
     (text,) = re.findall(r"^```bash\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
     return str(text)
 
 
 async def test_the_rehearsal_runs_as_written(source: Installation, server: Settings, tmp_path: Path) -> None:
-    """Each command of the rehearsal in the documentation works, with a held sync and a waiting upload."""
+    """Each command of the rehearsal in the documentation works.
+
+    The database has a sync that waits for approval, and an upload that waits for the worker.
+    """
     name = f"aimline_rehearsal_{secrets.token_hex(4)}"
     commands = script("backup.md").replace("aimline_rehearsal", name)
     programs = tmp_path / "bin"
@@ -83,7 +86,7 @@ def documented_commands() -> list[str]:
 
 
 def test_the_pages_tell_commands() -> None:
-    """The pattern finds the commands, so that the next test checks something."""
+    """The pattern that finds commands in the documentation does find some, so that the next test checks something."""
     assert len(documented_commands()) > 8
 
 

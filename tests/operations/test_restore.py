@@ -1,4 +1,4 @@
-"""Tests restores: every row comes back with its keys, policies and grants, and nothing is ever half restored."""
+"""Tests restores: every row comes back with its keys, policies and grants, and no restore is left incomplete."""
 
 import json
 import shutil
@@ -19,9 +19,10 @@ Empty = Callable[[], EmptyDatabase]
 
 
 async def test_every_row_comes_back(source: Installation, backup: Path, empty: Empty) -> None:
-    """A restore returns every row, except for the documented changes: the feed's epoch, and the run with the held plan.
+    """A restore returns every row, except two documented changes: the feed's epoch, and the run that waits for
+    approval.
 
-    Before `aimline backup`, pg_dump as the owner failed at the held plan's tables, and under row-level security.
+    Before `aimline backup`, pg_dump as the owner failed at the tables of that run's plan, and under row-level security.
     """
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(backup), "--json")
@@ -85,7 +86,7 @@ async def test_a_damaged_backup_is_refused(backup: Path, empty: Empty, tmp_path:
 
 
 async def test_a_restore_writes_over_nothing(source: Installation, backup: Path) -> None:
-    """The database that serves is refused, and is as it was."""
+    """A restore into the database that is in use is refused, and changes nothing."""
     before = await rows_of_tables(source.settings)
     for options in ((), ("--check",)):
         done = await run_aimline(source.settings, "restore", str(backup), *options)
@@ -97,7 +98,7 @@ async def test_a_restore_writes_over_nothing(source: Installation, backup: Path)
 async def test_a_restore_without_the_key_is_refused(backup: Path, empty: Empty) -> None:
     """A restore without the right key is refused before any role gets access.
 
-    A missing key is named by its id; another key with the same id is found by decrypting a value.
+    The error names a missing key by its id. Another key with the same id is recognized because it decrypts no value.
     """
     target = await empty().settings()
     wrong = target.model_copy(update={"key": generate_key("other")})

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.long
 
 
 def test_the_first_weeks_of_a_year_keep_every_promise(settings: Settings) -> None:
-    """Protects what a team believes: no verdict contradicts its shares, every alert of the feed is shown by a state,
-    each webhook arrives once with a valid signature, and a lesson of a group takes one call. Each agenda has all items
-    and no others, each question has its true answer over REST and in GraphQL, and no item outlives its reason.
+    """In the first weeks of a simulated year, every promise of the product holds.
+
+    No verdict contradicts its probabilities, every alert of the feed is shown by a state, each webhook arrives once
+    with a valid signature, and a session of a group takes one call. Each agenda has all items and no others, each
+    question has its true answer over REST and in GraphQL, and no item remains after its reason is gone.
     """
     address = {"base_url": f"http://127.0.0.1:{free_port()}", "sandbox": True, "token_seconds": 3600}
     with started(settings.model_copy(update=address), f"year-{secrets.token_hex(4)}") as installation:

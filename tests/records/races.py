@@ -16,7 +16,7 @@ from tests.town import Town
 
 @dataclass
 class Outcome:
-    """The outcome of a race: rows in other schools by table, deadlocks, syncs by state, and written rows.
+    """The outcome of a race: rows with wrong schools by table, deadlocks, syncs by state, and written rows.
 
     `put_off` counts the answers that asked a writer to repeat the request.
     """
@@ -40,7 +40,9 @@ async def race(
     pause: float = 0.0,
     of: type[Writers] = Writers,
 ) -> Outcome:
-    """Lets writers write about students while as many syncs move them to the other school and back."""
+    """Lets writers write about students while syncs move the students to the other school and back; returns what
+    happened.
+    """
     outcome, names = Outcome(), [f"s{number}" for number in range(moved)]
     await sync(town, Export(), folder)
     students = await shown_students(town, *names)
@@ -69,7 +71,7 @@ async def race(
 
 
 def moved_export(*sourced_ids: str) -> Export:
-    """The delivery in which these students are at the other school."""
+    """Returns the delivery in which these students are at the other school."""
     export = Export()
     for sourced_id in sourced_ids:
         row = export.row("users", sourced_id)

@@ -1,4 +1,4 @@
-"""Writers that work in teams, meetings and groups through both APIs concurrently, about students whom a sync moves."""
+"""Runs writers that work in teams, meetings and groups through both APIs at once, about students whom a sync moves."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ SERVE_THEN_LEAVE = """mutation($scope: AddTeamScopeInput!, $leave: LeaveGroupInp
 
 @dataclass
 class TeamWriters(Writers):
-    """Writers about some students in the work of one team, which all of them use at once."""
+    """Writers for some students and for one team that serves them; all writers use this team at once."""
 
     team: str = ""
     owner: str = ""
@@ -30,7 +30,7 @@ class TeamWriters(Writers):
     group: str = ""
 
     async def prepare(self) -> None:
-        """Forms the team of a member of staff, and a group, which serve all students."""
+        """Forms a team of a member of staff, and a group; both serve all of the students."""
         await super().prepare()
         client = Patient(self)
         self.owner = named("person", await row_id(self.town, "person", "t-north"))

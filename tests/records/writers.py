@@ -30,7 +30,7 @@ MAX_WAIT = 2
 
 @dataclass
 class Writers:
-    """Writers about some students; `written` counts accepted and other answers.
+    """Writers about some students. `written` counts the accepted requests and the other answers.
 
     A 503 with `Retry-After` is a valid answer on a busy machine: nothing was changed, and the writer repeats the
     request, as a client does. `put_off` counts these, by their code.
@@ -137,11 +137,11 @@ class Patient:
     writers: Writers
 
     async def get(self, path: str, **params: str) -> httpx.Response:
-        """A read."""
+        """Sends a GET request and returns its response."""
         return await caller(self.writers.app, self.writers.town).get(path, **params)
 
     async def post(self, path: str, body: Any) -> httpx.Response:
-        """A command; the last answer where the api stays busy."""
+        """Sends a command, and returns its answer; if the api stays busy, the last answer."""
         as_client = caller(self.writers.app, self.writers.town)
         answer = await as_client.post(path, body)
         for _ in range(MAX_REPEATS):
@@ -159,7 +159,7 @@ async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
 
 
 def _refusal(answer: httpx.Response) -> str:
-    """The status, with the code of the problem or error where there is one."""
+    """Returns the status of an answer, with the code of its problem or error if it has one."""
     code = re.search(r'"code":"([\w.]+)"', answer.text)
     return f"{answer.status_code} {code[1]}" if code else str(answer.status_code)
 

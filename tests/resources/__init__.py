@@ -1,1 +1,1 @@
-"""Tests the resource engine: the rows that a selection reads, and that the APIs return the same as before."""
+"""Tests the resource engine: which rows a request reads, and that both APIs return what they returned before."""

@@ -1,4 +1,6 @@
-"""Random reads of the SDL's fields: the same tree as a GraphQL document and as a selection of the engine."""
+"""Generates random reads of the GraphQL schema: the same tree as a GraphQL document and as a selection for the
+engine.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,7 +62,7 @@ class Read:
 
 @dataclass
 class Draw:
-    """Draws reads from a seed; `values` are the values that arguments may have, by the argument's name."""
+    """Draws random reads from a seed. `values` are the possible values of arguments, keyed by the argument's name."""
 
     random: Random
     values: Mapping[str, list[Any]]
@@ -193,7 +195,7 @@ class Draw:
 
 
 def written(arguments: Mapping[str, Any], listing: Listing | None = None) -> str:
-    """Returns arguments as a document has them."""
+    """Returns arguments as they are written in a document."""
     parts = [f"{camel(name)}: {_literal(value)}" for name, value in arguments.items()]
     return f"({', '.join(parts)})" if parts else ""
 

@@ -1,4 +1,4 @@
-"""Protects the engine of resources: its refusals, its statements, and its rendering of ids, texts and numbers."""
+"""Tests the engine of resources: its refusals, its statements, and its rendering of ids, texts and numbers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -68,8 +68,9 @@ def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> List
 
 @pytest.mark.parametrize("few", [0, 100_000])
 def test_ids_and_disclosures_are_rendered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed, with and without
-    arrays.
+    """Every kind of id is rendered as `format_id` renders it, and the internal marks of disclosures are removed.
+
+    This holds for the implementation with arrays and the one without.
     """
     monkeypatch.setattr(tokens, "FEW", few)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
@@ -103,7 +104,10 @@ async def test_what_nobody_declared_is_refused(north: Town) -> None:
 
 
 def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
-    """An annotation that differs from its column is refused if mypy cannot see it."""
+    """A declared field is refused if its annotation allows no null where its column does, or if it has no description.
+
+    mypy cannot find either.
+    """
     with pytest.raises(Misuse, match="nullable"):
 
         class _Wrong(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK):
@@ -132,7 +136,10 @@ async def test_an_empty_selection_gives_empty_objects(north: Town) -> None:
 
 
 async def test_texts_keep_every_character(north: Town) -> None:
-    """Quotes, control characters, other scripts: as the caller wrote them, whatever marks the engine itself uses."""
+    """Texts are returned as the caller wrote them, with quotes, control characters and other scripts.
+
+    This holds even for characters that the engine itself uses as marks.
+    """
     strange = "".join(map(chr, [*range(1, 32), 34, 92, 127, 0xE9, 0x2028, 0x1F30D])) + "\\u0001 \x04 \x06"
     async with north.unit() as work:
         concern = await raise_concern(
@@ -143,7 +150,7 @@ async def test_texts_keep_every_character(north: Town) -> None:
 
 
 async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
-    """A genuine seal with a position of another order's types is refused before PostgreSQL sees it."""
+    """A cursor with a genuine seal, but with a position of another order, is refused before PostgreSQL sees it."""
     for position in (("a",), ("a", "b", "no id"), (1, 2, str(new_id())), ("a", "b", True), (None, None, None)):
         filters = {"include_departed": None, "sort": None, "updated_since": None, "q": None}
         sealed = keyset(north.district_id, "students", filters, None, None, north.settings.keyring).mark(*position)
@@ -158,7 +165,7 @@ async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
 
 
 async def test_pages_go_both_ways(north: Town) -> None:
-    """A list can be paged forwards and backwards, with each student once and Relay's page info right at both ends."""
+    """A list can be read page by page forwards and backwards. Each student comes once, and the page info is right."""
 
     async def page(after: str | None, *, backward: bool) -> Any:
         facts = tuple(Fact(one, one) for one in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor"))
@@ -181,7 +188,7 @@ async def test_pages_go_both_ways(north: Town) -> None:
 
 
 async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> None:
-    """A cursor of one row's link gives null with an error below another row."""
+    """A cursor of the link of one row gives null with an error if it is used with another row."""
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben")}
     verdicts = Page((Rows("items", (Pick("number", "number"),)), Next("next")), 1)
 
@@ -199,7 +206,9 @@ async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> No
 
 
 async def test_a_refused_link_is_null_where_it_stands(north: Town) -> None:
-    """A refused link is null with an error for each row, and a refused root is refused as a whole."""
+    """A link that the caller may not read is null with an error for each row; a refused root refuses the whole
+    query.
+    """
     await in_the_loop(north, "amy")
     picks = (Pick("id", "id"), Pick("concerns", "concerns", (Pick("id", "id"),)))
     (answer,) = await answered(north, students(picks), principal=north.client(frozenset({"roster:read"})))
@@ -230,7 +239,7 @@ async def test_the_row_beyond_the_page_is_not_shown_nor_disclosed(north: Town) -
 
 
 async def test_several_roots_are_one_statement(north: Town) -> None:
-    """Several roots are read with one statement, whatever is nested in them."""
+    """Several lists and rows of a request are read with one statement, whatever is nested in them."""
     made = await in_the_loop(north, "amy")
     supports = Pick("supports", "supports", (Pick("id", "id"), Pick("scores", "scores", (Pick("value", "value"),))))
     async with north.unit() as work:
@@ -244,7 +253,7 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
 
 
 async def test_a_condition_of_several_values_is_run(north: Town) -> None:
-    """The values of a declared `IN` are parameters of the statement, with one root and with several."""
+    """The values of a declared `IN` are bound as parameters, in statements for one list and for several."""
     flagged = ListRoot("", "supports", Page((Rows("items", (Pick("id", "id"),)),)), filters={"unled": True})
     for answers in (await answered(north, flagged), await answered(north, students(), flagged, flagged)):
         assert all(not answer.errors for answer in answers)
@@ -252,7 +261,10 @@ async def test_a_condition_of_several_values_is_run(north: Town) -> None:
 
 
 async def test_a_value_that_fails_is_null_with_an_error(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault in Python does not end the request; all rows of an answer are computed in one call."""
+    """If the value of a field cannot be computed, the field is null with an error, and the request goes on.
+
+    The function of a field is called once for all rows of an answer.
+    """
     made = await in_the_loop(north, "amy")
     calls: list[Sequence[Any]] = []
 
@@ -297,7 +309,7 @@ def test_the_cost_is_known_before_anything_is_read() -> None:
 
 
 async def test_statements_are_not_compiled_by_the_server(north: Town) -> None:
-    """A large statement that runs for milliseconds would wait for its own compilation where a server has JIT."""
+    """PostgreSQL does not compile the product's statements (JIT), which would take longer than running them."""
 
     @needs(Can.READ_ROSTER)
     async def shown(work: Work) -> Any:

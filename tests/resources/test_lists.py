@@ -41,7 +41,7 @@ NAMES = {
 
 @pytest.fixture
 async def owner(settings: Any) -> AsyncIterator[asyncpg.Connection]:
-    """A connection as the owner, for what no run-time role may do."""
+    """Yields a connection as the owner, for statements that no run-time role may execute."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     yield connection
     await connection.close()
@@ -55,7 +55,7 @@ async def _rename(work: Work, person_id: UUID, given: str, family: str, email: s
 
 
 async def _people(town: Town) -> dict[str, str]:
-    """People with the names of `NAMES`; returns their public ids by name."""
+    """Creates people with the names of `NAMES`, and returns their public ids by name."""
     shown = {}
     async with town.house() as work:
         for name, (given, family, role) in NAMES.items():
@@ -95,7 +95,11 @@ def _listed(town: Town, people: dict[str, str], rows: list[dict[str, Any]]) -> s
 async def test_students_are_found_by_the_beginning_of_a_name(
     app: FastAPI, north: Town, text: str, expected: set[str]
 ) -> None:
-    """In any case, of either name or both in either order; a sign of a pattern is only a sign; never by e-mail."""
+    """A search by name ignores case, and matches the beginning of the first name, the last name or both in either
+    order.
+
+    Signs of search patterns are ordinary characters, and e-mail addresses are not searched.
+    """
     people = await _people(north)
     for schools in ((), (north.schools[0],)):
         rows = await caller(app, north, schools=schools).items("/v1/students", q=text, limit=1)
@@ -106,7 +110,7 @@ async def test_students_are_found_by_the_beginning_of_a_name(
 
 
 async def test_staff_are_found_by_their_address_too(app: FastAPI, north: Town) -> None:
-    """A front-end finds a colleague by the address; an empty text finds everybody."""
+    """A search for staff also matches their e-mail address, and an empty text matches everybody."""
     people = await _people(north)
     asks = caller(app, north)
     for text in ("reyes@example", "REYES@", "jordan r", "Reyes, J"):
@@ -120,7 +124,10 @@ WRITTEN_BY_HAND = {"terms", "sis_sources", "sync_runs", "webhook_endpoints"}
 
 
 async def test_every_list_shows_what_was_changed_since(app: FastAPI, north: Town) -> None:
-    """Nothing from tomorrow on, and everything since long ago, each row once over pages of one row, in both faces."""
+    """With `updated_since`, a list has nothing from tomorrow on, and every row once since long ago, in both APIs.
+
+    The pages have one row each.
+    """
     asks = caller(app, north)
     tomorrow, past = (datetime.now(UTC) + timedelta(days=1)).isoformat(), "2000-01-01T00:00:00Z"
     for name, listing in CATALOG.listings.items():
@@ -140,7 +147,9 @@ async def test_every_list_shows_what_was_changed_since(app: FastAPI, north: Town
 
 @pytest.mark.parametrize("instant", ["2026-01-01T00:00:00", "yesterday", "2026-01-01", ""])
 async def test_an_instant_has_an_offset(app: FastAPI, north: Town, instant: str) -> None:
-    """Without one, two readers in two zones would read different rows; in both faces it is the caller's fault."""
+    """An instant without an offset is refused in both APIs, because it would mean different instants in different
+    zones.
+    """
     assert (await caller(app, north).get("/v1/concerns", updated_since=instant)).status_code == 400
     query = "query Q($at: DateTime) { concerns(updatedSince: $at) { edges { node { id } } } }"
     (error,) = (await ask(north, query, {"at": instant})).json()["errors"]
@@ -149,7 +158,7 @@ async def test_an_instant_has_an_offset(app: FastAPI, north: Town, instant: str)
 
 @pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00Z"])
 async def test_an_instant_at_the_end_of_the_calendar_is_no_fault(app: FastAPI, north: Town, instant: str) -> None:
-    """An offset may lead beyond what a date can be."""
+    """An instant at the end of the calendar whose offset leads beyond what a date can be causes no internal error."""
     answer = await caller(app, north).get("/v1/classes", updated_since=instant)
     assert answer.status_code == 200, answer.text
     query = "query Q($at: DateTime) { classes(updatedSince: $at) { edges { node { id } } } }"
@@ -157,7 +166,9 @@ async def test_an_instant_at_the_end_of_the_calendar_is_no_fault(app: FastAPI, n
 
 
 async def test_a_change_brings_a_row_back_and_last(app: FastAPI, north: Town) -> None:
-    """The rows come in the order of their changes: a reader that pages on misses none that changes meanwhile."""
+    """A list by the time of change is ordered by it, so that a reader who goes on misses no row that changes
+    meanwhile.
+    """
     async with north.unit() as work:
         concerns = [
             await raise_concern(
@@ -203,7 +214,10 @@ def _score(town: Town, name: str, day: date, measure: str = "orf") -> NewScore:
 
 
 async def test_students_are_sorted_by_their_last_score(app: FastAPI, north: Town) -> None:
-    """Recorded, moved and removed; a score before the last one changes nothing."""
+    """Students can be sorted by the day of their last score, after scores were recorded, moved and removed.
+
+    A score before the last one changes nothing.
+    """
     days = [TODAY - timedelta(days=number) for number in range(10)]
     async with north.unit() as work:
         results = await record_scores(
@@ -227,7 +241,7 @@ async def test_students_are_sorted_by_their_last_score(app: FastAPI, north: Town
 
 
 async def test_a_secured_score_does_not_move_a_student(app: FastAPI, north: Town) -> None:
-    """The order must not tell a reader without the area that something was recorded in it."""
+    """A score in a secured area does not change the order of students, because the order would reveal it."""
     async with north.unit() as work:
         await record_scores(work, [_score(north, "amy", TODAY - timedelta(days=3))])
     before = await _order(app, north, "/v1/students", "last_score")
@@ -239,7 +253,10 @@ async def test_a_secured_score_does_not_move_a_student(app: FastAPI, north: Town
 
 
 async def test_lists_are_sorted_by_the_last_verdict(app: FastAPI, north: Town) -> None:
-    """Of supports and of students; whoever is judged comes last, and a support that was judged was changed."""
+    """Supports and students can be sorted by their last verdict. The ones that were judged last come last.
+
+    A support that was judged counts as changed.
+    """
     supports = {}
     for name in ("amy", "ben"):
         async with north.unit() as work:
@@ -265,7 +282,7 @@ async def test_lists_are_sorted_by_the_last_verdict(app: FastAPI, north: Town) -
 async def test_an_order_by_evidence_needs_the_permission_to_read_it(
     app: FastAPI, north: Town, sort: str, can: Can
 ) -> None:
-    """An order tells what it is made of."""
+    """To sort a list by scores or verdicts needs the permission to read them, because the order reveals them."""
     asks = caller(app, north, CLIENT_SCOPES - {can.value})
     answer = await asks.get("/v1/students", sort=sort)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
@@ -277,7 +294,10 @@ SELECT $1, gen_random_uuid(), current_date, current_date, now() FROM generate_se
 
 
 async def test_a_total_is_exact_to_25_000_rows(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """One row more, and the answer says only that there are more: counting must not read a whole district."""
+    """A total is exact up to 25,000 rows. Beyond, the answer only says that there are more.
+
+    Otherwise the count would read a whole district.
+    """
     asks = caller(app, north)
     await owner.execute(MANY, north.district_id, 25_000)
     assert (await asks.get("/v1/breaks", limit=1, include_total="true")).json()["total"] == 25_000

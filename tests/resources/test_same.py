@@ -1,6 +1,6 @@
-"""Protects the answers that callers read: a document gives the same JSON, errors and disclosures as its selection.
+"""Tests that a GraphQL document gives the same JSON, errors and disclosures as the selection that it is compiled to.
 
-Random documents are read in both ways by five callers over the same district; each page is followed to the list's end.
+Random documents are read in both ways by five callers of the same district; each list is read to its end.
 """
 
 import re
@@ -68,8 +68,8 @@ class Filled:
 
 @pytest.fixture
 async def filled(north: Town) -> Filled:
-    """Fills a district with five students, three of them with judged supports, one at four schools, one concern
-    secured.
+    """Fills a district: five students, three with judged supports, one at four schools, and a concern in a secured
+    area.
     """
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
     mates = await classmates(north, 2)
@@ -166,7 +166,7 @@ class Seen:
 
 
 async def by_document(town: Town, principal: Principal, text: str, key: str) -> Seen:
-    """Reads a document as GraphQL does."""
+    """Reads a GraphQL document as the GraphQL API does."""
     async with town.unit(principal) as work:
         operation = Operation(f"{{ {text} }}", None, None)
         prepared = preparation(Limits(cost=10**9, depth=30)).prepare(operation, "POST")
@@ -182,7 +182,7 @@ async def by_document(town: Town, principal: Principal, text: str, key: str) -> 
 
 
 async def by_engine(town: Town, principal: Principal, one: Read, after: str | None) -> Seen:
-    """Reads the same through the engine."""
+    """Reads the same page through the engine, and returns its values and disclosures."""
     async with town.unit(principal) as work:
         page = None if one.page is None else replace(one.page, after=after)
         if one.listing is not None:
@@ -221,7 +221,7 @@ EMPTY = {
 
 
 def normal(value: Any, key: str = "") -> Any:
-    """Returns JSON with instants as instants and cursors by their presence alone."""
+    """Returns JSON in which instants have one form, and cursors are replaced by whether they are there."""
     if isinstance(value, dict):
         return {name: normal(one, name) for name, one in value.items()}
     if isinstance(value, list):
@@ -240,7 +240,10 @@ def _end(data: Any) -> str | None:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
-    """Random reads by each caller: data, errors by place and code, and the disclosed students and kinds."""
+    """Random reads by each caller give the same result in both ways.
+
+    The data, the errors (by place and code), and the disclosed students and kinds are compared.
+    """
     random = Random(seed)
     for _ in range(READS):
         name = random.choice(list(filled.callers))

@@ -1,4 +1,4 @@
-"""Protects the answers of REST: the engine gives every list and row with the same values and disclosures."""
+"""Checks that each list and row which the engine reads has the values and the logged disclosures of the REST answer."""
 
 from typing import Any
 from uuid import UUID
@@ -75,7 +75,7 @@ CHANGED: dict[str, set[str]] = {"sis_sources": {"due", "pulled_until", "full_at"
 
 
 def rest_picks(resource: type[Resource[Any]]) -> Picks:
-    """Returns the members that REST shows of a resource without `expand`."""
+    """Returns the members of a resource that REST shows without `expand`."""
     picks: list[Pick] = []
     for member in CATALOG.members(resource).values():
         name = member.shown_as("rest")
@@ -119,7 +119,10 @@ async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[
 
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town, reach: str) -> None:
-    """Items, their values, the disclosed students and kinds, for a caller of each reach."""
+    """Every list and row read by the engine equals that of REST: items, values, disclosed students and kinds.
+
+    It is compared for a caller of each reach.
+    """
     district = await fill_district(north)
     asks, principal = await _caller(app, north, reach)
     for name in LISTS:
@@ -160,7 +163,7 @@ async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town,
 
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_row_is_as_rest_shows_it(app: FastAPI, north: Town, south: Town, reach: str) -> None:
-    """Every row has REST's values and disclosures, and is missing if REST answers 403 or 404."""
+    """Every row that the engine reads has REST's values and disclosures, and is missing if REST answers 403 or 404."""
     district, other = await fill_district(north), await fill_district(south)
     asks, principal = await _caller(app, north, reach)
     seen = set()

@@ -1,1 +1,1 @@
-"""Tests of each room on PostgreSQL, as role `api`."""
+"""Tests each module of `app` on PostgreSQL, connected as role `api`."""

@@ -1,4 +1,4 @@
-"""A team of a town that serves a grade, with a meeting, and reads of its agenda."""
+"""Creates a team that serves a grade, with a meeting, and reads the team's agenda."""
 
 from datetime import timedelta
 from typing import Any

@@ -9,6 +9,6 @@ from tests.rooms.webhook_town import Receiver, receiving
 
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    """A receiver that accepts every request."""
+    """Yields a receiver that accepts every request."""
     with receiving(tmp_path_factory.mktemp("receiver")) as running:
         yield running

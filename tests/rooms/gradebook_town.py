@@ -1,4 +1,7 @@
-"""A gradebook as a sync would have imported it; each text contains the district's canary."""
+"""Creates a gradebook as a sync would have imported it.
+
+Each text contains the district's canary, a word that no other district has.
+"""
 
 from datetime import date
 from typing import Any
@@ -16,7 +19,10 @@ ON = date(2026, 9, 9)
 
 
 async def grade(town: Town) -> dict[str, UUID]:
-    """A category, a scale, a line item of each class, results of amy, ben and cy, an assessment; ids by name."""
+    """Adds a category, a scale, a line item of each class, results of amy, ben and cy, and an assessment.
+
+    Returns their ids by name.
+    """
     made: dict[str, UUID] = {}
 
     def row(name: str, model: type[Any], **values: Any) -> Base:

@@ -1,4 +1,4 @@
-"""Forms teams in a town, and reads as the people of the town do."""
+"""Creates teams, and reads as people of the district."""
 
 from typing import Any
 from uuid import UUID
@@ -21,13 +21,13 @@ def named(kind: str, row_id: UUID) -> str:
 async def as_person(
     town: Town, person: str, scopes: frozenset[str] = ALL_SCOPES, schools: tuple[UUID, ...] = ()
 ) -> Principal:
-    """Returns the principal of a client that acts for a person of the town."""
+    """Returns the principal of a client that acts for a person of the district."""
     client = town.client(scopes, schools)
     return await bound_to_person(town.engine, town.settings.keyring, client, f"sis:sis:{person}-1")
 
 
 async def team_of(town: Town, *people: str, school: int | None = 0) -> Team:
-    """Forms a team with these members that serves nobody yet."""
+    """Creates a team with these members that serves no students yet."""
     async with town.unit() as work:
         school_id = None if school is None else named("org", town.schools[school])
         team = await form_team(work, NewTeam("Grade 3", TeamPurpose.GRADE, school_id))
@@ -37,6 +37,6 @@ async def team_of(town: Town, *people: str, school: int | None = 0) -> Team:
 
 
 async def serves(town: Town, team: Team, **whom: Any) -> TeamScope:
-    """Has a team serve a grade of a school, a class or a student."""
+    """Assigns to a team a grade of a school, a class or a student."""
     async with town.unit() as work:
         return (await add_team_scope(work, team.id, NewTeamScope(**whom))).row

@@ -1,4 +1,4 @@
-"""Tests that teams agree action items, that these return until they are closed, and that nobody's are counted."""
+"""Tests that action items return to the agenda until they are closed, and that nobody's action items are counted."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ TOMORROW = TODAY + timedelta(days=1)
 
 
 async def agreed(asks: Caller, team_id: UUID, owner: str | None, **more: Any) -> dict[str, Any]:
-    """Agrees an action item that is due tomorrow, and returns it."""
+    """Agrees on an action item that is due tomorrow, and returns it."""
     body = {"team": named("team", team_id), "text": "Call the family.", "due_on": str(TOMORROW)} | more
     if owner is not None:
         body["owner"] = f"sis:sis:{owner}-1"
@@ -29,7 +29,7 @@ async def agreed(asks: Caller, team_id: UUID, owner: str | None, **more: Any) ->
 
 
 async def closed(asks: Caller, item: dict[str, Any], **body: Any) -> tuple[int, dict[str, Any]]:
-    """Closes an action item, and returns the status and the answer."""
+    """Closes an action item, and returns the status and body of the answer."""
     answer = await asks.post(f"/v1/action-items/{item['id']}/close", body)
     return answer.status_code, answer.json()
 
@@ -42,7 +42,7 @@ async def due(town: Town, team_id: UUID) -> list[str]:
 
 
 async def test_an_action_item_returns_until_it_has_an_outcome(app: FastAPI, north: Town) -> None:
-    """Protects what was agreed from being forgotten: it is due until somebody says what became of it, and why."""
+    """An action item is due until somebody says what became of it, and why."""
     team = await team_of(north, "teacher", "aide")
     asks = acting(app, north, "teacher")
     later = await agreed(asks, team.id, "aide", due_on=str(TODAY + timedelta(days=30)))
@@ -65,7 +65,9 @@ async def test_an_action_item_returns_until_it_has_an_outcome(app: FastAPI, nort
 
 
 async def test_an_item_about_a_student_leaves_and_comes_back_with_the_student(app: FastAPI, north: Town) -> None:
-    """Protects agendas from students whom the team no longer serves, and protects what was agreed about them."""
+    """If a team no longer serves a student, the student's action items leave its agendas. They return with the
+    student.
+    """
     team = await team_of(north, "teacher")
     student = named("student", north.students["amy"])
     scope = await serves(north, team, student=student)
@@ -79,7 +81,11 @@ async def test_an_item_about_a_student_leaves_and_comes_back_with_the_student(ap
 
 
 async def test_all_violations_of_a_new_item_are_told_at_once(app: FastAPI, north: Town) -> None:
-    """Protects the caller from a second round: a student of no team, an owner of none, and no text."""
+    """A new action item with four invalid members is refused with a violation for each.
+
+    They are an empty text, a day in the past, an owner who is no member of the team, and a student whom the team does
+    not serve.
+    """
     team = await team_of(north, "teacher")
     body = {"team": named("team", team.id), "text": "", "due_on": "1999-01-01", "owner": "sis:sis:aide-1"}
     answer = await caller(app, north).post("/v1/action-items", body | {"student": "sis:sis:amy-1"})
@@ -91,7 +97,10 @@ async def test_all_violations_of_a_new_item_are_told_at_once(app: FastAPI, north
 
 
 async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owner(app: FastAPI, north: Town) -> None:
-    """Protects adults from being counted: `mine` is the acting person's, and there is no filter by another."""
+    """Action items can be listed by team, and with `mine` those of the acting person, but not by another person.
+
+    So nobody can count the items of a colleague.
+    """
     team = await team_of(north, "teacher", "aide")
     of_teacher = await agreed(caller(app, north), team.id, "teacher")
     of_aide = await agreed(caller(app, north), team.id, "aide")
@@ -110,7 +119,7 @@ async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owne
 
 
 async def test_an_action_item_is_agreed_at_an_open_item_of_an_agenda(app: FastAPI, north: Town) -> None:
-    """Protects the way back from what is to be done to why: it names the item, its student and its secured area."""
+    """An action item that was agreed at an agenda item has a link to it, its student and its secured area."""
     asks = caller(app, north)
     team = await meeting_team(north, "teacher", "administrator")
     await raised(asks, north, "amy", "sel")

@@ -1,4 +1,4 @@
-"""Tests that an agenda has what the data give, says why, and is stored, worked through and closed."""
+"""Tests that an agenda has the items that follow from the data, with reasons, and is stored, discussed and closed."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ from tests.town import Town
 
 
 async def test_the_agenda_is_computed_before_the_meeting_and_says_why(app: FastAPI, north: Town) -> None:
-    """One request answers what is on the next meeting's agenda and why; nothing is stored for it."""
+    """One request reads what is on the next meeting's agenda and why. Nothing is stored for it."""
     asks = caller(app, north)
     team = await meeting_team(north)
     meeting = await meeting_of(asks, team)
@@ -50,7 +50,9 @@ async def test_the_agenda_is_computed_before_the_meeting_and_says_why(app: FastA
 
 
 async def test_the_order_is_that_of_the_playbook(app: FastAPI, north: Town) -> None:
-    """The district says what comes first; the answer states the order, and an open meeting keeps its own."""
+    """The playbook decides which kinds of items come first. The answer states the order, and an open meeting keeps
+    it.
+    """
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -65,7 +67,7 @@ async def test_the_order_is_that_of_the_playbook(app: FastAPI, north: Town) -> N
 
 
 async def test_a_meeting_is_opened_worked_through_and_closed(app: FastAPI, north: Town) -> None:
-    """Protects the record of a meeting: its items, minutes and outcomes, and that none is left open."""
+    """A meeting keeps its items, minutes and outcomes from its opening to its end, and no item is left open."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -98,7 +100,7 @@ async def test_a_meeting_is_opened_worked_through_and_closed(app: FastAPI, north
 
 
 async def test_what_is_left_open_can_be_carried_at_the_end(app: FastAPI, north: Town) -> None:
-    """A team that runs out of time closes the meeting, and finds the rest on the next agenda, marked as carried."""
+    """Items that are open when a meeting closes can be carried over, and the next agenda marks them as carried."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -109,7 +111,7 @@ async def test_what_is_left_open_can_be_carried_at_the_end(app: FastAPI, north: 
 
 
 async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -> None:
-    """Who may not see a secured area learns only that there is an item, before, in and after the meeting."""
+    """A person without access to a secured area sees only the number of its items, before, in and after the meeting."""
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team = await meeting_team(north)
     await raised(asks, north, "amy", "sel")
@@ -131,7 +133,7 @@ async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -
 
 
 async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town) -> None:
-    """One of them wins, and the other one reads what became of the item."""
+    """If two members settle one item at the same time, one succeeds, and the other reads what became of the item."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -148,7 +150,10 @@ async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town
 
 
 async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(app: FastAPI, north: Town) -> None:
-    """A student who leaves takes the open items off every agenda that night, with the reason, and brings them back."""
+    """When a student leaves, the open items about the student are taken off every agenda that night, with the reason.
+
+    They return when the student does.
+    """
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -170,7 +175,7 @@ async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(ap
 
 
 async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_closes(app: FastAPI, north: Town) -> None:
-    """Closing copies an item that a member added to the next agenda: with the schools that its student then has."""
+    """When a meeting closes, the copy of an item that a member added has the schools that its student has by then."""
     asks = caller(app, north)
     meeting = await opened(asks, team := await meeting_team(north))
     await done(asks, "agenda-items", team=team, text="About her.", student=_student(north, "amy"))
@@ -197,7 +202,9 @@ async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_cl
 
 
 async def test_faults_say_what_is_wrong(app: FastAPI, north: Town) -> None:
-    """Protects from items about strangers, meetings of other teams, a second open meeting and unknown people."""
+    """Refused with a clear error: items about strangers, meetings of other teams, a second open meeting, unknown
+    people.
+    """
     asks = caller(app, north)
     team, other = await meeting_team(north), await meeting_team(north)
     body = {"team": team, "text": "", "student": _student(north, "cy")}
@@ -219,7 +226,7 @@ def _student(town: Town, name: str) -> str:
 
 
 async def _depart(town: Town, name: str, *, left: bool) -> None:
-    """Has a student leave the roster or return, and the night's task follow."""
+    """Lets a student leave the roster or return, and runs the task that follows."""
 
     @needs(Can.SYNC_ROSTER)
     async def change(work: Work) -> None:
@@ -233,9 +240,9 @@ async def _depart(town: Town, name: str, *, left: bool) -> None:
 
 
 async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town) -> None:
-    """What a member wants to discuss about a child's counselling is nobody's who may not see the area.
+    """An item that a member adds about a child's counselling is hidden from those who may not see the secured area.
 
-    It keeps the area when it is carried.
+    If the item is carried, the new one is in the same area.
     """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team, amy = await meeting_team(north), named("student", north.students["amy"])
@@ -255,7 +262,7 @@ async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town
 
 
 async def test_a_check_of_each_measure_can_be_overdue(app: FastAPI, north: Town) -> None:
-    """A further measure without a score was on no agenda. A support is on it once, with each such measure."""
+    """If several measures of a support have had no score for too long, the agenda has one item with each of them."""
     asks = caller(app, north)
     team = await meeting_team(north)
     support = ids.format_id("support", (await followed(north)).id)

@@ -1,4 +1,4 @@
-"""Tests that an agenda says about a support each thing once: what is said twice is two reasons of one item."""
+"""Tests that an agenda lists a matter about a support once. If there are two reasons, one item has both."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -67,7 +67,7 @@ async def _judged(town: Town, *, goal_in: int = 100) -> str:
 
 
 async def _set(town: Town, state: str, days: int) -> None:
-    """Gives the one support of the town another verdict, since some days ago."""
+    """Gives the district's only support another verdict, which is `days` days old."""
     async with town.house() as work:
         await _put(work, state, days)
 
@@ -77,8 +77,8 @@ def _codes(item: dict[str, Any]) -> list[str]:
 
 
 async def test_an_alarm_and_the_decision_about_it_are_one_item(app: FastAPI, north: Town) -> None:
-    """Protects a team from reading one alarm twice: that a decision is due is a further reason of its item, and the
-    item has the place of the more urgent of the two.
+    """If a decision about an alarm is due, the agenda has one item with both reasons, at the place of the more urgent
+    one.
     """
     asks = caller(app, north)
     team, support = await meeting_team(north), await _judged(north)
@@ -100,9 +100,7 @@ async def test_an_alarm_and_the_decision_about_it_are_one_item(app: FastAPI, nor
 
 
 async def test_a_discussed_alarm_returns_when_the_decision_is_due(app: FastAPI, north: Town) -> None:
-    """Protects a decision that nobody makes: to talk about an alarm puts it off until the decision is due, and to drop
-    it ends the matter.
-    """
+    """An alarm that a team has discussed returns to the agenda when its decision is due; a dropped one does not."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)
@@ -117,7 +115,7 @@ async def test_a_discussed_alarm_returns_when_the_decision_is_due(app: FastAPI, 
 
 
 async def test_a_carried_alarm_is_carried_under_its_other_name(app: FastAPI, north: Town) -> None:
-    """Protects the count of how often a team has put an alarm off, when the decision about it becomes due."""
+    """If the decision about an alarm becomes due, the item still says how often the team has carried the alarm."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)
@@ -128,7 +126,7 @@ async def test_a_carried_alarm_is_carried_under_its_other_name(app: FastAPI, nor
 
 
 async def test_a_goal_whose_day_is_past_is_one_item(app: FastAPI, north: Town) -> None:
-    """Protects a team from an item about a goal's day and another one about the signal that the goal was not met."""
+    """If a goal date has passed, the agenda has one item for it and for the signal that the goal was not met."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north, goal_in=-10)
@@ -139,9 +137,7 @@ async def test_a_goal_whose_day_is_past_is_one_item(app: FastAPI, north: Town) -
 
 
 async def test_a_met_goal_and_the_signal_to_fade_are_one_item(app: FastAPI, north: Town) -> None:
-    """Protects a team from two items about one success: while the signal that a support can fade waits for an answer,
-    it says more than that the goal is met.
-    """
+    """If a goal is met and a signal suggests to fade the support, the agenda has one item: that of the signal."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)
@@ -156,7 +152,7 @@ async def test_a_met_goal_and_the_signal_to_fade_are_one_item(app: FastAPI, nort
 
 
 async def test_a_further_measure_without_scores_is_on_the_agenda(app: FastAPI, north: Town) -> None:
-    """Protects the second measure of a support: without a score for long it is an item, one for both measures."""
+    """If an additional measure has had no score for too long, this is on the agenda, in one item for all measures."""
     asks = caller(app, north)
     team, support = await meeting_team(north), await _judged(north)
     await _set(north, "responding", 3)
@@ -189,7 +185,7 @@ async def _forget_scores(work: Work) -> None:
 
 
 async def _settled(asks: Caller, team: str, command: str, **body: Any) -> dict[str, Any]:
-    """Opens a meeting with one item, settles it, closes the meeting, and returns the agenda that it had."""
+    """Opens a meeting with one item, settles the item, closes the meeting, and returns the agenda that it had."""
     meeting = await opened(asks, team)
     agenda = await agenda_of(asks, team)
     (item,) = agenda["items"]

@@ -41,7 +41,7 @@ async def payloads(town: Town) -> list[dict[str, Any]]:
 
 
 def open_alerts(events: list[dict[str, Any]]) -> dict[str, str]:
-    """Walks the feed; returns the alert that is open for each support, by support."""
+    """Reads the whole feed; returns the alert that is open for each support, keyed by support."""
     alerts: dict[str, str] = {}
     for event in events:
         support, kind = event["support"], event["type"].removeprefix("response.")
@@ -56,7 +56,7 @@ def open_alerts(events: list[dict[str, Any]]) -> dict[str, str]:
 
 
 async def test_a_phase_line_closes_the_alert(north: Town) -> None:
-    """An alert that stood when the support was intensified was never closed: no event ended it."""
+    """When a support is intensified, its open alert is closed by an event."""
     support, alert = await flagged(north)
     async with north.unit() as work:
         change = SupportChange(because="More minutes", goal=70.0, minutes_per_session=45, confirm_rate=True)
@@ -70,7 +70,7 @@ async def test_a_phase_line_closes_the_alert(north: Town) -> None:
 
 @pytest.mark.parametrize("by_decision", [False, True])
 async def test_the_end_of_the_support_closes_the_alert(north: Town, by_decision: bool) -> None:
-    """Ended by itself or by a team's decision, a support leaves no alert open."""
+    """Whether a support ends by itself or by a team's decision, its open alert is closed."""
     support, _ = await flagged(north)
     async with north.unit() as work:
         if by_decision:
@@ -83,7 +83,9 @@ async def test_the_end_of_the_support_closes_the_alert(north: Town, by_decision:
 
 
 async def test_the_goals_date_closes_the_alert_once(north: Town, south: Town) -> None:
-    """October is not judged on May's goal: an alert ends on the day after the goal's date, and no other one opens."""
+    """An alert ends on the day after the goal date, and no other one opens. Later scores are not judged by this
+    goal.
+    """
     support, _ = await flagged(north)
     day = BEGINS + timedelta(weeks=20)
     for today, closed in ((day, 0), (day + timedelta(days=1), 1), (day + timedelta(days=2), 0)):
@@ -98,7 +100,11 @@ async def test_the_goals_date_closes_the_alert_once(north: Town, south: Town) ->
 
 
 async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town) -> None:
-    """A receiver finds what was opened when it hears that it is over; version 1 has the ids that it always had."""
+    """The event that closes an alert names the alert, so that a receiver finds what was opened. It has no data of the
+    child.
+
+    Version 1 of the event has the same ids as before.
+    """
     _, alert = await flagged(north)
     async with north.unit() as work:
         feed = await events_after(work, keyset(north.district_id, "events", {}, None, 200))
@@ -110,7 +116,10 @@ async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town)
 
 
 async def test_the_feed_of_a_played_year_leaves_no_alert_open_that_no_state_shows(north: Town) -> None:
-    """Students who stall, recover, change and leave: what the feed has open is what the states show."""
+    """In the feed of a simulated year, an alert is open only if the state of its support shows it.
+
+    The students of that year stall, recover, change supports and leave.
+    """
     rng, supports = Random(7), {}
     for name in ("amy", "ben", "cy"):
         supports[name] = await supported(north, name)

@@ -1,4 +1,4 @@
-"""Tests when the passed date of a goal closes an alert of a support with several measures."""
+"""Tests when a goal date that has passed closes an alert of a support with several measures."""
 
 from datetime import date, timedelta
 from uuid import UUID
@@ -25,13 +25,13 @@ DAY = timedelta(days=1)
 
 @needs(Can.JUDGE)
 async def _set_goal_date(work: Work, support: Support, goal_on: date) -> None:
-    """Sets the date of the further goals of a support, as if it had been planned long ago."""
+    """Sets the goal dates of a support's additional measures, as if the support had been planned long ago."""
     of_support = (PhaseGoal.district_id == work.district_id, PhaseGoal.support_id == support.id)
     await work.db.execute(update(PhaseGoal).where(*of_support).values(goal_on=goal_on))
 
 
 async def read_and_maze(town: Town, goal_on: date) -> Support:
-    """Returns a reading support that is followed by the maze too, whose goal has another date."""
+    """Returns a support for reading that is also monitored by the maze, whose goal has another date."""
     support = await followed(town)
     async with town.house() as work:
         await _set_goal_date(work, support, goal_on)
@@ -54,7 +54,7 @@ async def alert_of(town: Town, support: Support) -> UUID | None:
 
 
 async def test_an_alert_of_a_further_measure_ends_with_its_own_goal(north: Town) -> None:
-    """The phase's date closed the alert of a measure whose goal was weeks ahead, and it could open no other one."""
+    """An alert of an additional measure expires with this measure's own goal date, and not with that of the phase."""
     support = await read_and_maze(north, LATER)
     await judged(north, *maze(north, FLAT_MAZE))
     alert = await alert_of(north, support)
@@ -69,9 +69,9 @@ async def test_an_alert_of_a_further_measure_ends_with_its_own_goal(north: Town)
 
 
 async def test_an_earlier_goal_ends_its_alert_and_leaves_the_other_measure_its_own(north: Town) -> None:
-    """An alert stayed open until the phase's date, months after the date of the goal that it was about.
+    """An alert expires with the goal date of its own measure, and not months later with that of the phase.
 
-    The passed measure opens no other alert, even if its scores are amended; the other measure opens one.
+    That measure opens no other alert, even if its scores are amended. The other measure can open one.
     """
     support = await read_and_maze(north, EARLIER)
     await judged(north, *maze(north, FLAT_MAZE), *scores(north, "amy", reader(3, 8)))
@@ -91,7 +91,7 @@ async def test_an_earlier_goal_ends_its_alert_and_leaves_the_other_measure_its_o
 
 
 async def test_an_alert_that_another_measure_justifies_does_not_expire(north: Town) -> None:
-    """The alert is the support's: it stays open while a measure whose goal is ahead is off track."""
+    """An alert of a support stays open while another of its measures is off track and has a goal date in the future."""
     support = await read_and_maze(north, LATER)
     await judged(north, *scores(north, "amy", FLAT))
     alert = await alert_of(north, support)

@@ -1,4 +1,4 @@
-"""Tests areas and levels that a district changes: what may use them, and what earlier versions of the playbook say."""
+"""Tests that a district changes its areas and levels: what may use them, and what earlier playbooks say."""
 
 import asyncio
 from typing import Any
@@ -25,12 +25,12 @@ MORE = {"because": "More.", "sessions_per_week": 4, "confirm_rate": True}
 
 
 def are(town: Town, code: str) -> str:
-    """Returns the public id of an area."""
+    """Returns the public id of an area, given its code."""
     return ids.format_id("area", town.areas[code])
 
 
 def lev(town: Town, rank: int) -> str:
-    """Returns the public id of the level that had this rank at first."""
+    """Returns the public id of the level that had this rank when the district was created."""
     return ids.format_id("level", town.levels[rank])
 
 
@@ -47,7 +47,7 @@ async def levels(asks: Caller, **params: Any) -> dict[str, int]:
 
 
 async def raised(asks: Caller, town: Town, area: str) -> Any:
-    """The answer to a concern about amy in an area."""
+    """Returns the answer to a command that raises a concern about amy in an area."""
     concern = {"student": ids.format_id("student", town.students["amy"]), "area": area, "description": "A worry."}
     return await asks.post("/v1/concerns", concern)
 
@@ -55,7 +55,7 @@ async def raised(asks: Caller, town: Town, area: str) -> Any:
 async def test_a_district_adds_renames_and_orders_its_areas_in_versions_of_the_playbook(
     app: FastAPI, north: Town
 ) -> None:
-    """Protects the district's own areas: each change is a version, which can be read later as it was, and an event."""
+    """Each change of a district's areas is an event and a version of the playbook, which can still be read later."""
     asks = caller(app, north)
     before = (await asks.get("/v1/playbook")).json()["number"]
     added = await asks.post("/v1/areas", {"code": "ela.writing", "name": "Writing"})
@@ -86,7 +86,7 @@ async def test_a_district_adds_renames_and_orders_its_areas_in_versions_of_the_p
 
 
 async def test_a_retired_area_takes_nothing_new_and_what_is_in_it_stays(app: FastAPI, north: Town) -> None:
-    """Protects existing records from a retired area, and a retired area from new ones."""
+    """A retired area accepts no new records, and existing records stay in it."""
     asks = caller(app, north)
     concern = (await raised(asks, north, "ela.fluency")).json()
     await asks.post(f"/v1/concerns/{concern['id']}/accept", {"because": "Screening."})
@@ -122,7 +122,7 @@ async def test_a_retired_area_takes_nothing_new_and_what_is_in_it_stays(app: Fas
 
 
 async def test_an_area_below_a_secured_one_is_secured_with_it(app: FastAPI, north: Town) -> None:
-    """Protects secured areas: what lies below one needs its scope, and its mark cannot be changed."""
+    """An area below a secured one is secured too: it needs the same scope, and its mark cannot be changed."""
     asks = caller(app, north)
     added = await asks.post("/v1/areas", {"code": "sel.belonging", "name": "Belonging"})
     assert added.status_code == 201
@@ -141,7 +141,7 @@ async def test_an_area_below_a_secured_one_is_secured_with_it(app: FastAPI, nort
 
 
 async def test_an_invalid_area_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """Protects the tree of areas: the area above a new one exists and is in force, in both APIs."""
+    """An area is refused with every reason at once, in both APIs: the area above it must exist and be in force."""
     asks = caller(app, north)
     answer = await asks.post("/v1/areas", {"code": "ELA:x", "name": " "})
     assert code_of(answer) == [(422, "shape.string_too_short"), (422, "area.code")]
@@ -156,7 +156,7 @@ async def test_an_invalid_area_is_refused_with_every_reason(app: FastAPI, north:
 async def test_a_district_adds_orders_and_retires_its_levels(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects the district's own levels: ranks stay unique among those in force, and supports keep their level."""
+    """A district adds, orders and retires levels: no two in force have one rank, and supports keep their level."""
     asks = caller(app, north)
     support = (await asks.post("/v1/supports", plan(north))).json()
     added = await asks.post("/v1/levels", {"name": "Strategic", "rank": 2})
@@ -201,7 +201,7 @@ async def test_a_district_adds_orders_and_retires_its_levels(
 
 
 async def test_changes_at_the_same_time_each_publish_a_version(app: FastAPI, north: Town) -> None:
-    """Protects the numbers of versions: changes of one district wait for each other instead of failing."""
+    """Four areas that are created at the same time are all accepted, and each raises the playbook's version by one."""
     asks = caller(app, north)
     first = (await asks.get("/v1/playbook")).json()["number"]
     answers = await asyncio.gather(
@@ -213,7 +213,7 @@ async def test_changes_at_the_same_time_each_publish_a_version(app: FastAPI, nor
 
 
 async def test_only_who_may_publish_the_playbook_changes_areas(app: FastAPI, north: Town) -> None:
-    """Protects areas and levels from clients that only read them."""
+    """A client that can only read areas and levels cannot change them."""
     reads = caller(app, north, frozenset({"playbook:read"}))
     assert (await reads.post("/v1/areas", {"code": "art", "name": "Art"})).status_code == 403
     assert (await reads.post(f"/v1/levels/{lev(north, 2)}/retire", {})).status_code == 403
@@ -221,7 +221,7 @@ async def test_only_who_may_publish_the_playbook_changes_areas(app: FastAPI, nor
 
 
 async def test_a_support_has_an_area_of_its_own(app: FastAPI, north: Town) -> None:
-    """Protects the area of a support: the one that is named, or else its first concern's, or else its measure's."""
+    """A support has the area that its request names, or else that of its first concern, or else that of its measure."""
     asks = caller(app, north)
     concern = (await raised(asks, north, "ela.comprehension")).json()
     await asks.post(f"/v1/concerns/{concern['id']}/accept", {"because": "Screening."})

@@ -17,7 +17,7 @@ QUERY = '{ student(id: "%s") { attendance(first: 50) { edges { node { day status
 
 
 def absence(town: Town, student: str, day: date, **more: Any) -> dict[str, Any]:
-    """Returns an absence of a student that is to be recorded."""
+    """Returns the input of a student's absence."""
     return {"student": named("student", town.students[student]), "day": str(day), "status": "absent", **more}
 
 
@@ -36,7 +36,9 @@ def row_of(result: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_attendance_sent_again_amends_and_a_removed_record_is_restored(app: FastAPI, north: Town) -> None:
-    """Protects a day from two records, and a correction from being lost."""
+    """Attendance that is sent again amends the stored record, and restores it if it was removed. No second record is
+    added.
+    """
     asks = caller(app, north)
     of_class = {"school_class": named("class", north.classes[0]), "period": "3"}
     first = absence(north, "amy", TODAY, external_id="a-1")
@@ -63,7 +65,7 @@ async def test_attendance_sent_again_amends_and_a_removed_record_is_restored(app
 
 
 async def test_each_invalid_record_is_refused_alone_with_every_violation(app: FastAPI, north: Town) -> None:
-    """Protects a day's list from one bad line, and the sender from finding its faults one by one."""
+    """Each invalid attendance record is refused with every violation, and the other records are stored."""
     asks = caller(app, north)
     first = absence(north, "amy", TODAY, external_id="a-1")
     bad = {**first, "day": str(TODAY + timedelta(days=1)), "status": "ill", "minutes_missed": 9999}
@@ -89,7 +91,7 @@ async def test_each_invalid_record_is_refused_alone_with_every_violation(app: Fa
 async def test_frequent_absence_is_suggested_until_it_is_none(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects a child who misses school from being seen in spring only, and others from one bad week."""
+    """A signal about frequent absence is suggested early in the year, but not after one bad week."""
     monkeypatch.setattr(compute, "YEAR_BEGINS", (TODAY - timedelta(days=95)).month)
     asks = caller(app, north)
     body = {"code": "absent", "kind": "attendance"}

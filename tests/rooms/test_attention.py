@@ -1,4 +1,4 @@
-"""Tests that a person reads in one request what needs something from this person, and nobody else's."""
+"""Tests that a person reads in one request what is due for this person, and for nobody else."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ QUERY = "{ attention { personId leftOut items { reason studentId actionItemId co
 
 
 async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
-    """Returns what needs something from the caller's person."""
+    """Returns what is due for the caller's person."""
     answer = await asks.get("/v1/me/attention", **params)
     assert answer.status_code == 200, answer.text
     needs: list[dict[str, Any]] = answer.json()["items"]
@@ -29,18 +29,20 @@ async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
 
 
 async def reasons_of(asks: Caller, **params: Any) -> list[str]:
-    """Returns the reasons of what needs something from the caller's person."""
+    """Returns the reasons why something needs the attention of the caller's person."""
     return [one["reason"] for one in await needs_of(asks, **params)]
 
 
 async def led(asks: Caller, concern: dict[str, Any], lead: str, weeks_ago: int) -> str:
-    """Plans a support that a person leads since some weeks, and returns its id."""
+    """Plans a support that a person has led for some weeks, and returns its id."""
     starts_on = TODAY - timedelta(weeks=weeks_ago)
     return await planned(asks, concern, lead=f"sis:sis:{lead}-1", starts_on=str(starts_on))
 
 
 async def test_a_person_reads_the_own_needs_with_reason_and_ids(app: FastAPI, north: Town) -> None:
-    """Protects a child from waiting because what is due is spread over six lists."""
+    """A person reads everything that is due in one list, with reasons and ids, and does not have to look in six
+    lists.
+    """
     everything = caller(app, north)
     team = await team_of(north, "teacher")
     await serves(north, team, student=named("student", north.students["ben"]))
@@ -72,7 +74,7 @@ async def test_a_person_reads_the_own_needs_with_reason_and_ids(app: FastAPI, no
 
 
 async def test_nobody_reads_the_needs_of_another(app: FastAPI, north: Town, south: Town) -> None:
-    """Protects adults from being watched, and students from the teachers of other students."""
+    """Nobody can read the list of what is due for another person."""
     everything = caller(app, north)
     team = await team_of(north, "teacher", "aide")
     await agreed(everything, team.id, "teacher")
@@ -88,7 +90,7 @@ async def test_nobody_reads_the_needs_of_another(app: FastAPI, north: Town, sout
 
 
 async def test_a_hypothesis_is_listed_for_who_proposed_it_and_may_read_it(app: FastAPI, north: Town) -> None:
-    """Protects the question that a team asked from being lost, and says what is left out for lack of a permission."""
+    """A hypothesis is listed for its author. If the author may not read it, the answer says what was left out."""
     everything = caller(app, north)
     concern = await accepted(everything, north, "amy")
     teacher = acting(app, north, "teacher")
@@ -104,7 +106,7 @@ async def test_a_hypothesis_is_listed_for_who_proposed_it_and_may_read_it(app: F
 
 
 async def test_pages_have_everything_once_in_a_pinned_number_of_statements(app: FastAPI, north: Town) -> None:
-    """Protects the page of a person with many needs: each is listed once, and no row costs a statement."""
+    """A person's list of what is due has everything once, over its pages, and takes a fixed number of statements."""
     everything = caller(app, north)
     team = await team_of(north, "teacher")
     items = {(await agreed(everything, team.id, "teacher"))["id"] for _ in range(5)}

@@ -1,4 +1,4 @@
-"""Tests breaks: they are saved, listed and removed; their weeks do not count, and verdicts change accordingly."""
+"""Tests breaks: they can be saved, listed and removed, their weeks do not count, and verdicts change accordingly."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -24,17 +24,17 @@ FALLS = [48.0, 47.0, 46.0, 45.0, 45.0]
 
 
 def of_weeks(first: date, number: int = 1, **more: Any) -> dict[str, Any]:
-    """The body of a break over whole weeks, Monday to Friday."""
+    """Returns the input for a break over whole weeks, from Monday to Friday."""
     return {"begins_on": str(first), "ends_on": str(first + timedelta(weeks=number - 1) + FRIDAY), **more}
 
 
 def week(number: int) -> date:
-    """The Monday of a week of the phase; 0 is the one in which it begins."""
+    """Returns the Monday of a week of the phase; week 0 is the one in which the phase begins."""
     return BEGINS + timedelta(weeks=number)
 
 
 async def off(town: Town, school: int = 0) -> list[date]:
-    """The Mondays of a school's weeks without instruction, in order."""
+    """Returns the Mondays of a school's weeks without instruction, in order."""
 
     @needs(Can.READ_ROSTER)
     async def read(work: Work) -> list[date]:
@@ -53,8 +53,9 @@ async def save_a_break(app: FastAPI, town: Town, **body: Any) -> str:
 
 
 async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) -> None:
-    """A break of the district or of a school can be saved and deleted, and the weeks follow. Saving it twice creates
-    one break.
+    """A break of the district or of a school is saved and deleted, and the weeks change with it.
+
+    Saving the same break twice creates one break.
     """
     asks, south = caller(app, north), ids.format_id("org", north.schools[1])
     winter = await save_a_break(app, north, **of_weeks(week(3), 2, name="Winter"))
@@ -77,8 +78,9 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
 
 
 async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: Town) -> None:
-    """A week becomes a break only if its weekdays are covered, also by two breaks together; each deletion restores its
-    part.
+    """A week becomes a break only if all its weekdays are covered, also by two breaks together.
+
+    If one of the two is deleted, its days have school again.
     """
     monday, school = week(3), ids.format_id("org", north.schools[0])
     days = {"begins_on": str(monday - timedelta(days=3)), "ends_on": str(monday + timedelta(days=2))}
@@ -122,7 +124,7 @@ async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north:
 
 
 async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
-    """A teacher may not save a break. A client of some schools may save breaks of these schools only."""
+    """A teacher cannot save a break, and a client of some schools can save and remove breaks of these schools only."""
     winter = await save_a_break(app, north, **of_weeks(week(3)))
     teacher = caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1")
     assert (await teacher.post("/v1/breaks", of_weeks(week(5)))).status_code == 403
@@ -139,7 +141,7 @@ async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
 
 
 async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app: FastAPI, north: Town) -> None:
-    """After a break the weeks in a verdict are those of the new calendar, and no alert is raised.
+    """After a break is saved, a verdict has the weeks of the new calendar, and no alert is raised.
 
     The series stays off track with the required rate of either calendar, so that its alert does not end.
     """
@@ -167,7 +169,7 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
 
 
 async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastAPI, north: Town) -> None:
-    """A verdict that changes because of the calendar raises and ends no alert."""
+    """If a verdict changes because a break was saved, no alert is raised or ended."""
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [*RISES, *STALLS]), backfill=True)
     await settle_all(north)
@@ -179,7 +181,7 @@ async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastA
 
 
 async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Town) -> None:
-    """A break that changes no week (one day, or outside the school's year) is saved, and nothing is judged."""
+    """A break that changes no week (one day, or outside the school's year) is saved, and causes no judging."""
     await supported(north, "amy")
     await save_a_break(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
     await save_a_break(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
@@ -187,7 +189,7 @@ async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Tow
 
 
 async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> None:
-    """The dosage expects no session in a week without instruction."""
+    """In a week without instruction no session counts as planned."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_sessions(work, support.id, [NewSession(week(0), attended=True)])

@@ -1,4 +1,4 @@
-"""Tests that a calendar link opens the meetings of a team to a calendar program, and nothing else, until it ends."""
+"""Tests that a calendar link shows a team's meetings to a calendar program until it expires, and shows nothing else."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,7 +46,7 @@ async def _insert_client(work: Work, client_id: UUID) -> None:
 
 
 async def client_of(app: FastAPI, town: Town, **more: Any) -> Caller:
-    """Returns the town's client, which has a grant in the database, as a calendar link requires."""
+    """Returns the district's client with a grant that is stored in the database, as a calendar link requires."""
     async with town.house() as work:
         await _insert_client(work, town.client_id)
         await grant_client(work, town.client_id, NewClient("front end", tuple(CLIENT_SCOPES)))
@@ -90,7 +90,9 @@ async def schedule(asks: Caller, team: str) -> dict[str, Any]:
 
 
 async def test_a_calendar_has_the_meetings_and_no_typed_text(app: FastAPI, north: Town) -> None:
-    """Protects everybody's names and words from a file that travels without a token."""
+    """A calendar file, which travels without a token, has the meetings, but no names of people and no text that they
+    wrote.
+    """
     asks = await client_of(app, north)
     team = await team_of(north, "aide")
     name = named("team", team.id)
@@ -111,9 +113,9 @@ async def test_a_calendar_has_the_meetings_and_no_typed_text(app: FastAPI, north
 
 
 async def test_a_series_keeps_its_local_time_and_its_uids(app: FastAPI, north: Town) -> None:
-    """Protects a series of a year across changes of the clocks, and its events from doubling in a calendar program.
+    """The meetings of a yearly series keep their local time across changes of the clocks, and their calendar ids.
 
-    Days beyond the stored weeks are in the calendar as well, with the ids that they have once they are stored.
+    The calendar also has days for which no meeting is stored yet, with the ids that they will have.
     """
     asks = await client_of(app, north)
     team = named("team", (await team_of(north, "aide")).id)
@@ -136,7 +138,10 @@ async def test_a_series_keeps_its_local_time_and_its_uids(app: FastAPI, north: T
 
 
 async def test_a_link_of_a_person_opens_the_own_teams_while_the_person_is_there(app: FastAPI, north: Town) -> None:
-    """Protects meetings from a link whose person left the team or the district, and its owner from a silent end."""
+    """A person's calendar link shows the person's own teams only.
+
+    Once the person has left the roster, it answers 404, and is revoked with an event.
+    """
     service = await client_of(app, north)
     team, other = await team_of(north, "teacher"), await team_of(north, "other_teacher")
     asks = caller(app, north, act_for="sis:sis:teacher-1")
@@ -166,7 +171,10 @@ async def test_a_link_of_a_person_opens_the_own_teams_while_the_person_is_there(
 
 
 async def test_a_link_that_opens_nothing_looks_like_one_that_never_was(app: FastAPI, north: Town, south: Town) -> None:
-    """Protects from learning by trial which links exist or have existed, in whichever district."""
+    """A revoked, expired or foreign calendar link gets the same answer as one that never existed.
+
+    So nobody can find out by trial which links exist.
+    """
     asks = await client_of(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     links = {name: await link_of(asks, team=team) for name in ("revoked", "expired", "open", "of client")}
@@ -211,7 +219,7 @@ async def test_a_client_without_the_scope_opens_nothing_more(app: FastAPI, north
 
 
 async def test_a_calendar_is_read_again_only_if_it_changed(app: FastAPI, north: Town) -> None:
-    """Protects the service from a hundred calendar programs that ask every few minutes, and shared caches from it."""
+    """A calendar that has not changed is not sent again to calendar programs, and shared caches do not store it."""
     asks = await client_of(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     url = (await link_of(asks, team=team))["url"]
@@ -228,7 +236,7 @@ async def test_a_calendar_is_read_again_only_if_it_changed(app: FastAPI, north: 
 async def test_no_log_and_no_metric_has_the_secret(
     app: FastAPI, north: Town, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Protects the secret, which is in the path: logs and metrics name the route, also for an unknown secret."""
+    """Logs and metrics name the route of a calendar link, and not its path, which has the secret."""
     asks = await client_of(app, north)
     link = await link_of(asks, team=named("team", (await team_of(north, "aide")).id))
     unknown = f"{link['secret'][:-4]}AAAA"
@@ -246,7 +254,7 @@ async def test_no_log_and_no_metric_has_the_secret(
 
 
 async def test_a_link_names_a_team_or_a_person_and_a_last_day_ahead(app: FastAPI, north: Town) -> None:
-    """Protects a person who fills in a form: each mistake by its pointer, all at once."""
+    """All mistakes in a new calendar link are reported at once, each with its pointer."""
     asks = await client_of(app, north)
     answer = await asks.post("/v1/calendar-links", {"until_on": f"{TODAY - timedelta(days=2)}"})
     assert {(each["pointer"], each["code"]) for each in answer.json()["violations"]} == {
@@ -256,7 +264,7 @@ async def test_a_link_names_a_team_or_a_person_and_a_last_day_ahead(app: FastAPI
 
 
 async def test_graphql_has_the_links_as_well(app: FastAPI, north: Town) -> None:
-    """The two faces show the same links, and each creates and revokes them."""
+    """GraphQL shows, creates and revokes the same calendar links as REST."""
     asks = caller(app, north)
 
     async def query_data(query: str) -> dict[str, Any]:
@@ -292,7 +300,7 @@ async def _read(work: Work, query: Any) -> Any:
 
 
 async def _go_to_school_for_a_year(town: Town) -> None:
-    """Adds weeks of instruction, so that no summer falls into the year."""
+    """Adds weeks of instruction, so that the following year has no summer break."""
     async with town.house() as work:
         for school in town.schools:
             await _write(work, MORE_WEEKS, school=school)

@@ -13,7 +13,7 @@ LISTED = "{ concerns(first: 10) { edges { node { id repeatsId } } } }"
 
 
 async def raised(asks: Caller, town: Town, area: str = "ela.fluency", student: str = "amy") -> dict[str, Any]:
-    """Raises a concern, and returns it."""
+    """Creates a concern, and returns it."""
     body = {"student": stu(town, student), "area": area, "description": "Reads slowly."}
     answer = await asks.post("/v1/concerns", body)
     assert answer.status_code == 201, answer.text
@@ -22,7 +22,7 @@ async def raised(asks: Caller, town: Town, area: str = "ela.fluency", student: s
 
 
 async def test_a_concern_raised_again_is_linked_to_the_dismissed_one(app: FastAPI, north: Town) -> None:
-    """Protects a repeated worry from looking like the first: nothing showed that it had been dismissed before."""
+    """A concern that is raised again is linked to the dismissed one, so that readers see that it is not the first."""
     asks = caller(app, north)
     first = await raised(asks, north)
     assert first["repeats"] is None

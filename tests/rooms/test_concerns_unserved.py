@@ -65,7 +65,7 @@ async def unserved(asks: Caller) -> list[str]:
 
 
 async def _age(town: Town, concern: str, days: int) -> None:
-    """Lets a concern have been unserved for some days."""
+    """Moves the day since when a concern is unserved some days into the past."""
 
     @needs(Can.OPERATE)
     async def run(work: Work) -> None:
@@ -78,7 +78,7 @@ async def _age(town: Town, concern: str, days: int) -> None:
 
 
 async def test_a_concern_is_unserved_until_a_support_is_active(app: FastAPI, north: Town) -> None:
-    """Protects the one condition that is always wrong from being lost: each change of a support is followed."""
+    """A concern counts as unserved exactly while no support of it is active, through each change of a support."""
     asks = caller(app, north)
     assert (await raised(asks, north, area="math"))["unserved_since"] is None
     concern = await accepted(asks, north)
@@ -104,7 +104,7 @@ async def test_one_of_two_supports_ends(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_support_that_starts_by_itself_serves_its_concern(app: FastAPI, north: Town) -> None:
-    """The worker starts supports without a request, and the list follows."""
+    """If a support starts by itself, its concern leaves the list of unserved concerns."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY + timedelta(days=1)))
@@ -114,7 +114,7 @@ async def test_a_support_that_starts_by_itself_serves_its_concern(app: FastAPI, 
 
 
 async def test_a_resolved_concern_is_not_unserved(app: FastAPI, north: Town) -> None:
-    """What a team has resolved waits for nothing."""
+    """A concern that a team has resolved is not listed as unserved."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     answer = await asks.post(f"/v1/concerns/{concern['id']}/resolve", {})
@@ -123,7 +123,10 @@ async def test_a_resolved_concern_is_not_unserved(app: FastAPI, north: Town) -> 
 
 
 async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, north: Town) -> None:
-    """A principal asks since when nobody has done anything; every week of the town's calendar has instruction."""
+    """Both APIs list concerns without an active support, those that have waited longest first, with the days.
+
+    Every week of the town's calendar has instruction.
+    """
     asks = caller(app, north)
     first, second = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, second["id"], 12)
@@ -140,13 +143,13 @@ async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, no
 
 
 async def test_unserved_concerns_need_the_permission_to_read_supports(app: FastAPI, north: Town) -> None:
-    """The filter tells which concerns have no support."""
+    """The list of unserved concerns needs the permission to read supports, because it reveals which have none."""
     asks = caller(app, north, CLIENT_SCOPES - {"support:read"})
     assert (await asks.get("/v1/concerns", unserved="true")).status_code == 403
 
 
 async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app: FastAPI, north: Town) -> None:
-    """A team hears of it once, and again only if the concern was served in between."""
+    """An unserved concern is reported once after the playbook's days, and again only if it was served in between."""
     asks = caller(app, north)
     old, young = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, old["id"], 10)
@@ -160,7 +163,7 @@ async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app
 
 
 async def test_the_playbook_sets_the_days(app: FastAPI, north: Town) -> None:
-    """Each district decides after how many days it wants to hear, and 0 means never."""
+    """Each district decides after how many days it gets a reminder. 0 means never."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     await _age(north, concern["id"], 30)
@@ -171,7 +174,7 @@ async def test_the_playbook_sets_the_days(app: FastAPI, north: Town) -> None:
 
 
 async def _reported(asks: Caller, town: Town) -> list[str]:
-    """Sends the reminders, and returns the concerns of the new events."""
+    """Sends the reminders, and returns the concerns that the new events are about."""
     before = await _events(asks)
     async with town.house() as work:
         await send_overdue_reminders(work)

@@ -1,4 +1,7 @@
-"""Tests of core stalls: which grades are suggested, to whom they are shown, and what accepting and dismissing does."""
+"""Tests core stalls, that is, grades whose share of students at the benchmark fell.
+
+Tests which grades are suggested, to whom they are shown, and what accepting and dismissing them does.
+"""
 
 from collections import Counter
 from datetime import timedelta
@@ -44,7 +47,7 @@ async def enrolled(work: Work, town: Town, count: int) -> list[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def in_one_year(work: Work) -> None:
-    """Has all windows belong to one school year, on whichever day the test runs."""
+    """Puts all windows into one school year, on whichever day the test runs."""
     sql = "UPDATE screening_window SET school_year = 2027 WHERE district_id = :district"
     await work.db.execute(text(sql), {"district": work.district_id})
 
@@ -52,7 +55,7 @@ async def in_one_year(work: Work) -> None:
 async def two_windows(asks: Caller, town: Town, before: int, after: int, *, same: int = 40) -> list[str]:
     """Screens students in a window that closes, and again in one that is open; returns the students' names.
 
-    `before` and `after` of the first `same` students are at the benchmark.
+    Of the first `same` students, `before` reach the benchmark in the earlier window, and `after` in the later one.
     """
     async with town.house() as work:
         names = await enrolled(work, town, same)
@@ -69,7 +72,7 @@ async def two_windows(asks: Caller, town: Town, before: int, after: int, *, same
 
 
 async def published(asks: Caller, **more: Any) -> dict[str, Any]:
-    """Publishes a rule about the core, and returns it."""
+    """Publishes a rule about core stalls (grades that fell behind), and returns it."""
     return await done(asks, "signal-rules", code="core", kind="core_stall", **more)
 
 
@@ -88,13 +91,16 @@ async def recompute(town: Town) -> None:
 
 
 async def stalls(asks: Caller, town: Town, state: str = "suggested") -> dict[str | None, dict[str, Any]]:
-    """Computes the signals, and returns the core stalls in this state by school."""
+    """Computes the signals, and returns the core stalls (grades that fell behind) in this state, keyed by school."""
     await recompute(town)
     return {one["school"]: one for one in await asks.items("/v1/core-stalls", state=state)}
 
 
 async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(app: FastAPI, north: Town) -> None:
-    """Protects a grade whose teaching does not reach the children from being treated as many single ones."""
+    """A grade whose share of students at the benchmark fell by the rule's points is suggested as a core stall.
+
+    Once it is accepted, it is an item on the agenda of the grade's team.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=22)
     await screened(asks, north, SINCE[0], amy=CORE, ben=CORE)
@@ -127,7 +133,10 @@ async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(ap
 
 
 async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north: Town) -> None:
-    """Protects a meeting from the same stall every week, and its pages from one that does not say which grade."""
+    """A core stall (a grade that fell behind) that a team has discussed is not put on its agenda again every week.
+
+    The page of the agenda states its grade.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
     await published(asks)
@@ -147,7 +156,10 @@ async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north:
 
 
 async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, north: Town) -> None:
-    """Protects a principal from the same suggestion, and an agenda from a fall that later scores take back."""
+    """A dismissed core stall (a grade that fell behind) is not suggested again.
+
+    Another one lapses when later scores no longer show the fall.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     names = await two_windows(asks, north, before=30, after=20)
     rule = await published(asks)
@@ -168,7 +180,10 @@ async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, 
 
 
 async def test_a_stall_is_shown_to_those_who_see_the_school_or_the_district(app: FastAPI, north: Town) -> None:
-    """Protects a school from the eyes of another one, and the district from those of one school."""
+    """A core stall (a grade that fell behind) of a school is not shown to another school.
+
+    One of the whole district is not shown to people of one school.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
     await published(asks)
@@ -183,7 +198,7 @@ async def test_a_stall_is_shown_to_those_who_see_the_school_or_the_district(app:
 
 
 async def test_few_children_on_one_side_are_not_compared(app: FastAPI, north: Town) -> None:
-    """Protects nine children above or below the benchmark, whatever the fall and the rule."""
+    """A grade with fewer than ten students above or below the benchmark is never suggested as a core stall."""
     asks = caller(app, north)
     await two_windows(asks, north, before=31, after=20)
     await published(asks, points=1)
@@ -194,7 +209,9 @@ async def test_few_children_on_one_side_are_not_compared(app: FastAPI, north: To
 
 @needs(Can.SYNC_ROSTER)
 async def keep_results(work: Work, town: Town, windows: list[UUID], random: Random) -> dict[Any, GradeInWindows]:
-    """Keeps generated results of two windows; returns the numbers of each grade, by school or None, and grade."""
+    """Stores generated results of two windows; returns the students by level, by school (None for the district) and
+    grade.
+    """
     numbers: dict[Any, Counter[str]] = {}
     rows: list[Any] = []
     for grade in ("01", "02", "03", "04"):
@@ -229,7 +246,7 @@ async def keep_results(work: Work, town: Town, windows: list[UUID], random: Rand
 
 
 def result(town: Town, window_id: UUID, student: UUID, school: UUID, grade: str, level: int | None) -> ScreeningResult:
-    """Returns a kept result of a student in a window."""
+    """Returns a stored result of a student in a window."""
     return ScreeningResult(
         district_id=town.district_id,
         id=new_id(),
@@ -245,7 +262,9 @@ def result(town: Town, window_id: UUID, student: UUID, school: UUID, grade: str,
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_statement_decides_as_the_rules_do(app: FastAPI, north: Town, seed: int) -> None:
-    """Protects the privacy of grades from a statement that has other conditions than the rules state."""
+    """The SQL that finds core stalls (grades that fell behind) gives the results of the rules in Python, for random
+    counts.
+    """
     asks = caller(app, north)
     windows = [await scheduled(asks, window(*BEFORE))]
     windows.append(await scheduled(asks, window(str(TODAY - timedelta(days=10)), str(TODAY), season="winter")))

@@ -1,4 +1,4 @@
-"""Tests named consumers: the server stores a reader's position, moves it forward only, and reports lost events."""
+"""Tests named consumers: the server stores a reader's position, moves it only forward, and reports expired events."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -52,7 +52,9 @@ async def _seek(town: Town, to: consumers.SeekTarget, **more: object) -> Consume
 
 
 async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
-    """Reading moves no position: uncommitted events are returned again, committed ones are not, and none is skipped."""
+    """Reading does not move a consumer's position: only committed events are not returned again, and none is
+    skipped.
+    """
     earlier = await happen(north)
     await _keep(north)
     made = [await happen(north) for _ in range(5)]
@@ -68,7 +70,7 @@ async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
 
 
 async def test_a_commit_never_moves_back(north: Town) -> None:
-    """If two readers share a consumer, the later commit of an earlier position changes nothing."""
+    """If two readers share a consumer, committing an earlier position after a later one changes nothing."""
     await _keep(north)
     made = [await happen(north) for _ in range(4)]
     slow, fast = await _read(north, 1), await _read(north, 3)
@@ -90,7 +92,7 @@ async def test_what_was_read_before_a_seek_commits_nothing(north: Town) -> None:
 
 
 async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
-    """The beginning, the end, an instant, a cursor of its own, a cursor of the feed."""
+    """A consumer can move to the beginning, to the end, to an instant, and to a cursor of its own or of the feed."""
     made = [await happen(north) for _ in range(4)]
     await _keep(north)
     await age(north, made[0], timedelta(hours=3))
@@ -116,7 +118,10 @@ async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
 
 
 async def test_a_seek_to_a_time_skips_nothing_that_was_told_late(north: Town) -> None:
-    """Instants do not follow numbers: where an earlier one committed later, the seek begins before both."""
+    """A seek to an instant does not skip an event that was committed late.
+
+    Event instants may be in another order than their positions; the seek then begins before both.
+    """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await _keep(north)
     await age(north, first, timedelta(minutes=55))
@@ -200,7 +205,10 @@ async def test_types_are_a_consumers_own(north: Town) -> None:
 
 
 async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
-    """A cursor from when it read fewer types would pass over events of the new one; of the same or fewer, it stays."""
+    """If a consumer's types were extended, a page that was read before cannot be committed.
+
+    Its cursor would skip events of the new types. If the types are the same or fewer, it can be committed.
+    """
     await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     raised = await happen(north)
     page = await _read(north)
@@ -221,7 +229,10 @@ async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
 
 
 async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
-    """A page with few events moves the position to the end of the feed, so that expired events cause no 410."""
+    """A page with few events of a rare type still moves the consumer to the end of the feed.
+
+    So it gets no 410 when older events expire.
+    """
     await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     old = await happen(north)
     await _commit(north, (await _read(north)).next)
@@ -230,7 +241,7 @@ async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
 
 
 async def _expire(town: Town, event_id: UUID) -> None:
-    """Time goes by: everything up to this event is kept no longer."""
+    """Expires everything in the feed up to this event."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         gone = "SELECT seq FROM event WHERE district_id = $1 AND id = $2"
@@ -247,7 +258,10 @@ async def _expire(town: Town, event_id: UUID) -> None:
 
 
 async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
-    """Something after its place is kept no longer, deleted or not yet: 410, and a seek mends it."""
+    """If events after a consumer's position have expired, it gets 410. A seek lets it go on.
+
+    This holds whether or not the expired events have been deleted yet.
+    """
     await _keep(north)
     old, kept = await happen(north), await happen(north)
     await age(north, old, KEPT + timedelta(minutes=2))
@@ -261,7 +275,7 @@ async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
 
 
 async def test_a_new_epoch_ends_every_place(north: Town) -> None:
-    """After a restore a consumer with an old epoch, and a cursor from it, are refused."""
+    """After a restore, a consumer with an old epoch is refused, and so is a cursor from that epoch."""
     await _keep(north)
     made = await happen(north)
     cursor = (await _read(north)).next
@@ -278,7 +292,7 @@ async def test_a_new_epoch_ends_every_place(north: Town) -> None:
 
 
 async def test_a_place_beyond_the_head_is_refused(north: Town) -> None:
-    """A position beyond the end is refused, even if nobody gave the restored feed a new epoch."""
+    """A position beyond the end of the feed is refused, even if the feed was restored and its epoch stayed the same."""
     await happen(north)
     await _keep(north)
     owner = await asyncpg.connect(north.settings.url_of("owner"))
@@ -309,14 +323,17 @@ async def test_a_consumer_is_its_clients_own(north: Town) -> None:
 
 
 async def test_a_consumer_of_no_client_is_refused(north: Town) -> None:
-    """A request without a client cannot have a consumer."""
+    """A request that has no client, such as one of an operator, cannot have a consumer."""
     async with north.house() as work:
         with pytest.raises(Forbidden):
             await consumers.save_consumer(work, "nightly", NewConsumer())
 
 
 async def test_a_removed_consumer_begins_anew(north: Town) -> None:
-    """A consumer that was removed and created again has no old position, and old cursors cannot be committed."""
+    """A consumer that was removed and created again begins at the present end of the feed.
+
+    A cursor that it read before its removal can no longer be committed.
+    """
     await _keep(north)
     await happen(north)
     cursor = (await _read(north)).next
@@ -330,7 +347,7 @@ async def test_a_removed_consumer_begins_anew(north: Town) -> None:
 
 
 async def test_a_consumer_reads_what_its_client_reads(north: Town) -> None:
-    """A consumer reads only the events within its client's reach and areas.
+    """A consumer reads only the events of schools and areas that its client may see.
 
     Its reads are written to the disclosure log.
     """
@@ -381,7 +398,10 @@ async def test_a_consumer_over_rest(app: FastAPI, north: Town) -> None:
 
 
 async def test_an_existing_consumer_keeps_the_types_that_a_request_does_not_name(app: FastAPI, north: Town) -> None:
-    """A generated client that repeats the PUT without types must not widen the consumer to all types."""
+    """A request that changes a consumer without naming types keeps the consumer's types.
+
+    A generated client may repeat such a request, which must not make the consumer read all types.
+    """
     client, path = caller(app, north), "/v1/events/consumers/narrow"
     made = await client.ask("PUT", path, json={"event_types": [CONCERN_RAISED.name]})
     repeated = await client.ask("PUT", path, json={})

@@ -36,8 +36,8 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
     """An event that was recorded first and committed last comes after the cursor of a reader who has read the other
     event.
 
-    By its id, or by any number or time assigned when it was recorded, it would come before the other event, and a
-    reader that keeps the last one would never see it. The test also checks this, so that it cannot pass by accident.
+    Ordered by its id, or by any number or time assigned when it was recorded, it would come before the other event, and
+    a reader that keeps the last one would never see it. The test also checks this, so that it cannot pass by accident.
     """
     async with north.unit() as late:
         uncommitted = lay(late, north)
@@ -52,8 +52,9 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
 
 
 async def test_a_number_is_held_until_its_commit(north: Town) -> None:
-    """A transaction that has taken a number keeps the district's counter until its end, so that no higher number is
-    visible before.
+    """A transaction that has taken an event number keeps the district's counter locked until its end.
+
+    So no higher number is visible before.
     """
 
     @needs(Can.OPERATE)
@@ -99,7 +100,7 @@ async def test_several_types_are_read_at_once(north: Town) -> None:
 
 
 async def test_the_feed_is_paged_and_always_says_where_to_go_on(north: Town) -> None:
-    """An empty page has a cursor too."""
+    """The feed is read in pages, and even an empty page has a cursor to go on from."""
     page = await _read(north, None)
     assert page.next is not None
     made = [await happen(north) for _ in range(5)]
@@ -128,9 +129,9 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
-    """At the limit of 30 days no event with a lower number and a later instant is skipped.
+    """At the limit of 30 days, the feed skips no event that has a lower number and a later time.
 
-    An older event that commits later gives no 410 to a reader that began there.
+    A reader that began there gets no 410 if an older event is committed later.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await age(north, first, KEPT - timedelta(minutes=5))
@@ -142,7 +143,7 @@ async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
 
 
 async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town) -> None:
-    """If events expire while a page is read, the reader gets 410 and misses none silently."""
+    """If events expire while a page is read, the reader gets 410, and does not miss them without notice."""
     old, kept = await happen(north), await happen(north)
     async with north.unit() as work:
         at = await feed_end(work)
@@ -223,7 +224,7 @@ async def _items(token: str, app: FastAPI) -> list[dict[str, object]]:
 
 
 async def test_a_planted_body_is_found(north: Town) -> None:
-    """The watch over every event of the tests sees a name, a missing id, an id of another kind."""
+    """The check that is applied to every event of the tests finds a name, a missing id, and an id of another kind."""
     good = {
         "type": "sync.applied",
         "timestamp": now().isoformat(),

@@ -1,4 +1,4 @@
-"""Tests that each overdue matter is reported once, after the playbook's days; breaks do not count."""
+"""Tests that each overdue matter is reported once, after the number of days in the playbook. Breaks do not count."""
 
 import asyncio
 from datetime import date, timedelta
@@ -127,7 +127,9 @@ async def test_a_secured_area_and_the_schools_go_with_it(north: Town) -> None:
 
 
 async def test_a_support_that_did_not_begin_is_told(north: Town) -> None:
-    """A support that did not begin gets a reminder a week after its planned day, and another one if it was changed."""
+    """A support that did not begin gets a reminder a week after its planned day, and another one if this day was
+    changed.
+    """
     late = await _plan(north, TODAY - timedelta(days=7), start=False)
     await _plan(north, TODAY - timedelta(days=6), start=False, student="ben")
     await _plan(north, TODAY - timedelta(days=7), start=True, student="cy")
@@ -217,8 +219,9 @@ async def test_days_of_instruction_are_days(north: Town, days_ago: int, counted:
 
 
 async def test_the_playbook_sets_the_days(north: Town) -> None:
-    """The playbook sets the days of reminders; 0 turns one off, other changes keep them, and invalid numbers are
-    refused.
+    """The playbook sets after how many days reminders are sent; 0 turns one off, and invalid numbers are refused.
+
+    Changes of other settings keep these days.
     """
     old = await _raise(north, 3)
     async with north.house() as work:
@@ -238,7 +241,7 @@ async def test_the_playbook_sets_the_days(north: Town) -> None:
 
 
 async def test_who_left_is_not_nagged_about(north: Town) -> None:
-    """A concern about a student who left gets no reminder."""
+    """No reminder is sent about a student who has left."""
     await _raise(north, 30)
     await _write(
         north,
@@ -250,7 +253,7 @@ async def test_who_left_is_not_nagged_about(north: Town) -> None:
 
 
 async def test_a_round_visits_a_district(north: Town, south: Town) -> None:
-    """One maintenance run sends reminders and deletes expired rows in each district."""
+    """One maintenance run sends reminders and deletes expired rows, in each district."""
     old = await _raise(north, 20)
     done = await maintain(north)
     assert done[TaskKind.REMINDERS] == 1

@@ -1,4 +1,4 @@
-"""Tests of what happens near a goal's date and after it."""
+"""Tests what happens near a goal date and after it."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -52,13 +52,13 @@ async def score(town: Town, on: date, value: float) -> str:
 
 
 async def remind(town: Town, today: date) -> int:
-    """Reports the goals' dates as of a day."""
+    """Runs the reports of goal dates as if today were this day, and returns how many were sent."""
     async with town.house() as work:
         return await remind_goal_dates(work, today)
 
 
 async def test_a_goal_is_reported_two_weeks_before_its_date_and_on_the_day(north: Town) -> None:
-    """Protects the decision at the end of a goal: it was never asked for. Each report is sent once for each goal."""
+    """A goal is reported two weeks before its date and on the day, once each; a new goal is reported again."""
     goal_on = TODAY + timedelta(weeks=4)
     support = await reader(north, goal_on)
     assert await remind(north, goal_on - timedelta(days=15)) == 0
@@ -75,7 +75,9 @@ async def test_a_goal_is_reported_two_weeks_before_its_date_and_on_the_day(north
 
 
 async def test_the_worker_reports_by_the_districts_own_day(north: Town) -> None:
-    """Protects the reports: the hourly task sends them, with the ids of the support and its phase."""
+    """The worker's hourly task sends the reports of goals by the district's own date, with the support's and phase's
+    ids.
+    """
     await reader(north, TODAY - timedelta(days=2))
     await maintain(north)
     await maintain(north)
@@ -86,7 +88,7 @@ async def test_the_worker_reports_by_the_districts_own_day(north: Town) -> None:
 
 
 async def test_supports_about_which_a_decision_is_due_are_listed(app: FastAPI, north: Town) -> None:
-    """Protects the list of decisions that are due, in both APIs."""
+    """In both APIs, supports about which a decision is due are listed."""
     passed = ids.format_id("support", (await reader(north, TODAY - timedelta(days=3))).id)
     due = ids.format_id("support", (await reader(north, TODAY + timedelta(days=10), "ben")).id)
     await reader(north, TODAY + timedelta(days=20), "cy")
@@ -100,7 +102,9 @@ async def test_supports_about_which_a_decision_is_due_are_listed(app: FastAPI, n
 
 
 async def test_the_last_verdict_stays_after_the_goals_date_until_there_is_a_new_goal(north: Town) -> None:
-    """Protects the last verdict: October was judged by May's goal. Scores are kept, and a new goal judges them."""
+    """After the goal date, the last verdict stays, scores are recorded, and nothing is judged until there is a new
+    goal.
+    """
     goal_on = TODAY - timedelta(weeks=5)
     support = await reader(north, goal_on)
     for week in range(10):

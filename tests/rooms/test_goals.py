@@ -1,4 +1,4 @@
-"""Tests of goals over both APIs: norms in the playbook, and the rates that goals require."""
+"""Tests goals over both APIs: the norms in the playbook, and the rates of growth that goals require."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ DECIDE = """mutation($input: DecideInput!) { decide(input: $input) {
 
 
 def plan(town: Town, **more: Any) -> dict[str, Any]:
-    """Returns a support of 20 weeks for a reader in grade 3."""
+    """Returns the input for a support of 20 weeks for a reader in grade 3."""
     return {
         "student": stu(town, "amy"),
         "intervention": "Repeated reading",
@@ -44,7 +44,7 @@ def plan(town: Town, **more: Any) -> dict[str, Any]:
 
 
 async def test_published_norms_are_in_every_playbook(app: FastAPI, north: Town) -> None:
-    """Protects the shipped norms: each district has them from its first version, with their sources, in both APIs."""
+    """The published norms, with their sources, are in each district's first playbook version, over REST and GraphQL."""
     rest = await caller(app, north).items("/v1/benchmarks", grade="03", in_force=True, measure="orf")
     nodes = [edge["node"] for edge in (await query_data(north, READ))["benchmarks"]["edges"]]
     assert len(rest) == len(nodes) == 8
@@ -57,7 +57,9 @@ async def test_published_norms_are_in_every_playbook(app: FastAPI, north: Town) 
 async def test_a_districts_own_norm_is_published_beside_the_others_and_earlier_versions_stay_readable(
     app: FastAPI, north: Town
 ) -> None:
-    """Protects the versions of norms: a change is a new row of the next version, and a version's norms can be read."""
+    """A district's own norm is published as a row of the next version, and norms of earlier versions can still be
+    read.
+    """
     asks = caller(app, north)
     first = (await asks.post("/v1/benchmarks", {"benchmarks": [OWN]})).json()["results"][0]
     same = (await asks.post("/v1/benchmarks", {"benchmarks": [OWN]})).json()["results"][0]
@@ -79,7 +81,7 @@ async def test_a_districts_own_norm_is_published_beside_the_others_and_earlier_v
 
 
 async def test_invalid_norms_are_refused_alone(app: FastAPI, north: Town) -> None:
-    """Protects the playbook from wrong norms: each is refused with its place, and the others are published together."""
+    """Each wrong norm is refused with its place, and the other norms are published together."""
     sent = [OWN, OWN, {**OWN, "measure": "none"}, {**OWN, "realistic_growth": None}, {**OWN, "grade": "4"}]
     results = (await caller(app, north).post("/v1/benchmarks", {"benchmarks": sent})).json()["results"]
     assert [each["outcome"] for each in results] == ["recorded", "refused", "refused", "refused", "recorded"]
@@ -93,7 +95,7 @@ async def test_invalid_norms_are_refused_alone(app: FastAPI, north: Town) -> Non
 
 
 async def test_planning_a_goal_above_the_norms_must_be_confirmed(app: FastAPI, north: Town) -> None:
-    """Protects a student from a goal that no norm calls realistic: it is refused with the figure and a goal to set."""
+    """A goal above the norms is refused with the figure and a realistic goal, unless it is confirmed."""
     asks = caller(app, north)
     refused = await asks.post("/v1/supports", plan(north, goal=80.0))
     problem = refused.json()
@@ -115,7 +117,7 @@ async def test_planning_a_goal_above_the_norms_must_be_confirmed(app: FastAPI, n
 
 
 async def test_a_measure_without_a_norm_refuses_nothing_and_says_so(app: FastAPI, north: Town) -> None:
-    """Protects districts with measures that nobody has norms for: the answer says that nothing was compared."""
+    """If a measure has no norm, no goal is refused, and the answer says that nothing was compared."""
     planned = await caller(app, north).post("/v1/supports", plan(north, measure="maze", baseline=5.0, goal=55.0))
     (phase,) = planned.json()["phases"]
     assert (planned.status_code, phase["rate_check"], phase["realistic_rate"]) == (201, "no_norm", None)
@@ -125,7 +127,10 @@ async def test_a_measure_without_a_norm_refuses_nothing_and_says_so(app: FastAPI
 async def test_intensifying_states_the_rate_before_and_after_and_refuses_a_kept_goal_that_is_too_near(
     app: FastAPI, north: Town
 ) -> None:
-    """Protects the next phase: a kept goal is refused where too few weeks remain, and the answer has both rates."""
+    """If a support is intensified and keeps its goal, the answer has the rates before and after.
+
+    The goal is refused if too few weeks remain until its date.
+    """
     support = await served(north, "amy")
     scores = [
         {"student": stu(north, "amy"), "measure": "orf", "taken_on": str(BEGINS + timedelta(weeks=week)), "value": 47.0}
@@ -158,7 +163,9 @@ async def test_intensifying_states_the_rate_before_and_after_and_refuses_a_kept_
 
 
 async def test_a_later_start_is_compared_too(app: FastAPI, north: Town) -> None:
-    """Protects a support that starts late: fewer weeks remain, so the rate is compared again."""
+    """If a support starts later than planned, fewer weeks remain, and the required rate is compared with the norms
+    again.
+    """
     asks = caller(app, north)
     planned = (await asks.post("/v1/supports", plan(north))).json()
     path, late = f"/v1/supports/{planned['id']}/start", str(BEGINS + timedelta(weeks=8))

@@ -10,7 +10,9 @@ from tests.town import Town
 
 
 async def test_a_students_results_come_in_pages_with_what_they_were_given_for(app: FastAPI, north: Town) -> None:
-    """Results are paged, keep extra credit, and contain the class and category of their line item."""
+    """A student's results come in pages. They can be above the maximum, and have the class and category of their line
+    item.
+    """
     made = await grade(north)
     amy = ids.format_id("student", north.students["amy"])
     asks = caller(app, north)
@@ -30,7 +32,7 @@ async def test_a_students_results_come_in_pages_with_what_they_were_given_for(ap
 
 
 async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: Town) -> None:
-    """Both ends of the days are included."""
+    """Results can be requested by class and day. The first and the last day are included."""
     await grade(north)
     path = f"/v1/students/{ids.format_id('student', north.students['amy'])}/results"
     asks = caller(app, north)
@@ -58,7 +60,7 @@ async def test_a_teacher_reads_the_grades_of_the_caseload(app: FastAPI, north: T
 
 
 async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) -> None:
-    """Reading grades requires the scope `grades:read`; the scopes for the roster and for scores are not enough."""
+    """Reading grades requires the scope `grades:read`; the scopes of the roster and of scores are not enough."""
     await grade(north)
     asks = caller(app, north, CLIENT_SCOPES - {"grades:read"})
     for path in (
@@ -71,7 +73,7 @@ async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) ->
 
 
 async def test_another_districts_grades_are_not_there(app: FastAPI, north: Town, south: Town) -> None:
-    """404, as for a student or class that is nowhere."""
+    """The grades of another district's student or class give 404, as for an id that does not exist."""
     await grade(north)
     asks = caller(app, south)
     for path in (

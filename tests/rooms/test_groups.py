@@ -28,7 +28,7 @@ TODAY = today_in("America/Chicago")
 
 
 def group_of(town: Town, *names: str, **more: Any) -> NewGroup:
-    """A reading group with a goal of 70 words for each member."""
+    """Returns the input for a reading group with a goal of 70 words for each member."""
     plan: dict[str, Any] = {
         "school": ids.format_id("org", town.schools[0]),
         "name": "Blue table",
@@ -81,7 +81,9 @@ async def delivered(town: Town, name: str) -> tuple[int, int]:
 
 
 async def test_one_call_plans_a_support_for_each_member(north: Town) -> None:
-    """Each member has an own support with the group's plan and size, and is a member from its start."""
+    """One request plans a support for each member, with the group's plan and size. Membership begins with the
+    support.
+    """
     group = await formed(north, "amy", "ben")
     supports = await supports_of(north)
     assert set(supports) == {"amy", "ben"}
@@ -96,7 +98,9 @@ async def test_one_call_plans_a_support_for_each_member(north: Town) -> None:
 
 
 async def test_every_fault_of_a_group_is_named_at_its_place(north: Town) -> None:
-    """One refusal names each member's fault at the member, a common one once, and plans nothing."""
+    """A group with errors is refused as a whole: an error of one member names the member, and a common one comes
+    once.
+    """
     members = (NewMember(student=stu(north, "amy"), goal=30.0, baseline=40.0), NewMember(student="sis:sis:nobody"))
     with pytest.raises(Invalid) as refused:
         await formed(north, members=members)
@@ -109,7 +113,10 @@ async def test_every_fault_of_a_group_is_named_at_its_place(north: Town) -> None
 
 
 async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
-    """Who was there got the minutes, who was absent none, who left early some: from one record of the session."""
+    """From one record of a group's session, each member who attended gets its minutes, and an absent one gets none.
+
+    A member who left early gets the minutes until then.
+    """
     names = await classmates(north, 3)
     group = await formed(north, *names)
     _, absent, early = names
@@ -131,7 +138,7 @@ async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
 
 
 async def test_a_lost_session_is_lost_for_everybody(north: Town) -> None:
-    """A session without a provider is one record, with the reason for each member."""
+    """A group session that did not take place is one record, with the reason for each member."""
     group = await formed(north, "amy", "ben")
     await recorded(north, group, NewGroupSession(held_on=BEGINS, lost_because="no_provider"))
     sessions = await rows(north, Session)
@@ -139,7 +146,7 @@ async def test_a_lost_session_is_lost_for_everybody(north: Town) -> None:
 
 
 async def test_members_count_from_their_first_day_to_their_last(north: Town) -> None:
-    """A session serves those who were members on its day; somebody else is refused alone."""
+    """A session counts for those who were members on its day. A student who was not is refused without the others."""
     group = await formed(north, "amy")
     joined, left = BEGINS + timedelta(days=7), BEGINS + timedelta(days=14)
     async with north.unit() as work:
@@ -164,7 +171,7 @@ async def test_members_count_from_their_first_day_to_their_last(north: Town) -> 
 
 
 async def test_a_group_ends_and_its_supports_go_on(north: Town) -> None:
-    """The end closes every membership; the supports stay active, and nobody joins any more."""
+    """When a group ends, every membership ends, the supports stay active, and nobody can join any more."""
     group = await formed(north, "amy", "ben")
     async with north.unit() as work:
         ended = await end_group(work, group.id)
@@ -179,7 +186,7 @@ async def test_a_group_ends_and_its_supports_go_on(north: Town) -> None:
 
 
 async def test_a_caller_records_for_the_members_within_reach(north: Town) -> None:
-    """A teacher records for the students of the own caseload; the others of the group stay unknown."""
+    """A teacher records a group's session for the own students only. The session of other members stays unknown."""
     group = await formed(north, "amy", "ben")
     principal = await bound_to_person(
         north.engine, north.settings.keyring, north.client(ALL_SCOPES), "sis:sis:teacher-1"
@@ -194,7 +201,9 @@ async def test_a_caller_records_for_the_members_within_reach(north: Town) -> Non
 
 
 async def test_many_members_need_no_more_reads_than_few(north: Town) -> None:
-    """A session of twelve takes the statements of a session of two: rows are loaded and written together."""
+    """A session of twelve members needs as many statements as a session of two, because rows are loaded and written
+    together.
+    """
     names = await classmates(north, 14)
     small, large = await formed(north, *names[:2]), await formed(north, *names[2:])
     counts = []
@@ -225,5 +234,5 @@ def test_what_a_member_got_follows_the_session() -> None:
 
 
 def test_equal_initials_are_numbered() -> None:
-    """Two students of the same initials are told apart, without more of their names."""
+    """Two students with equal initials are distinguished by numbers, without more letters of their names."""
     assert initials([("Amy", "Brown"), ("Ada", "Bell"), ("Cy", "Diaz")]) == ["AB", "AB 2", "CD"]

@@ -53,7 +53,7 @@ async def caseload_of(town: Town, name: str) -> set[UUID]:
     ],
 )
 async def test_intensify_says_what_it_means(north: Town, change: dict[str, Any], codes: list[str], level: int) -> None:
-    """A team intensifies by dose, group or programme at the same level, or by the level; the phase says by which."""
+    """If a support is intensified by dose, group, programme or level, the phase states which of these changed."""
     support = await planned(north, group_size=4)
     of_decision = SupportChange("Too slow.", begins_on=ON, confirm_rate=True, **({"goal": 70.0} | change))
     async with north.unit() as work:
@@ -68,7 +68,7 @@ async def test_intensify_says_what_it_means(north: Town, change: dict[str, Any],
 
 @pytest.mark.parametrize("change", [{"sessions_per_week": 2}, {"level": 1}, {"level": 2}, {"group_size": 6}])
 async def test_less_is_not_called_intensified(north: Town, change: dict[str, Any]) -> None:
-    """A decision to intensify that makes the support weaker, or leaves it as it is, is refused."""
+    """A decision to intensify is refused if its change makes the support weaker or leaves its strength as it is."""
     support = await planned(north, group_size=4)
     new = NewDecision(
         "intensify",
@@ -83,7 +83,7 @@ async def test_less_is_not_called_intensified(north: Town, change: dict[str, Any
 
 
 async def test_a_change_may_change_the_intervention(north: Town) -> None:
-    """Each phase keeps its own intervention, and the support shows the present one."""
+    """Each phase has its own intervention, and the support shows that of the current phase."""
     support = await planned(north)
     async with north.unit() as work:
         change = SupportChange("Another programme.", begins_on=ON, intervention="Phonics", goal=70.0, confirm_rate=True)
@@ -95,7 +95,10 @@ async def test_a_change_may_change_the_intervention(north: Town) -> None:
 
 
 async def test_a_handover_draws_no_phase_line_and_gives_no_verdict(north: Town) -> None:
-    """A new lead has the student on the caseload, the former one has not, and the series goes on as it was."""
+    """After a handover the new lead has the student on the caseload and the former one does not.
+
+    The series of scores continues without a new phase or verdict.
+    """
     support = await planned(north, "ben", lead=per(north, "teacher"))
     async with north.unit() as work:
         await record_scores(work, weekly(north, "ben", RISES))
@@ -120,7 +123,7 @@ async def test_a_handover_draws_no_phase_line_and_gives_no_verdict(north: Town) 
 
 
 async def test_everything_of_a_person_is_handed_over_in_one_call(north: Town) -> None:
-    """What a person leads or provides goes to the taker; what ended, and what others lead, stays."""
+    """What a person leads or provides is handed over to one taker, except supports that have ended."""
     teacher = per(north, "teacher")
     led, provided = await planned(north, lead=teacher), await planned(north, "ben", provider=teacher)
     ended = await planned(north, "ben", lead=teacher)
@@ -141,7 +144,7 @@ async def test_everything_of_a_person_is_handed_over_in_one_call(north: Town) ->
 
 
 async def test_a_handover_is_refused_where_it_makes_no_sense(north: Town) -> None:
-    """Nobody named, a day to come, the same person, and an ended support are refused."""
+    """A handover is refused if it names nobody, the present person or a future day, or if the support has ended."""
     support, teacher = await planned(north, lead=per(north, "teacher")), per(north, "teacher")
     tomorrow = today_in("America/Chicago") + timedelta(days=1)
     for new in (NewHandover("So."), NewHandover("So.", lead=teacher, on=tomorrow)):

@@ -1,4 +1,4 @@
-"""Tests that teams state why a concern is there, that a support tests it, and that they are asked about it."""
+"""Tests hypotheses: teams state why there is a concern, a support tests this, and the team is asked for the result."""
 
 from datetime import timedelta
 from typing import Any
@@ -31,14 +31,14 @@ async def carry_out(asks: Caller, hypothesis: dict[str, Any], verb: str, **body:
 
 
 async def due(asks: Caller, town: Town) -> list[str | None]:
-    """Lets the worker look once, and returns why the team is asked about each due hypothesis."""
+    """Lets the worker look for due hypotheses once, and returns the reason of each."""
     async with town.house() as work:
         await ask_about_hypotheses(work)
     return [row["due_because"] for row in await asks.items("/v1/hypotheses", due="true", sort="due")]
 
 
 async def scored(asks: Caller, student: str, *values: float) -> list[str]:
-    """Records a score for each of the last weeks, and returns their ids."""
+    """Records these scores, one in each of the last weeks, and returns their ids."""
     scores = [
         {
             "student": student,
@@ -54,7 +54,7 @@ async def scored(asks: Caller, student: str, *values: float) -> list[str]:
 
 
 async def test_a_hypothesis_goes_from_proposal_to_outcome(app: FastAPI, north: Town) -> None:
-    """Protects the record of why a team did what it did: evidence, test, outcome, with that day's dosage."""
+    """A closed hypothesis has its evidence, its test and its outcome, with the dosage of that day."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     (score,) = await scored(asks, concern["student"], 40.0)
@@ -78,7 +78,7 @@ async def test_a_hypothesis_goes_from_proposal_to_outcome(app: FastAPI, north: T
 
 
 async def test_the_verdict_of_the_day_is_kept(app: FastAPI, north: Town) -> None:
-    """Years later, an outcome is read beside what the team saw then, and not beside what a rule says now."""
+    """The verdict on the day of the outcome is stored with a hypothesis, because later rules may judge otherwise."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=8)))
@@ -91,7 +91,7 @@ async def test_the_verdict_of_the_day_is_kept(app: FastAPI, north: Town) -> None
 
 
 async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north: Town) -> None:
-    """A test that has ended without a conclusion must not be forgotten, and not be asked about every hour either."""
+    """When a support that tests a hypothesis has ended, its review is requested once, and not again every hour."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)
@@ -107,7 +107,9 @@ async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north:
 
 
 async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Town) -> None:
-    """A verdict that turns is the answer to the test, whichever way it turns."""
+    """If the verdict on the support that tests a hypothesis changes its state, the hypothesis becomes due for
+    review.
+    """
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=12)))
@@ -121,7 +123,7 @@ async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Tow
 
 
 async def test_the_hourly_task_asks(app: FastAPI, north: Town) -> None:
-    """The worker's own task asks, so that no client has to."""
+    """The worker's hourly task asks for the review of hypotheses, so that no client has to."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)
@@ -132,7 +134,9 @@ async def test_the_hourly_task_asks(app: FastAPI, north: Town) -> None:
 
 
 async def test_all_that_is_wrong_with_a_hypothesis_is_reported_at_once(app: FastAPI, north: Town) -> None:
-    """Evidence about another child is refused like evidence that does not exist."""
+    """All violations of a hypothesis are reported at once. Evidence about another child is refused like unknown
+    evidence.
+    """
     asks = caller(app, north)
     mine, other = await raised(asks, north), await raised(asks, north, student="ben")
     body = {
@@ -155,7 +159,9 @@ async def test_all_that_is_wrong_with_a_hypothesis_is_reported_at_once(app: Fast
 
 
 async def test_a_support_of_a_secured_area_tests_no_hypothesis_outside_of_it(app: FastAPI, north: Town) -> None:
-    """Whoever reads the hypothesis reads what became of the support, so both are secured or neither is."""
+    """A support in a secured area can test only a hypothesis in the same area, whose readers see the support's
+    outcome.
+    """
     asks = caller(app, north)
     secured, plain = await accepted(asks, north, area="sel"), await accepted(asks, north)
     support = await planned(asks, secured)
@@ -188,7 +194,9 @@ async def test_a_record_of_a_secured_area_is_no_evidence_outside_of_it(app: Fast
 
 
 async def test_the_playbook_has_the_kinds(app: FastAPI, north: Town) -> None:
-    """A district adds and retires kinds by new versions of its playbook; a retired kind is kept by its hypotheses."""
+    """A district adds and retires kinds of hypotheses by new playbook versions, and existing hypotheses keep a retired
+    kind.
+    """
     asks = caller(app, north)
     concern = await accepted(asks, north)
     answer = await asks.post("/v1/hypothesis-kinds", {"code": "sleep", "name": "Sleep"})

@@ -53,7 +53,9 @@ async def published(asks: Caller, **changes: Any) -> dict[str, Any]:
 
 
 async def test_a_published_version_never_changes(app: FastAPI, north: Town) -> None:
-    """Protects what supports cite: a change is a draft, then the next version, and the earlier one is retired."""
+    """A change of a published entry is a draft, then the next version. The earlier version stays the same and is
+    retired.
+    """
     asks = caller(app, north)
     first = await published(asks)
     (again,) = await drafted(asks, ENTRY)
@@ -74,7 +76,7 @@ async def test_a_published_version_never_changes(app: FastAPI, north: Town) -> N
 
 
 async def test_an_import_reports_every_violation_at_once(app: FastAPI, north: Town) -> None:
-    """Somebody who imports 200 entries corrects the file once."""
+    """All violations of an import of library entries are returned at once, each with the path to its entry."""
     asks = caller(app, north)
     bad = {
         **{"code": "Bad Code", "areas": ["ela", "nowhere"], "levels": [2, 9], "minutes_per_session": 0},
@@ -95,7 +97,9 @@ async def test_an_import_reports_every_violation_at_once(app: FastAPI, north: To
 
 
 async def test_a_support_cites_a_version_or_has_free_words(app: FastAPI, north: Town) -> None:
-    """What was done can be read years later, although the library has moved on."""
+    """A support cites a version of the library's entry or has free text. Both can be read after the library has
+    changed.
+    """
     asks = caller(app, north)
     entry, concern = await published(asks), await accepted(asks, north)
     support = await planned(asks, concern, intervention=None, library_entry="repeated-reading")
@@ -122,7 +126,7 @@ async def test_a_support_cites_a_version_or_has_free_words(app: FastAPI, north: 
 
 
 async def test_adherence_is_shown_beside_dosage(app: FastAPI, north: Town) -> None:
-    """A support that took place and was not given as designed is not mistaken for one that does not help."""
+    """A support shows its adherence to the intervention's checklist together with its dosage."""
     asks = caller(app, north)
     await published(asks)
     concern = await accepted(asks, north)
@@ -149,7 +153,7 @@ async def test_adherence_is_shown_beside_dosage(app: FastAPI, north: Town) -> No
 
 
 async def test_marks_on_a_checklist_that_is_not_there_are_refused(app: FastAPI, north: Town) -> None:
-    """A mark on another checklist would be a false record of what was done."""
+    """Marks on a checklist that the support does not have are refused, because they would be a false record."""
     asks = caller(app, north)
     await published(asks)
     free = await planned(asks, await accepted(asks, north))
@@ -170,7 +174,10 @@ async def test_marks_on_a_checklist_that_is_not_there_are_refused(app: FastAPI, 
 
 
 async def test_the_library_goes_out_and_in_as_csv(app: FastAPI, north: Town, south: Town) -> None:
-    """A district gives its library to another one, and a part that a spreadsheet would run stays a text."""
+    """A library can be exported as CSV and imported in another district.
+
+    A cell that a spreadsheet would run as a formula stays a text.
+    """
     asks, other = caller(app, north), caller(app, south)
     await published(asks, materials="=1+1", steps=["'Tis read aloud.", "- Then again, slowly."])
     await published(asks, code="phonics", name='Phonics, "one to one"', areas=[], levels=[], checklist=[])
@@ -210,7 +217,7 @@ async def test_a_library_has_a_limited_number_of_entries_and_is_exported_whole(a
 
 
 async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wrong(app: FastAPI, north: Town) -> None:
-    """Each violation names the row and the column, so that somebody corrects the sheet once."""
+    """A CSV import with a wrong row writes nothing. Each violation names the row and the column."""
     asks = caller(app, north)
     rows = ["code,name,levels,group_from,areas", "good,Good,2,1,ela", "Bad Code,,x,40x,nowhere", "short,Short"]
     answer = await asks.post("/v1/interventions/import", {"csv": "\n".join(rows)})
@@ -230,7 +237,9 @@ async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wr
 
 
 async def test_a_group_follows_an_entry_and_marks_its_checklist_once(app: FastAPI, north: Town) -> None:
-    """One record of a lesson gives each member who was there the marks, and nobody who was absent."""
+    """One record of a group's lesson gives each member who attended the marks of the checklist, and none to absent
+    ones.
+    """
     asks = caller(app, north)
     entry = await published(asks)
     amy, ben = (format_id("student", north.students[name]) for name in ("amy", "ben"))

@@ -30,7 +30,9 @@ class Deadlock(asyncpg.DeadlockDetectedError):
 
 
 def test_waits_grow_and_end() -> None:
-    """Four times as long each time, up to the longest, a little longer by a jitter; then no attempt is left."""
+    """Each wait is four times as long as the last, up to the longest, plus a small jitter. After the last, no attempt
+    is left.
+    """
     retries = RetryPolicy(4, *(timedelta(seconds=n) for n in (10, 100)))
     waits = [retries.wait_after(number, jitter=0) for number in range(1, 5)]
     assert [wait and wait.total_seconds() for wait in waits] == [10, 40, 100, None]
@@ -38,7 +40,7 @@ def test_waits_grow_and_end() -> None:
 
 
 async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
-    """If one district raises an error and another one hangs, a third is worked on, and the first is skipped for a
+    """If one district raises an error and another one hangs, a third is still worked on. The first is skipped for a
     while.
     """
     looked: list[UUID] = []
@@ -67,7 +69,7 @@ async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
 
 
 async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reminder that fails is attempted again later, and the other tasks are executed meanwhile."""
+    """A reminder that fails is attempted again later. Meanwhile the other recurring tasks are executed."""
 
     async def broken(_: Any) -> int:
         raise Deadlock
@@ -100,7 +102,9 @@ async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monk
 async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
     north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a deadlock a finalization is attempted again within seconds, and its row records the fault."""
+    """If the final judging of a week (finalization) meets a deadlock, it is repeated within seconds, and its row has
+    the error.
+    """
     await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", [40.0]))

@@ -24,7 +24,10 @@ SCHOOLS = 6
 
 @pytest.fixture
 async def places(north: Town) -> list[UUID]:
-    """Six schools; amy is at the first, ben at the first two, cy at all of them, each with three concerns."""
+    """Creates six schools and three concerns about each student, and returns the schools' ids.
+
+    Amy is at the first school, ben at the first two and cy at all six.
+    """
     made = [new_id() for _ in range(SCHOOLS)]
     async with north.house() as work:
         await lay(work, *(Org(district_id=north.district_id, id=one, name="School", type="school") for one in made))
@@ -72,7 +75,7 @@ async def test_a_list_by_school_has_every_student_of_it(north: Town, places: lis
 
 
 async def test_students_by_school_keep_the_order_of_names(north: Town, places: list[UUID]) -> None:
-    """A page of students of one school, and of a principal of several, in the order of all of them."""
+    """The students of one school, or of the several schools of a principal, are listed in one order of names."""
     whole: list[UUID] = []
     for principal, school_id in (
         (north.client(), None),
@@ -95,7 +98,7 @@ async def test_students_by_school_keep_the_order_of_names(north: Town, places: l
 
 
 async def test_the_generated_columns_follow_the_schools(north: Town, places: list[UUID]) -> None:
-    """They are PostgreSQL's own: whoever changes `school_ids` changes them."""
+    """The generated columns of schools agree with `school_ids`, from which PostgreSQL computes them."""
     rows = await ask(
         north,
         """SELECT school_id = school_ids[1], second_school_id IS NOT DISTINCT FROM school_ids[2],
@@ -108,7 +111,9 @@ async def test_the_generated_columns_follow_the_schools(north: Town, places: lis
 
 
 async def test_a_page_of_a_school_is_read_by_its_index(north: Town, places: list[UUID]) -> None:
-    """Under row-level security the planner serves each arm from an index: no arm reads the table."""
+    """A page of a school's list is read by indexes only, also under row-level security: no part of the query scans the
+    table.
+    """
     plans: list[str] = []
 
     @needs(Can.READ_CONCERNS)

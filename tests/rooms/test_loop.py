@@ -35,7 +35,7 @@ def stu(town: Town, name: str) -> str:
 
 
 def support_for(town: Town, name: str, **more: object) -> NewSupport:
-    """A targeted reading support with a goal of 1.5 words a week."""
+    """Returns the input of a reading support at level 2 with a goal of 1.5 words a week."""
     plan: dict[str, object] = {
         "student": stu(town, name),
         "intervention": "Repeated reading in a small group",
@@ -53,7 +53,7 @@ def support_for(town: Town, name: str, **more: object) -> NewSupport:
 
 
 def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:
-    """Records one score a week from the support's first full week on."""
+    """Returns one score a week with these values, from the support's first full week on."""
     return [
         NewScore(stu(town, name), "orf", BEGINS + timedelta(weeks=week), value)
         for week, value in enumerate(values, start=1)
@@ -61,7 +61,7 @@ def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:
 
 
 async def served(town: Town, name: str) -> Support:
-    """A support that is active, under the four-point rule."""
+    """Creates an active support under the four-point rule, and returns it."""
     await by_four_points(town)
     async with town.unit() as work:
         planned = await plan_support(work, support_for(town, name))
@@ -73,7 +73,10 @@ STALLS = [47.0, 47.0, 46.0, 47.0, 47.0]
 
 
 async def test_a_student_who_stops_is_found_and_told_once(north: Town) -> None:
-    """Responding first, then not: one `response.off_track`, in the transaction of the score that shows it."""
+    """A student who responds first and then stops causes one event, `response.off_track`.
+
+    The event is recorded in the transaction of the score that shows it.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
@@ -143,7 +146,9 @@ async def test_a_decision_to_intensify_draws_a_phase_line(north: Town) -> None:
 
 
 async def test_restoring_fidelity_draws_a_phase_line(north: Town) -> None:
-    """A decision to restore fidelity begins a phase with the same plan, so that delivery is counted anew."""
+    """A decision to restore fidelity begins a new phase with the same plan, so that delivery is counted from its first
+    day.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))
@@ -159,7 +164,7 @@ async def test_restoring_fidelity_draws_a_phase_line(north: Town) -> None:
 
 
 async def test_a_referral_needs_nothing_before_it_and_is_in_no_event(north: Town) -> None:
-    """Referral for evaluation is never delayed, and never in a payload."""
+    """A referral for evaluation needs no earlier step, and no event mentions it."""
     async with north.unit() as work:
         decision = await decide(work, NewDecision("refer", student=stu(north, "ben")))
         assert decision.support_id is None
@@ -183,7 +188,7 @@ async def test_an_accepted_concern_without_support_is_listed_until_it_is_served(
 
 
 async def test_a_closed_concern_takes_no_verb(north: Town) -> None:
-    """A state that does not allow a verb is a conflict with a stable code."""
+    """A command that the state of a concern does not allow is a conflict with a stable code."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
     async with north.unit() as work:
@@ -209,7 +214,7 @@ async def test_a_plan_says_everything_that_is_wrong_with_it(north: Town) -> None
 
 
 async def test_a_secured_area_is_shut_without_its_scope(north: Town) -> None:
-    """Social-emotional concerns open to a scope of their own, for reading and for writing."""
+    """Concerns in the secured area of social-emotional learning are read and written only with a scope of their own."""
     async with north.unit() as work:
         await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     shut = north.client(frozenset({"concern:read", "concern:raise", "event:read"}))
@@ -320,7 +325,7 @@ async def test_an_ended_support_takes_no_decision_but_a_referral(north: Town) ->
 
 
 async def test_a_support_is_locked_by_its_measure_and_all_its_concerns(north: Town) -> None:
-    """A measure of a secured area secures the support, whatever its first concern is about."""
+    """A support is in a secured area if its measure or any of its concerns is, and not only its first concern."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
         await accept_concern(work, concern.id)
@@ -341,7 +346,7 @@ async def test_a_support_is_locked_by_its_measure_and_all_its_concerns(north: To
 
 
 async def test_a_stretch_does_not_begin_in_the_future(north: Town) -> None:
-    """A phase that lies ahead would leave today's scores to no judge."""
+    """A change of a support cannot begin in the future, because scores until then would belong to no phase."""
     support = await served(north, "amy")
     ahead = date.today() + timedelta(days=30)
     with pytest.raises(Invalid) as caught:
@@ -351,7 +356,7 @@ async def test_a_stretch_does_not_begin_in_the_future(north: Town) -> None:
 
 
 async def test_two_scores_of_one_sender_do_not_become_one(north: Town) -> None:
-    """The second name for the same student, measure, date and attempt is refused, not merged."""
+    """If a sender gives a second external id for the same student, measure, date and attempt, that score is refused."""
     async with north.unit() as work:
         await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 10.0, external_id="a")])
         taken = await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 99.0, external_id="b")])
@@ -381,7 +386,7 @@ async def test_a_decision_does_not_contradict_itself(
 
 
 async def test_nobody_puts_an_act_down_to_another(north: Town) -> None:
-    """A request that acts for a teacher raises the teacher's concerns, not an administrator's."""
+    """A request that acts for a teacher can raise concerns of the teacher, but not of an administrator."""
     client = north.client()
     teacher, administrator = (ids.format_id("person", north.staff[name]) for name in ("teacher", "administrator"))
     bound = await bound_to_person(north.engine, north.settings.keyring, client, teacher)

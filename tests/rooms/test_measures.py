@@ -35,7 +35,7 @@ NEW: dict[str, Any] = {
 
 
 async def made(asks: Caller, **more: Any) -> dict[str, Any]:
-    """A measure, made."""
+    """Creates a measure, and returns it."""
     answer = await asks.post("/v1/measures", NEW | more)
     assert answer.status_code == 201, answer.text
     measure: dict[str, Any] = answer.json()
@@ -43,20 +43,22 @@ async def made(asks: Caller, **more: Any) -> dict[str, Any]:
 
 
 async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, str]]:
-    """Returns the pointers and codes of an amendment's violations."""
+    """Tries to amend a measure, and returns the pointers and codes of the violations."""
     answer = await asks.patch(f"/v1/measures/{measure}", changes)
     assert answer.status_code == 422, answer.text
     return [(one["pointer"], one["code"]) for one in answer.json()["violations"]]
 
 
 async def scored(asks: Caller, town: Town, **more: Any) -> Any:
-    """The answer to a score of amy's by the new measure."""
+    """Returns the answer to a score of amy by the new measure."""
     score = {"student": ids.format_id("student", town.students["amy"]), "measure": "orf-2", "value": 40.0}
     return await asks.post("/v1/scores", score | {"taken_on": str(BEGINS)} | more)
 
 
 async def test_a_measure_is_made_and_its_forms_hold(app: FastAPI, north: Town) -> None:
-    """A new measure is listed and can be scored at once. Only a form that it does not list is refused."""
+    """A new measure is listed and can be scored at once, and a score with a form that the measure does not list is
+    refused.
+    """
     asks = caller(app, north)
     measure = await made(asks)
     assert (measure["sem"], measure["kind"], measure["forms"]) == (7.5, "growth", ["A", "B"])
@@ -107,7 +109,7 @@ async def test_another_district_has_nothing_of_it(app: FastAPI, north: Town, sou
 
 
 async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town) -> None:
-    """A teacher reads the playbook, and a client without the scope as well."""
+    """A teacher, and a client without the scope, can read the playbook but not change a measure."""
     for asks in (
         caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1"),
         caller(app, north, frozenset({"playbook:read"})),
@@ -117,7 +119,7 @@ async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town)
 
 
 async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, north: Town) -> None:
-    """All values except the code can be changed while a measure is unused; values that are not named stay."""
+    """While a measure is unused, all its values except the code can be changed; values that are not named stay."""
     asks = caller(app, north)
     measure = await made(asks)
     changes = {"direction": "down", "kind": "count", "area": "behaviour", "lowest": -5, "sem": None, "forms": None}
@@ -136,7 +138,11 @@ async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, n
 
 
 async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: Town) -> None:
-    """Direction, kind and area; a range and forms may not leave scores out. Others' scores count, removed ones too."""
+    """If a measure has scores, its direction, kind and area cannot change, and its range and forms cannot exclude a
+    score.
+
+    Scores that the caller may not see count too, and so do removed ones.
+    """
     asks = caller(app, north)
     await made(asks)
     cy = ids.format_id("student", north.students["cy"])
@@ -161,7 +167,9 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
 
 
 async def test_a_support_alone_keeps_the_direction(app: FastAPI, north: Town) -> None:
-    """A support without scores fixes the direction, but not the SEM."""
+    """While a measure has a support but no scores, its direction cannot be changed, but its standard error (SEM)
+    can.
+    """
     asks = caller(app, north)
     await supported(north, "amy")
     assert await codes(asks, "orf", direction="down") == [("/direction", "measure.in_use")]
@@ -175,14 +183,14 @@ async def _due(work: Work) -> None:
 
 
 async def run_settlements(town: Town) -> int:
-    """Finalizes the scheduled weeks as the worker does, and returns the verdicts."""
+    """Carries out the scheduled final judging as the worker does, and returns the verdicts."""
     async with town.house() as work:
         await _due(work)
     return await finalize_district(town.worker_engine, town.settings.keyring, town.district_id)
 
 
 async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: FastAPI, north: Town) -> None:
-    """After the SEM of a measure is entered, its series are judged again, without alerts."""
+    """After a SEM is set for a measure, its series are judged again and get a statistic, without alerts."""
     asks = caller(app, north)
     assert (await asks.patch("/v1/measures/orf", {"sem": None})).status_code == 200
     support = await supported(north, "amy")
@@ -210,7 +218,10 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
 async def test_what_no_verdict_rests_on_has_nothing_judged_again(
     app: FastAPI, north: Town, changes: dict[str, Any]
 ) -> None:
-    """A name, a range, the SEM that it has already."""
+    """A change of a measure on which no verdict depends causes no judging.
+
+    Examples are its name, its range, and the SEM that it has already.
+    """
     await supported(north, "amy")
     answer = await caller(app, north).patch("/v1/measures/orf", changes)
     assert answer.status_code == 200, answer.text
@@ -218,9 +229,7 @@ async def test_what_no_verdict_rests_on_has_nothing_judged_again(
 
 
 async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
-    """GraphQL creates and amends measures like REST: a null that is sent is a null, and members that are not sent
-    stay.
-    """
+    """GraphQL creates and amends measures like REST: an explicit null is a null, and fields that are not sent stay."""
     asks = caller(app, north)
     make = (
         "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"
@@ -253,7 +262,10 @@ LOW: dict[str, Any] = {"sem": 4, "to_score": 45}
 
 
 async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: FastAPI, north: Town) -> None:
-    """A range of score that holds the baseline gives the SEM; a change of the ranges is judged like one of the SEM."""
+    """The SEM of a verdict is that of the range that contains the baseline.
+
+    A change of the ranges has the same effect as a change of the SEM: the series is judged again.
+    """
     asks, support = caller(app, north), await supported(north, "amy")
     await send_flat(north)
     assert (await verdicts(north, support))[-1].sem == 8.0
@@ -272,7 +284,7 @@ async def send_flat(town: Town) -> None:
 
 
 async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: Town) -> None:
-    """REST and GraphQL store the same ranges, and refuse the same ones."""
+    """REST and GraphQL store the same SEMs by grade and range, and refuse the same ones."""
     asks = caller(app, north)
     assert (await made(asks, sems=[YOUNG]))["sems"] == [YOUNG]
     amend = (
@@ -304,7 +316,11 @@ async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: T
 
 
 def test_a_range_of_the_grade_precedes_one_of_every_grade() -> None:
-    """Grades are compared without leading zeros; the measure's SEM applies where no range fits."""
+    """A range of SEM for the student's grade applies before one for all grades. Where no range fits, the measure's SEM
+    does.
+
+    Grades are compared without leading zeros.
+    """
     ranges = ranges_as_stored([LOW, YOUNG])
     series = [("01", 20.0), ("2", 20.0), ("01", 30.0), ("01", 45.0), (None, 20.0)]
     assert [sem_for(8.0, ranges, grade, baseline) for grade, baseline in series] == [3.5, 4.0, 4.0, 8.0, 4.0]

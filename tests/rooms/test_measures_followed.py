@@ -1,4 +1,4 @@
-"""Tests that reminders, lists, charts and retractions follow each measure of a support, not the first one only."""
+"""Tests that reminders, lists, charts and retractions cover each measure of a support, and not only the first."""
 
 from datetime import timedelta
 
@@ -47,7 +47,9 @@ async def reported(town: Town, *types: str) -> list[tuple[str, str]]:
 
 
 async def test_a_score_of_each_measure_can_be_overdue(north: Town) -> None:
-    """Nobody missed the second measure: it had no reminder, however long it went without a score. Each is sent once."""
+    """A reminder is sent for each measure that has had no score for too long, also for a second one. Each is sent
+    once.
+    """
     support = await supported(north, "amy", TODAY - timedelta(days=80), goal_on=TODAY + timedelta(days=80))
     async with north.unit() as work:
         await follow_measure(work, support.id, NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0))
@@ -63,7 +65,7 @@ async def test_a_score_of_each_measure_can_be_overdue(north: Town) -> None:
 
 
 async def test_each_goals_date_is_reported_and_listed(app: FastAPI, north: Town) -> None:
-    """A further goal with an earlier date passed in silence, and the list of due decisions left it out."""
+    """Each goal date is reported and listed, also the earlier date of an additional measure."""
     support = await supported(north, "amy", TODAY - timedelta(weeks=6), goal_on=TODAY + timedelta(weeks=20))
     early = TODAY + timedelta(days=10)
     async with north.unit() as work:
@@ -80,7 +82,7 @@ async def test_each_goals_date_is_reported_and_listed(app: FastAPI, north: Town)
 
 
 async def test_a_support_has_the_scores_of_each_measure(app: FastAPI, north: Town) -> None:
-    """The scores of a further measure were on no support; the story shows the verdict on each measure."""
+    """A support lists the scores of each of its measures, and the student's history shows the verdict on each."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])
     data = await query_data(north, SCORES, {"id": ids.format_id("support", support.id)})
@@ -93,7 +95,7 @@ async def test_a_support_has_the_scores_of_each_measure(app: FastAPI, north: Tow
 
 
 async def test_a_groups_chart_has_each_measure_in_both_apis(app: FastAPI, north: Town) -> None:
-    """Protects front ends: GraphQL had no chart of a group, and no chart showed a further measure of its members."""
+    """In both APIs, the chart of a group can show each measure of its members."""
     group = await formed(north, "amy", "ben")
     supports = {support.student_id: support for support in await rows(north, Support)}
     amy = supports[north.students["amy"]]
@@ -125,7 +127,10 @@ async def test_a_groups_chart_has_each_measure_in_both_apis(app: FastAPI, north:
 
 
 async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
-    """The four-point rule cannot be made stricter for each of two measures: the rates of both add up, at most."""
+    """With two measures, the four-point rule states the sum of their false-alarm rates.
+
+    The rule cannot be made stricter for each of the two.
+    """
     async with north.unit() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})
     support = await followed(north)
@@ -136,8 +141,10 @@ async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
 
 @pytest.mark.parametrize("is_justified", [True, False])
 async def test_an_alert_that_another_measure_justifies_is_not_retracted(north: Town, is_justified: bool) -> None:
-    """The maze opened an alert, and was corrected later. If the reader had been off track in that week too, the alert
-    was justified: it is not taken back, and ends as recovered.
+    """If another measure would also have justified an alert, a correction of scores does not retract the alert.
+
+    Here the maze opened an alert, and its scores were corrected later. If the reader was off track in that week too,
+    the alert stays open, and ends as recovered.
     """
     support = await followed(north)
     reading = [40.0, 41.0, 40.0, 39.0, 41.0, 40.0, 39.0, 40.0] if is_justified else reader(3, 8)
@@ -157,7 +164,7 @@ async def test_an_alert_that_another_measure_justifies_is_not_retracted(north: T
 
 
 async def test_the_charts_of_more_groups_take_no_more_statements(app: FastAPI, north: Town) -> None:
-    """A list of groups with their charts must not read group by group."""
+    """Reading the charts of several groups needs as many statements as reading one."""
     counts, engine = list[int](), app.state.services.engine
     for names in (("amy",), ("ben",), ("cy",)):
         await formed(north, *names)

@@ -33,18 +33,18 @@ async def series_of(asks: Caller, team: str, **more: Any) -> dict[str, Any]:
 
 
 async def meetings_of(asks: Caller, series: dict[str, Any], **filters: str) -> list[dict[str, Any]]:
-    """Returns the meetings of a series by the time at which they begin."""
+    """Returns the meetings of a series, sorted by the time at which they begin."""
     return await asks.items("/v1/meetings", series=series["id"], sort="starts_at", **filters)
 
 
 async def extended(town: Town) -> int:
-    """Runs the hourly task once, and returns the number of meetings that it wrote."""
+    """Runs the hourly task that schedules meetings, and returns the number of meetings that it created."""
     async with town.house() as work:
         return await extend_series(work)
 
 
 async def test_a_series_has_its_meetings_at_the_local_time(app: FastAPI, north: Town) -> None:
-    """Protects twelve weeks of meetings at eight o'clock, also across a change of the clocks."""
+    """The twelve weekly meetings of a series are all at eight o'clock local time, also after a change of the clocks."""
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     series = await series_of(asks, team, place="Room 12")
@@ -85,7 +85,7 @@ async def test_a_series_skips_breaks_and_follows_their_changes(app: FastAPI, nor
 
 
 async def test_an_ended_series_and_an_archived_team_meet_no_more(app: FastAPI, north: Town) -> None:
-    """Protects calendars from meetings of series and teams that are no more."""
+    """An ended series schedules no further meeting, and a meeting of an archived team is refused."""
     asks = caller(app, north)
     team = await team_of(north, "aide")
     series = await series_of(asks, named("team", team.id))
@@ -102,7 +102,7 @@ async def test_an_ended_series_and_an_archived_team_meet_no_more(app: FastAPI, n
 
 
 async def test_every_fault_of_a_series_is_told_at_once(app: FastAPI, north: Town) -> None:
-    """Protects a person who fills in a form: all violations by pointer, such as a rule that never occurs."""
+    """All violations of a series are reported at once, each with its pointer, such as a rule that never occurs."""
     body = {"team": named("team", north.district_id), "begins_at": "2026-99-08T08:00", "rule": "FREQ=WEEKLY"}
     answer = await caller(app, north).post("/v1/meeting-series", body | {"minutes": 2, "protocol": "none"})
     assert answer.status_code == 422
@@ -119,7 +119,9 @@ async def test_every_fault_of_a_series_is_told_at_once(app: FastAPI, north: Town
 
 
 async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) -> None:
-    """The rules of all series are read for each calendar: no team makes this last long. An ended one makes room."""
+    """A team can have only a limited number of series, because a calendar reads the rules of all. Ended ones do not
+    count.
+    """
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     body = {"team": team, "begins_at": "2026-09-08T08:00", "rule": "FREQ=MONTHLY", "minutes": 30}
@@ -131,7 +133,7 @@ async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) 
 
 
 async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:
-    """A meeting that was cancelled says so to the second person who cancels it."""
+    """If a meeting was cancelled already, a second cancellation is refused with this state."""
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     meeting = (await asks.post("/v1/meetings", _single(team))).json()
@@ -145,7 +147,7 @@ async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:
 
 
 async def test_protocols_are_offered_by_version(app: FastAPI, north: Town) -> None:
-    """A meeting keeps the version that it was scheduled with; a retired one is offered to no further meeting."""
+    """A meeting keeps the protocol version with which it was scheduled, and a retired protocol cannot be chosen."""
     asks = caller(app, north)
     body = {"code": "ps", "name": "Problem solving", "steps": [{"title": "What do we see?", "minutes": 5}]}
     first = (await asks.post("/v1/protocols", body)).json()

@@ -22,7 +22,7 @@ async def written(asks: Caller, about: str, **more: str) -> dict[str, Any]:
 
 
 async def test_a_note_is_read_beside_its_concern_in_both_apis(app: FastAPI, north: Town) -> None:
-    """Protects the record of a discussion: it is found from the concern, in the list, and in GraphQL."""
+    """A note about a concern is found from the concern, in the list of notes and in GraphQL."""
     asks = caller(app, north)
     concern, other = await raised(asks, north), await raised(asks, north, student="ben")
     note = await written(asks, concern["id"])
@@ -35,7 +35,7 @@ async def test_a_note_is_read_beside_its_concern_in_both_apis(app: FastAPI, nort
 
 
 async def test_an_amended_note_keeps_its_earlier_text(app: FastAPI, north: Town) -> None:
-    """A note is append-only: what was read before an amendment can be read afterwards, with the reason."""
+    """An amended note keeps its earlier text, which can still be read, with the reason for the change."""
     asks = caller(app, north)
     note = await written(asks, (await raised(asks, north))["id"])
     changes = {"text": "Reads fluently at home with her grandfather.", "because": "It was the grandfather."}
@@ -47,7 +47,7 @@ async def test_an_amended_note_keeps_its_earlier_text(app: FastAPI, north: Town)
 
 
 async def test_notes_need_a_permission_of_their_own(app: FastAPI, north: Town) -> None:
-    """Whoever may read every concern and support does not thereby read what was noted about them."""
+    """The permission to read concerns and supports does not include that to read notes about them."""
     asks = caller(app, north)
     concern = await raised(asks, north)
     note = await written(asks, concern["id"])
@@ -58,7 +58,7 @@ async def test_notes_need_a_permission_of_their_own(app: FastAPI, north: Town) -
 
 
 async def test_only_its_author_amends_a_note(app: FastAPI, north: Town) -> None:
-    """A colleague's words are the colleague's: others write notes of their own."""
+    """Only its author can amend a note. Other people can write notes of their own."""
     teacher = caller(app, north, act_for="sis:sis:teacher-1")
     client = caller(app, north)
     concern = await raised(client, north)
@@ -72,7 +72,7 @@ async def test_only_its_author_amends_a_note(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_note_has_the_secured_area_of_its_concern(app: FastAPI, north: Town) -> None:
-    """A note about counselling must not be read by whoever cannot read the concern."""
+    """A note about a counselling concern cannot be read by callers who cannot read the concern."""
     asks = caller(app, north)
     note = await written(asks, (await raised(asks, north, area="sel"))["id"])
     without_area = caller(app, north, CLIENT_SCOPES - {"area:sel"})
@@ -81,7 +81,7 @@ async def test_a_note_has_the_secured_area_of_its_concern(app: FastAPI, north: T
 
 
 async def test_all_that_is_wrong_with_a_note_is_reported_at_once(app: FastAPI, north: Town) -> None:
-    """Protects an integrator from correcting a note one field at a time."""
+    """All violations of a note are reported at once, so that nobody has to correct one field at a time."""
     asks = caller(app, north)
     student = (await raised(asks, north))["student"]
     answer = await asks.post("/v1/notes", {"about": student, "text": "", "team": "tea_01jq4n6d9zf3vbs0x5k2m7e8th"})
@@ -91,7 +91,7 @@ async def test_all_that_is_wrong_with_a_note_is_reported_at_once(app: FastAPI, n
 
 
 async def test_no_event_has_the_text_of_a_note(app: FastAPI, north: Town) -> None:
-    """Events reach webhooks, and free text about a child never does."""
+    """No event has the text of a note, because events are sent to webhooks."""
     asks = caller(app, north)
     note = await written(asks, (await raised(asks, north))["id"])
     await asks.post(f"/v1/notes/{note['id']}/amend", {"text": "Other words.", "because": "Wrong words."})

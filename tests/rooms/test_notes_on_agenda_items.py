@@ -25,12 +25,12 @@ async def added(asks: Caller, team: str, **more: str) -> str:
 
 
 async def note_at(asks: Caller, item: str) -> dict[str, Any]:
-    """Writes a note about an item, and returns it."""
+    """Writes a note about an agenda item, and returns it."""
     return await done(asks, f"agenda-items/{item}/notes", text=TEXT)
 
 
 async def seen(asks: Caller, note: dict[str, Any]) -> bool:
-    """Returns whether a caller sees a note. Every way of reading it must give the same answer."""
+    """Returns whether a caller can see a note, after checking that every way of reading it gives the same answer."""
     status = (await asks.get(f"/v1/notes/{note['id']}")).status_code
     assert status in (200, 404)
     since = "2020-01-01T00:00:00Z"
@@ -41,7 +41,7 @@ async def seen(asks: Caller, note: dict[str, Any]) -> bool:
 
 
 async def test_a_note_on_an_item_about_a_student_is_the_students(app: FastAPI, north: Town) -> None:
-    """What was said about a child at a meeting is found from the item, from the child and in the list."""
+    """A note on an item about a student is found from the item, from the student, and in the list of notes."""
     asks = caller(app, north)
     team, student = await meeting_team(north), named("student", north.students["amy"])
     item, other = await added(asks, team, student=student), await added(asks, team)
@@ -60,7 +60,10 @@ async def test_a_note_on_an_item_about_a_student_is_the_students(app: FastAPI, n
 
 
 async def test_a_note_about_no_student_is_seen_by_those_who_see_the_team(app: FastAPI, north: Town) -> None:
-    """A grade's core stall concerns no child: its notes are the team's, its school's and the district's."""
+    """A note about a core stall (a grade that fell behind) is about no student.
+
+    It can be read by those who see the team, its school or the district.
+    """
     asks = caller(app, north)
     note = await note_at(asks, await added(asks, await meeting_team(north, "teacher")))
     assert note["student"] is None
@@ -82,7 +85,7 @@ async def test_a_member_from_another_school_lists_the_notes_of_the_team(app: Fas
 
 
 async def test_a_students_teacher_does_not_read_notes_of_another_team(app: FastAPI, north: Town) -> None:
-    """What a team says at its agenda about a child stays within the team, as the item and its minutes do."""
+    """A note of a team about a child is read only within the team, like the item and its minutes."""
     asks = caller(app, north)
     student = named("student", north.students["amy"])
     item = await added(asks, await meeting_team(north, "administrator"), student=student)
@@ -95,7 +98,7 @@ async def test_a_students_teacher_does_not_read_notes_of_another_team(app: FastA
 
 
 async def test_a_note_has_the_secured_area_of_its_item(app: FastAPI, north: Town) -> None:
-    """A note at an item about counselling, with or without a student, is closed to whoever cannot see the item."""
+    """A note on an item about counselling can be read only by those who can see the item, with or without a student."""
     asks, without_area = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team = await meeting_team(north)
     for about in ({}, {"student": named("student", north.students["amy"])}):
@@ -105,7 +108,7 @@ async def test_a_note_has_the_secured_area_of_its_item(app: FastAPI, north: Town
 
 
 async def test_earlier_texts_have_the_reach_of_the_note(app: FastAPI, north: Town) -> None:
-    """An amended note keeps its history, and the history is closed to whoever may not read the note."""
+    """The earlier texts of an amended note can be read only by those who may read the note."""
     asks = caller(app, north)
     note = await note_at(asks, await added(asks, await meeting_team(north)))
     amended = await done(asks, f"notes/{note['id']}/amend", **AMENDED)
@@ -125,7 +128,7 @@ async def test_earlier_texts_have_the_reach_of_the_note(app: FastAPI, north: Tow
 
 
 async def test_a_settled_item_of_a_closed_meeting_still_gets_notes(app: FastAPI, north: Town) -> None:
-    """What a member learns after the meeting is noted where it belongs; the minutes stay as they were."""
+    """After a meeting was closed, notes can still be written on its items. The minutes stay as they were."""
     asks = caller(app, north)
     team = await meeting_team(north)
     item = await added(asks, team)
@@ -141,7 +144,7 @@ async def test_a_settled_item_of_a_closed_meeting_still_gets_notes(app: FastAPI,
 
 
 async def test_events_name_the_team_and_have_no_text(app: FastAPI, north: Town) -> None:
-    """Events reach webhooks. One about a note at an agenda says which team's, and has none of its words."""
+    """An event about a note on an agenda item names the note and the team, and contains none of the note's text."""
     asks = caller(app, north)
     team = await meeting_team(north)
     note = await note_at(asks, await added(asks, team))
@@ -154,7 +157,7 @@ async def test_events_name_the_team_and_have_no_text(app: FastAPI, north: Town) 
 
 
 async def test_events_about_a_student_and_a_secured_area_have_their_reach(app: FastAPI, north: Town) -> None:
-    """That something was noted about a child is itself for those alone who may see the child and the area."""
+    """An event about a note on a child is shown only to those who may see the child and the secured area."""
     asks = caller(app, north)
     about = {"student": named("student", north.students["amy"]), "area": "sel"}
     note = await note_at(asks, await added(asks, await meeting_team(north), **about))
@@ -164,7 +167,7 @@ async def test_events_about_a_student_and_a_secured_area_have_their_reach(app: F
 
 
 async def test_a_note_on_an_item_needs_both_permissions(app: FastAPI, north: Town) -> None:
-    """Whoever may write notes about concerns does not thereby write at meetings, nor the other way round."""
+    """A note on an agenda item needs two permissions: to write notes, and to run meetings."""
     item = await added(caller(app, north), await meeting_team(north))
     for scope in ("note:write", "meeting:run"):
         asks = caller(app, north, CLIENT_SCOPES - {scope})

@@ -1,4 +1,4 @@
-"""Tests of the report of how supports reach the students: medians and shares, without numbers about few of them."""
+"""Tests the report on how supports reach students. It has medians and shares, and none about few students."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,7 +32,7 @@ class Row:
 
 @needs(Can.SYNC_ROSTER)
 async def enroll(work: Work, town: Town) -> None:
-    """Adds children of the first school."""
+    """Adds students to the first school."""
     for number in range(CHILDREN):
         town.students[f"child{number}"] = new_id()
         rows = person_rows(town, f"child{number}", "student", town.students[f"child{number}"], town.schools[0])
@@ -49,7 +49,9 @@ async def served(asks: Caller, signal: dict[str, Any], days: int) -> None:
 
 
 async def test_the_median_and_the_shares_are_those_of_the_children(app: FastAPI, north: Town) -> None:
-    """Protects a principal from a promise: the days count from the signal to a session that was given."""
+    """The report's days are counted from a signal to a session that took place, and not to one that was only
+    planned.
+    """
     asks = caller(app, north)
     async with north.house() as work:
         await enroll(work, north)
@@ -78,9 +80,7 @@ async def test_the_median_and_the_shares_are_those_of_the_children(app: FastAPI,
 
 
 async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app: FastAPI, north: Town) -> None:
-    """Protects the shares from losing students: one with a support of the first level is at this level, as all are who
-    have none.
-    """
+    """A student whose support is of the first level is counted at this level, as is every student without a support."""
     asks = caller(app, north)
     async with north.house() as work:
         await enroll(work, north)
@@ -95,7 +95,7 @@ async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app
 
 
 def test_no_median_and_no_share_of_few_children_can_be_found() -> None:
-    """Protects the few children of a cell: nothing under 10 is shown, nor what a total and the others leave."""
+    """Counts and medians about fewer than 10 children are withheld, and so is what would reveal them with a total."""
     rows = [Row(1, None, 15), Row(1, 2, 12), Row(1, 3, 3), Row(2, None, 9), Row(2, 2, 9), Row(3, None, 30)]
     rows += [Row(3, 2, 14), Row(3, 3, 16)]
     listed, withheld = _days_of(rows)

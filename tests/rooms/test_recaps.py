@@ -1,4 +1,6 @@
-"""Tests the recap of a closed meeting and the pages of meetings: complete, escaped, and within the caller's reach."""
+"""Tests the recap of a closed meeting and the pages of meetings: complete, escaped, and limited to what the caller
+sees.
+"""
 
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -19,7 +21,7 @@ VOID = {"meta"}
 
 
 class Page(HTMLParser):
-    """Reads a page with another parser than the one that wrote it: its tags, its text, and whether it is balanced."""
+    """Reads an HTML page with the standard library's parser: its tags, its text, and whether every tag is closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -65,7 +67,9 @@ async def page_of(asks: Caller, path: str) -> Page:
 
 
 async def closed_meeting(asks: Caller, town: Town) -> tuple[str, str]:
-    """Plays a meeting with an item of each outcome, a decision's place and an action item; returns team and meeting."""
+    """Plays a meeting with an item for each outcome, a decision and an action item; returns the team and the
+    meeting.
+    """
     team = await meeting_team(town)
     await raised(asks, town, "amy")
     await raised(asks, town, "ben")
@@ -84,7 +88,7 @@ async def closed_meeting(asks: Caller, town: Town) -> tuple[str, str]:
 
 
 async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) -> None:
-    """Protects the record that a team shares: outcomes with reasons, and who does what by when; in both APIs."""
+    """A recap has the outcome of each item with its reason, and the action items with owner and day, over both APIs."""
     asks = caller(app, north)
     team, meeting = await closed_meeting(asks, north)
     recap = (await asks.get(f"/v1/meetings/{meeting}/recap")).json()
@@ -115,7 +119,7 @@ async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) 
 
 
 async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
-    """A decision that was made from an item is in the recap, in the data and in words."""
+    """A decision that was made from an item is in the recap, as data and as a sentence."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -138,7 +142,7 @@ async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
 
 
 async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> None:
-    """Whatever people write, a page shows it as text; it loads nothing, and no cache keeps it."""
+    """The page of a recap shows whatever people wrote as text. It loads nothing, and no cache stores it."""
     asks = caller(app, north)
     _, meeting = await closed_meeting(asks, north)
     page = await page_of(asks, f"/v1/meetings/{meeting}/recap.html")
@@ -148,7 +152,7 @@ async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> No
 
 
 async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> None:
-    """A meeting that is not over is refused with its state, so that nobody sends round half of a recap."""
+    """A recap is refused for a meeting that is not closed, with the meeting's state."""
     asks = caller(app, north)
     team = await meeting_team(north)
     meeting = (await meeting_of(asks, team))["id"]
@@ -169,7 +173,9 @@ async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> N
 
 
 async def test_secured_items_and_names_are_withheld(app: FastAPI, north: Town) -> None:
-    """Who may not see a secured area reads only a number, and who may not read the roster reads no name."""
+    """A caller without access to a secured area sees only a number of items; one who may not read the roster sees no
+    name.
+    """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel", "roster:read"})
     team = await meeting_team(north)
     await raised(asks, north, "amy", "sel")
@@ -195,7 +201,7 @@ async def test_secured_items_and_names_are_withheld(app: FastAPI, north: Town) -
 
 
 async def test_an_agenda_is_printed_before_the_meeting(app: FastAPI, north: Town) -> None:
-    """The agenda is a page too, before there is a meeting, with what members added, escaped."""
+    """The agenda can be printed before there is a meeting. It has the items that members added, escaped."""
     asks = caller(app, north)
     team = await meeting_team(north)
     empty = await page_of(asks, f"/v1/teams/{team}/agenda.html")
@@ -210,7 +216,7 @@ async def test_an_agenda_is_printed_before_the_meeting(app: FastAPI, north: Town
 
 
 async def test_a_page_says_what_was_agreed_to_those_who_may_read_it(app: FastAPI, north: Town) -> None:
-    """Protects a member from "What we agreed is due" without what it was, and the agreement from other readers."""
+    """The pages of a meeting show the text of an agreed action only to those who may read action items."""
     asks = caller(app, north)
     team = await meeting_team(north)
     owner, text = named("person", north.staff["teacher"]), "Call the family about the new plan."

@@ -1,4 +1,4 @@
-"""Tests invalid and wrong scores: refused with the reason, or amended and removed with a record of the change."""
+"""Tests invalid and wrong scores: they are refused with the reason, or amended and removed with a logged change."""
 
 import asyncio
 from datetime import date, timedelta
@@ -22,7 +22,7 @@ from tests.town import Town
 
 
 def new(town: Town, **more: Any) -> dict[str, Any]:
-    """A good score of amy's."""
+    """Returns the input for a valid score of amy."""
     student = ids.format_id("student", town.students["amy"])
     return {"student": student, "measure": "orf", "taken_on": str(BEGINS), "value": 40.0} | more
 
@@ -44,7 +44,9 @@ def new(town: Town, **more: Any) -> dict[str, Any]:
 async def test_a_score_that_cannot_be_is_refused(
     app: FastAPI, north: Town, field: str, value: object, code: str
 ) -> None:
-    """A yes is no number, an instant no day; the future, the range and the measure's forms are looked at."""
+    """Invalid scores are refused: wrong types, a future day, a value out of range, or a form that the measure does not
+    list.
+    """
 
     @needs(Can.OPERATE)
     async def list_forms(work: Work) -> None:
@@ -82,7 +84,7 @@ async def test_a_score_is_amended_and_removed_and_all_of_it_can_be_read(app: Fas
 
 
 async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town) -> None:
-    """An amendment is validated like a new score, requires a reason, and cannot take another score's key."""
+    """An amendment is validated like a new score, requires a reason, and cannot get the key of another score."""
     asks = caller(app, north)
     score = (await asks.post("/v1/scores", new(north))).json()
     await asks.post("/v1/scores", new(north, taken_on=str(BEGINS + timedelta(days=1))))
@@ -101,7 +103,7 @@ async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town)
 
 
 async def test_of_two_amendments_onto_one_day_the_later_is_refused(north: Town) -> None:
-    """Of two concurrent amendments to the same day, the second is refused and changes nothing."""
+    """Of two concurrent amendments that move scores to the same day, the second is refused and changes nothing."""
     day = BEGINS + timedelta(days=9)
     student = ids.format_id("student", north.students["amy"])
     async with north.unit() as work:

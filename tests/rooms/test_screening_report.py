@@ -1,4 +1,4 @@
-"""Tests of the report of a screening window: what is computed while it is open, and what is kept when it closes."""
+"""Tests the report of a screening window: computed while the window is open, and stored when it closes."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,7 @@ REPORT = """{ screeningReport(windowId: "%s", countBy: [LEVEL], show: ALL) {
 
 
 async def screened(asks: Caller, town: Town, on: str, **values: float) -> None:
-    """Records a screening score of reading aloud for each named student."""
+    """Records a screening score in oral reading for each named student."""
     scores = [
         {
             "student": named("student", town.students[name]),
@@ -52,7 +52,7 @@ def by_name(town: Town, shown: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 async def test_an_open_window_shows_levels_percentiles_and_who_is_missing(app: FastAPI, north: Town) -> None:
-    """Protects the team's question of the week: who is under the cut without a support, and who was not screened."""
+    """An open window shows levels and percentiles, who is under the cut without a support, and who was not screened."""
     asks = caller(app, north)
     first = await scheduled(asks, window(*FALL))
     await screened(asks, north, FALL[0], amy=50.0, ben=94.0)
@@ -89,7 +89,7 @@ async def test_an_open_window_shows_levels_percentiles_and_who_is_missing(app: F
 
 
 async def test_a_report_shows_only_students_within_reach(app: FastAPI, north: Town) -> None:
-    """Protects children whom a teacher does not teach, and the scores of a secured measure, from the report."""
+    """A report shows a teacher no child whom the teacher does not teach, and no score of a secured measure."""
     asks = caller(app, north)
     expected = [{"measure": "orf", "grades": ["3"]}, {"measure": "sel-screener", "grades": ["03"]}]
     shown = await scheduled(asks, window(*FALL, expected=expected))
@@ -108,7 +108,7 @@ async def test_a_report_shows_only_students_within_reach(app: FastAPI, north: To
 
 
 async def test_a_team_is_a_list_of_its_children_and_changes_no_count(app: FastAPI, north: Town) -> None:
-    """Protects a team's meeting from other teams' children, and the counts from a cell that is one team."""
+    """A report for a team lists only the team's children, and its counts are the same as without the team."""
     asks = caller(app, north)
     shown = await scheduled(asks, window(*FALL))
     await screened(asks, north, FALL[0], amy=50.0, ben=50.0, cy=50.0)
@@ -127,7 +127,10 @@ async def test_a_team_is_a_list_of_its_children_and_changes_no_count(app: FastAP
 
 
 async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(app: FastAPI, north: Town) -> None:
-    """Protects a snapshot from later scores and cuts, and the few children of a cell from everybody."""
+    """After a screening window is closed, later scores and cuts change neither its results nor its counts.
+
+    No count of fewer than ten students is shown, by whichever columns the students are counted.
+    """
     asks = caller(app, north)
 
     @needs(Can.SYNC_ROSTER)
@@ -161,7 +164,7 @@ async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(ap
 
 
 async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, north: Town) -> None:
-    """Protects a window from a third dimension, and demographics from a caller without their permission."""
+    """A third dimension of a report is refused, and so are demographics to a caller without their permission."""
     asks = caller(app, north)
     path = f"/v1/screening-windows/{(await scheduled(asks, window(*FALL)))['id']}/report"
     assert (await asks.get(path, count_by=["group"])).status_code == 400

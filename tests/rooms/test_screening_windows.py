@@ -1,4 +1,4 @@
-"""Tests of screening windows: who is expected, what is refused, and who may schedule them."""
+"""Tests screening windows: which students are expected, what is refused, and who may schedule them."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from tests.town import Town
 
 
 def window(opens: str = "2026-09-08", closes: str = "2026-09-26", **more: Any) -> dict[str, Any]:
-    """Returns a window in which the third grade reads aloud."""
+    """Returns the input for a window in which the third grade is screened in oral reading."""
     expected = [{"measure": "orf", "grades": ["03"]}]
     return {"season": "fall", "opens_on": opens, "closes_on": closes, "expected": expected, **more}
 
 
 async def scheduled(asks: Caller, body: dict[str, Any]) -> dict[str, Any]:
-    """Schedules a window, and returns it."""
+    """Schedules a screening window, and returns it."""
     answer = await asks.post("/v1/screening-windows", body)
     assert answer.status_code == 201, answer.text
     shown: dict[str, Any] = answer.json()
@@ -32,7 +32,7 @@ async def codes(asks: Caller, path: str, body: dict[str, Any]) -> set[tuple[str,
 
 
 async def test_a_window_says_who_is_expected_by_which_measure(app: FastAPI, north: Town) -> None:
-    """Protects both faces from losing the measures and the grades of a window."""
+    """In both APIs, a window states which measures are expected of which grades."""
     asks = caller(app, north)
     shown = await scheduled(asks, window(group_by="sex"))
     assert (shown["state"], shown["school_year"], shown["group_by"], shown["school"]) == (
@@ -50,7 +50,7 @@ async def test_a_window_says_who_is_expected_by_which_measure(app: FastAPI, nort
 
 
 async def test_a_window_that_overlaps_another_of_its_measure_and_school_is_refused(app: FastAPI, north: Town) -> None:
-    """Protects a child from two results of one season: a window of all schools overlaps that of each school."""
+    """A window of all schools overlaps that of a single school, so that no child gets two results in one season."""
     asks, one, two = caller(app, north), *(named("org", school) for school in north.schools)
     first = await scheduled(asks, window(school=one))
     overlap = {("/expected/0/measure", "screening.overlap")}
@@ -69,7 +69,7 @@ async def test_a_window_that_overlaps_another_of_its_measure_and_school_is_refus
 
 
 async def test_every_fault_of_a_window_is_named_at_once(app: FastAPI, north: Town) -> None:
-    """Protects whoever schedules a year of windows from correcting one fault after another."""
+    """All violations of a window are reported at once, so that nobody has to correct one after another."""
     asks = caller(app, north)
     expected = [
         {"measure": "gone", "grades": ["03"]},
@@ -92,7 +92,7 @@ async def test_every_fault_of_a_window_is_named_at_once(app: FastAPI, north: Tow
 
 
 async def test_a_principal_schedules_windows_of_the_own_school_only(app: FastAPI, north: Town) -> None:
-    """Protects the windows of all schools, and of other schools, from a person of one school; a teacher has none."""
+    """A principal schedules windows of the own school only, and a teacher schedules none."""
     one, two = (named("org", school) for school in north.schools)
     principal = caller(app, north, act_for="sis:sis:administrator-1")
     own = await scheduled(principal, window(school=one))

@@ -1,4 +1,4 @@
-"""Tests which recorded scores make the series that is judged and charted."""
+"""Tests which recorded scores belong to the series that is judged and charted."""
 
 from datetime import timedelta
 
@@ -12,7 +12,9 @@ from tests.town import Town, by_four_points
 
 
 async def test_screening_scores_are_no_points_of_progress(north: Town) -> None:
-    """Three screening scores of a window, all high, must not hide that growth stopped, nor be drawn."""
+    """Three high screening scores are no points of progress: they do not hide that growth stopped, and are not
+    drawn.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))
@@ -30,7 +32,7 @@ async def test_screening_scores_are_no_points_of_progress(north: Town) -> None:
 
 
 async def test_several_scores_of_a_day_are_one_point(north: Town) -> None:
-    """Four scores of one bad day were four points under the aimline, and flagged a student at once."""
+    """Several scores of one day count as one point of a series. Otherwise, one bad day could flag a student at once."""
     support = await served(north, "amy")
     friday = BEGINS + timedelta(weeks=5, days=4)
     bad_day = [NewScore(stu(north, "amy"), "orf", friday, 41.0 + n, n, form=f"F{n}") for n in (1, 2, 3, 4)]
@@ -45,7 +47,10 @@ async def test_several_scores_of_a_day_are_one_point(north: Town) -> None:
 
 
 async def test_a_baseline_that_improved_already_is_reported(north: Town) -> None:
-    """Five weekly scores rise before the support; the scores of a screening day do not count as points of it."""
+    """A verdict reports that the student improved before the support, from five rising weekly scores.
+
+    Screening scores are not used for this.
+    """
     await by_four_points(north)
     days = [BEGINS - timedelta(weeks=n) for n in (6, 5, 4, 3, 2)]
     rising = [NewScore(stu(north, "amy"), "orf", day, 30.0 + n) for n, day in enumerate(days)]

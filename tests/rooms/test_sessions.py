@@ -1,4 +1,4 @@
-"""Tests sessions and dosage: recorded, amended, removed with a record of the change, read and summed."""
+"""Tests sessions and dosage: sessions are recorded, amended and removed with a log, and dosage sums them."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from tests.town import ALL_SCOPES, Town
 
 
 def on(week: int, weekday: int = 0) -> date:
-    """A day of the support's weeks, counted from 0."""
+    """Returns a day of the support, given its week, counted from 0, and its weekday."""
     return BEGINS + timedelta(weeks=week, days=weekday)
 
 
@@ -49,12 +49,14 @@ async def recorded(town: Town, support: Support, *new: NewSession) -> list[Recor
 
 
 async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]]:
-    """The codes with which each was refused."""
+    """Returns the codes with which each session was refused."""
     return [{violation.code for violation in one.violations} for one in await recorded(town, support, *new)]
 
 
 async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_again(north: Town) -> None:
-    """A session gets its minutes from the phase. Sent again it is unchanged, and with other values it is amended."""
+    """A session without stated minutes gets those of its phase. Sent again it is unchanged; with other values it is
+    amended.
+    """
     support = await served(north, "amy")
     lost = held(0, 2, attended=False, lost_because="absent", external_id="b")
     first = await recorded(north, support, held(0, external_id="a"), lost)
@@ -87,7 +89,7 @@ async def test_an_external_id_follows_its_session_to_another_day(north: Town) ->
 
 
 async def test_twice_in_one_request_is_one_session(north: Town) -> None:
-    """A second session for the same day in one request amends the first, and the first values are logged."""
+    """A second session for the same day in one request amends the first, and the change log keeps the first values."""
     support = await served(north, "amy")
     taken = await recorded(north, support, held(0), held(0, delivered_minutes=20, lost_because="schedule"))
     assert [one.outcome for one in taken] == ["recorded", "amended"]
@@ -122,7 +124,7 @@ async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, A
 
 
 async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
-    """Sessions are refused for a planned support, and after the end of an ended one."""
+    """Sessions are refused for a planned support, and on days after the end of an ended one."""
     async with north.unit() as work:
         planned = await plan_support(work, support_for(north, "amy", starts="manually"))
     with pytest.raises(Conflict, match="start it"):
@@ -134,7 +136,7 @@ async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
 
 
 async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
-    """A request with no session, or with more than 500, is refused."""
+    """A request without sessions, or with more than 500, is refused."""
     support = await served(north, "amy")
     for count in (0, 501):
         with pytest.raises(Invalid):
@@ -142,7 +144,9 @@ async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
 
 
 async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
-    """An amended session logs the earlier values and the author; the minutes and the reason follow the attendance."""
+    """If a session is amended, the earlier values and the author are logged. Minutes and reason follow the
+    attendance.
+    """
     support = await served(north, "amy")
     (taken, other) = await recorded(north, support, held(0, attended=False, lost_because="absent"), held(0, 1))
     assert taken.session is not None
@@ -244,7 +248,9 @@ async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
 
 
 async def test_many_dosages_are_what_each_is_by_itself(north: Town) -> None:
-    """The set-based dosage equals the dosage of each support alone, in the requested order."""
+    """The dosages of many supports, computed with few statements, equal those of each support alone, in the same
+    order.
+    """
     supports = [await served(north, name) for name in ("amy", "ben", "cy")]
     for place, support in enumerate(supports):
         await recorded(north, support, *(held(week) for week in range(place + 1)))
@@ -293,7 +299,9 @@ async def _take_off(town: Town, monday: date) -> None:
 
 
 async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
-    """After sessions that were not delivered are recorded the verdict becomes under-delivered, and back."""
+    """If sessions that did not take place are recorded, the verdict becomes under-delivered; without them, it changes
+    back.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))

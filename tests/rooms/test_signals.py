@@ -1,4 +1,4 @@
-"""Tests of signals: what rules suggest, what accepting and dismissing does, and what lapses."""
+"""Tests signals: what rules suggest, what accepting and dismissing does, and when a signal lapses."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -45,7 +45,7 @@ async def computed(asks: Caller, town: Town, state: str = "suggested") -> dict[s
 
 
 async def test_a_score_under_the_cut_is_suggested_and_becomes_a_concern(app: FastAPI, north: Town) -> None:
-    """Protects a child under the cut from being overlooked, and the team from typing the concern again."""
+    """A score under the cut is suggested as a signal. Accepting the signal creates the concern."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0, ben=120.0)
@@ -69,7 +69,7 @@ async def test_a_score_under_the_cut_is_suggested_and_becomes_a_concern(app: Fas
 
 
 async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> None:
-    """Protects a team from the same suggestion every week, under the next version of a rule or another rule."""
+    """After a signal was dismissed, no version of the rule and no other rule suggests the same again."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)
@@ -85,7 +85,7 @@ async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> No
 
 
 async def test_a_signal_lapses_when_the_data_no_longer_bear_it_out(app: FastAPI, north: Town) -> None:
-    """Protects an agenda from a reason that is gone, and brings the signal back when the reason is back."""
+    """A signal lapses if the data no longer support it, and returns if they do again."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)
@@ -103,7 +103,9 @@ async def test_a_signal_lapses_when_the_data_no_longer_bear_it_out(app: FastAPI,
 
 
 async def test_every_fault_of_a_rule_is_named_at_once(app: FastAPI, north: Town) -> None:
-    """Protects whoever sets rules from a parameter that is ignored, and from a rule on a measure that is gone."""
+    """All violations of a signal rule are returned at once, including unused parameters and a measure that does not
+    exist.
+    """
     asks = caller(app, north)
     body = {"code": "f", "kind": "failing", "points": 3, "percent": 0, "measure": "gone"}
     answer = await asks.post("/v1/signal-rules", body)
@@ -141,14 +143,15 @@ async def graded(work: Work, town: Town, student: str, scores: Mapping[int, floa
 
 @needs(Can.SYNC_ROSTER)
 async def age_people(work: Work) -> None:
-    """Has everybody look unchanged for an hour."""
+    """Makes all people look as if they had not changed for an hour."""
     sql = "UPDATE person SET updated_at = now() - interval '1 hour' WHERE district_id = :district"
     await work.db.execute(text(sql), {"district": work.district_id})
 
 
 async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastAPI, north: Town) -> None:
-    """Protects a student who fails, drops or hands in nothing from waiting for a screening, and the job from reading
-    everybody: a changed gradebook marks its students.
+    """A signal about grades is found by class, when a student fails, drops or hands in nothing.
+
+    The job reads only students whose gradebook has changed, because a sync marks them.
     """
     asks = caller(app, north)
     for kind in ("failing", "grade_drop", "missing_work"):
@@ -173,8 +176,8 @@ async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastA
 
 
 async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, north: Town) -> None:
-    """Protects a team from results that were the evidence the last time: those of today are listed, by the rule of
-    today.
+    """A signal that lapsed and returns lists the evidence of today, by the rule of today, and not the earlier
+    evidence.
     """
     asks = caller(app, north)
     body = {"code": "failing", "kind": "failing", "area": "math", "least": 3, "days": 30}
@@ -192,7 +195,10 @@ async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, n
 
 
 async def test_each_rule_looks_back_its_own_days(app: FastAPI, north: Town) -> None:
-    """Protects a team from signals about a past window by a rule that looks back less than another one."""
+    """A rule about screening suggests no signal for a window that is older than its own number of days.
+
+    Another rule may look back further.
+    """
     asks = caller(app, north)
     closed = str(TODAY - timedelta(days=20))
     await scheduled(asks, window(str(TODAY - timedelta(days=40)), closed))
@@ -205,7 +211,7 @@ async def test_each_rule_looks_back_its_own_days(app: FastAPI, north: Town) -> N
 
 
 async def test_a_goal_that_was_not_met_in_time_is_suggested(app: FastAPI, north: Town) -> None:
-    """Protects a support whose goal's day is past from going on unnoticed."""
+    """A signal is suggested for a support whose goal date is past and whose goal was not met."""
     asks = caller(app, north)
     async with north.unit() as work:
         await plan_support(

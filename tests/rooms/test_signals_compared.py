@@ -51,7 +51,10 @@ def digest(kind: str, basis: str) -> str:
 
 @dataclass
 class Grades:
-    """The results of a generated district: id, day, percent or None for missing work, by student, class and period."""
+    """The gradebook results of a generated district, by student, class and grading period.
+
+    A result is its id, its day and its percentage (None for missing work).
+    """
 
     random: Random
     rows: dict[tuple[UUID, UUID, UUID | None], list[tuple[UUID, date, float | None]]] = field(
@@ -59,7 +62,7 @@ class Grades:
     )
 
     def add(self, town: Town, student: UUID, class_id: UUID, period: UUID | None) -> list[Any]:
-        """Returns the rows of one more work of a student in a class and grading period, with its result."""
+        """Returns the rows of one more line item of a student in a class and grading period, with its result."""
         day = TODAY - timedelta(days=self.random.randrange(90))
         percent = None if self.random.random() < 0.2 else float(self.random.randrange(25, 95))
         about = {"district_id": town.district_id, "id": new_id()}
@@ -80,7 +83,7 @@ class Grades:
         return [work, result]
 
     def expected(self) -> Seen:
-        """Returns the signals about grades, computed one student, class and period after the other."""
+        """Returns the signals about grades, computed in Python for one student, class and period after the other."""
         seen: Seen = {}
         for (student, class_id, period), rows in self.rows.items():
             for rule in RULES:
@@ -115,7 +118,7 @@ async def add_students(work: Work, town: Town) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def add_work(work: Work, town: Town, grades: Grades, students: list[UUID], count: int) -> None:
-    """Adds works with their results, of random students, in two classes, in a grading period or in none."""
+    """Adds line items with results of random students, in two classes, in a grading period or in none."""
     about = {"district_id": work.district_id, "id": new_id()}
     year = (date(TODAY.year, 1, 1), date(TODAY.year, 12, 31))
     period = AcademicSession(**about, title="First", type="gradingPeriod", starts_on=year[0], ends_on=year[1])
@@ -127,7 +130,7 @@ async def add_work(work: Work, town: Town, grades: Grades, students: list[UUID],
 
 
 async def add_benchmark(asks: Caller) -> None:
-    """Publishes the cuts, and schedules a window that is open."""
+    """Publishes the cut scores, and schedules a window that is open."""
     cuts = {"risk_cut": RISK, "benchmark_goal": GOAL}
     benchmark = {"measure": "orf", "grade": "03", "season": "fall", "citation": "Our own", **cuts}
     answer = await asks.post("/v1/benchmarks", {"benchmarks": [benchmark]})
@@ -164,7 +167,7 @@ def screened(scores: Iterable[LastScore]) -> Seen:
 
 @needs(Can.READ_SIGNALS)
 async def suggested(work: Work) -> Seen:
-    """Returns the signals that are suggested."""
+    """Returns the suggested signals."""
     rows = await work.db.scalars(
         select(Signal).where(Signal.district_id == work.district_id, Signal.state == "suggested")
     )
@@ -183,8 +186,9 @@ async def computed(town: Town) -> Seen:
 async def test_signals_equal_those_of_a_plain_computation(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch, seed: int, few: int, many: int
 ) -> None:
-    """Protects the set-based computation from another result than the rules state, for all students and for those who
-    changed: by index, by hash, and where so many changed that all are computed again.
+    """The signals that the product computes in SQL equal those of a plain Python computation of the rules.
+
+    They are computed for all students, and for those that changed, with each of the statements' variants.
     """
     monkeypatch.setattr(compute, "FEW", few)
     monkeypatch.setattr(progress, "MANY", many)
@@ -211,7 +215,7 @@ async def test_signals_equal_those_of_a_plain_computation(
 
 
 async def test_what_was_read_is_not_read_again(app: FastAPI, north: Town) -> None:
-    """Protects a district after a bulk load from being computed again every five minutes, and pins the statements."""
+    """After a bulk load, signals are computed once and not every five minutes, in a fixed number of statements."""
     asks, random = caller(app, north), Random(4)
     await add_benchmark(asks)
     answer = await asks.post("/v1/signal-rules", {"code": "under-cut", "kind": "screening_under_cut"})

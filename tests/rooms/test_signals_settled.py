@@ -33,7 +33,7 @@ async def suggested_twice(asks: Caller, town: Town) -> list[dict[str, Any]]:
 
 
 async def test_many_signals_are_accepted_and_each_has_a_result(app: FastAPI, north: Town) -> None:
-    """Protects a team after a screening from a click for each child: what is settled already refuses no other."""
+    """Many signals can be accepted in one request, each with a result. One that is settled already refuses no other."""
     asks = caller(app, north)
     signals = await suggested(asks, north)
     await asks.post(f"/v1/signals/{signals['ben']['id']}/dismiss", {"because": "Ill."})
@@ -52,7 +52,7 @@ async def test_many_signals_are_accepted_and_each_has_a_result(app: FastAPI, nor
 
 
 async def test_many_signals_are_dismissed_each_with_its_reason(app: FastAPI, north: Town) -> None:
-    """Protects the record of why: no signal of a list is dismissed without its own reason."""
+    """Each of many signals is dismissed with a reason of its own."""
     asks = caller(app, north)
     signals = await suggested(asks, north)
     items: list[dict[str, Any]] = [{"signal": signals["amy"]["id"], "because": "Ill."}]
@@ -69,7 +69,7 @@ async def test_many_signals_are_dismissed_each_with_its_reason(app: FastAPI, nor
 
 
 async def test_a_signal_is_merged_into_another_one_about_the_same_student(app: FastAPI, north: Town) -> None:
-    """Protects a child from two concerns about one thing, and from being merged into another child's."""
+    """A signal can be merged only into another one about the same student, so that no second concern is raised."""
     asks = caller(app, north)
     first, second, of_ben = await suggested_twice(asks, north)
     path = f"/v1/signals/{first['id']}/merge"

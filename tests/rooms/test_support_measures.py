@@ -1,4 +1,4 @@
-"""Tests supports with several measures: the verdict and the alert of the support, and what each measure shows."""
+"""Tests supports with several measures: the support's verdict and alert, and what each measure shows."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,13 +38,15 @@ FOLLOW = """mutation($input: FollowMeasureInput!) { followMeasure(input: $input)
 
 @needs(Can.JUDGE)
 async def _begin_earlier(work: Work, support: Support) -> None:
-    """Has the further goals of a support begin with its first phase, as if it had been followed since then."""
+    """Makes the goals of additional measures begin with the first phase, as if the measures had been followed since
+    then.
+    """
     of_support = (PhaseGoal.district_id == work.district_id, PhaseGoal.support_id == support.id)
     await work.db.execute(update(PhaseGoal).where(*of_support).values(begins_on=BEGINS))
 
 
 async def followed(town: Town, name: str = "amy", **more: Any) -> Support:
-    """A reading support that is followed by the maze too, since its first day."""
+    """Returns a support for reading that is also monitored by a second measure (maze), since its first day."""
     support = await supported(town, name)
     plan: dict[str, Any] = {"measure": "maze", "goal": 25.0, "baseline": 10.0, "confirm_rate": True}
     async with town.unit() as work:
@@ -61,7 +63,7 @@ async def taken(town: Town, new: list[NewScore]) -> None:
 
 
 def maze(town: Town, values: list[float], name: str = "amy", since: int = 1) -> list[NewScore]:
-    """A score of the maze a week, from a week of the phase on."""
+    """Returns one score of the maze for each week, from the week `since` of the phase on."""
     student = ids.format_id("student", town.students[name])
     return [
         NewScore(student, "maze", BEGINS + timedelta(weeks=week), value) for week, value in enumerate(values, since)
@@ -69,7 +71,7 @@ def maze(town: Town, values: list[float], name: str = "amy", since: int = 1) -> 
 
 
 async def current(town: Town, support: Support) -> tuple[VerdictRow, dict[str, VerdictRow]]:
-    """The verdict of a support, and those on its measures by the measure's code."""
+    """Returns the verdict of a support, and the verdicts on its measures keyed by the measure's code."""
     now = await state(town, support)
     by_id = {row.id: row for row in await rows(town, VerdictRow)}
     codes = {measure_id: code for code, measure_id in town.measures.items()}
@@ -80,7 +82,7 @@ FLAT = [10.0, 10.0, 11.0, 10.0, 10.0, 11.0, 10.0, 10.0, 10.0, 11.0]
 
 
 async def test_the_verdict_of_a_support_is_the_most_serious_of_its_measures(app: FastAPI, north: Town) -> None:
-    """Protects the order of seriousness: one measure off track is the support's verdict, and both faces name it."""
+    """The verdict of a support is the most serious one of its measures, and both APIs name that measure."""
     support = await followed(north)
     await taken(north, scores(north, "amy", reader(3, 10)))
     worst, by_measure = await current(north, support)
@@ -103,7 +105,7 @@ async def test_the_verdict_of_a_support_is_the_most_serious_of_its_measures(app:
 
 
 async def test_an_alert_is_the_supports_and_opens_once(north: Town) -> None:
-    """Protects teams from two alerts about one support: the second measure off track opens none."""
+    """A support has one alert: a second measure that is off track does not open another one."""
     support = await followed(north)
     await taken(north, maze(north, FLAT[:8]))
     assert (await response_events(north)).count("response.off_track") == 1
@@ -121,7 +123,9 @@ async def test_an_alert_is_the_supports_and_opens_once(north: Town) -> None:
 
 
 async def test_measures_share_the_stated_false_alarm_rate(north: Town) -> None:
-    """Protects the stated rate of the support: each of two measures is judged at half of it, one alone at all of it."""
+    """Each of two measures of a support is judged at half of the stated false-alarm rate, and a single one at all of
+    it.
+    """
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])
     _, by_measure = await current(north, support)
@@ -138,7 +142,7 @@ async def test_measures_share_the_stated_false_alarm_rate(north: Town) -> None:
 
 
 async def test_stopping_a_measure_closes_the_alert_that_it_opened(north: Town) -> None:
-    """Protects the feed: an alert of a measure that is no longer followed is closed, and the other may open one."""
+    """If a measure is removed from a support, the alert that it opened is closed, and another measure may open one."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])
     assert (await state(north, support)).alert_id is not None
@@ -156,7 +160,9 @@ async def test_stopping_a_measure_closes_the_alert_that_it_opened(north: Town) -
 
 
 async def test_a_new_phase_keeps_the_goals_of_further_measures(north: Town) -> None:
-    """Protects further measures from being lost at a phase line; one whose goal is met waits for a new goal."""
+    """A new phase keeps the goals of additional measures. A measure whose goal is met gets none until somebody sets
+    one.
+    """
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])
     change = SupportChange(because="More.", begins_on=TODAY, sessions_per_week=4, confirm_rate=True)
@@ -170,7 +176,10 @@ async def test_a_new_phase_keeps_the_goals_of_further_measures(north: Town) -> N
 
 
 async def test_a_further_measure_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """Protects the plan: the measure is another one, its goal lies ahead, and its day is not after the phase's."""
+    """An invalid additional measure is refused with every reason.
+
+    It must differ from the first measure, its goal must be ahead, and its goal date may not be after that of the phase.
+    """
     support = await followed(north)
     named = ids.format_id("support", support.id)
     asks = caller(app, north)
@@ -189,7 +198,7 @@ async def test_a_further_measure_that_cannot_be_is_refused_with_every_reason(app
 
 
 async def test_each_measure_has_its_chart(app: FastAPI, north: Town) -> None:
-    """Protects the chart: it shows the scores, the aimline and the verdict of the measure that it is asked for."""
+    """The chart shows the scores, the aimline and the verdict of the measure for which it was requested."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])
     asks, named = caller(app, north), ids.format_id("support", support.id)
@@ -205,7 +214,7 @@ async def test_each_measure_has_its_chart(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_complete_week_finalizes_each_measure(north: Town) -> None:
-    """Protects finalization: the week of a further measure is a job of its own, which judges that measure."""
+    """When a week is complete, each measure of a support is judged finally by a job of its own."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])
     assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id) > 6

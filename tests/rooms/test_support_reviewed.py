@@ -34,7 +34,7 @@ BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 
 
 def mentoring(town: Town, name: str = "amy", **more: Any) -> NewSupport:
-    """A mentor's support that is reviewed in six weeks and followed by no measure."""
+    """Returns the input of a mentor's support that is reviewed in six weeks and has no measure."""
     plan: dict[str, Any] = {
         "student": stu(town, name),
         "intervention": "Check in, check out",
@@ -59,7 +59,9 @@ async def reminded(town: Town) -> int:
 
 
 async def test_a_support_without_a_measure_has_a_review_and_no_verdict(north: Town) -> None:
-    """Scores, sessions, new rules and a judgement of all supports give it no verdict, and its sessions still count."""
+    """A support without a measure never has a verdict, whatever is recorded or judged. Its sessions still count as
+    dosage.
+    """
     support = await mentored(north)
     assert [getattr(support, name) for name in ("state", "measure_id")] == ["active", None]
     scores = [NewScore(stu(north, "amy"), "orf", BEGINS + timedelta(days=day), 40.0) for day in range(9)]
@@ -103,14 +105,16 @@ async def test_a_support_without_a_measure_has_a_review_and_no_verdict(north: To
     ],
 )
 async def test_a_goal_or_a_review_and_never_both(north: Town, more: dict[str, Any], code: str) -> None:
-    """A support with a measure has a goal and a date, one without has a review date and names its area."""
+    """A support with a measure has a goal and a goal date; a support without one has a review date and an area."""
     with pytest.raises(Invalid) as refused:
         await mentored(north, **more)
     assert code in {violation.code for violation in refused.value.violations}
 
 
 async def test_a_review_is_reported_once_on_its_day(north: Town) -> None:
-    """`support.review_due` comes once for each review date; no score is overdue for such a support."""
+    """The reminder `support.review_due` is sent once for each review date. No score of such a support is ever
+    overdue.
+    """
     support = await mentored(north, review_on=TODAY)
     await mentored(north, name="ben", review_on=TODAY + timedelta(days=1))
     assert (await reminded(north), await reminded(north)) == (1, 0)
@@ -125,7 +129,7 @@ async def test_a_review_is_reported_once_on_its_day(north: Town) -> None:
 
 
 async def test_a_change_keeps_or_moves_the_review(north: Town) -> None:
-    """A new phase without a measure has a review of its own; a goal is refused, and so is raising one."""
+    """A new phase of a support without a measure has a review date of its own; goals are refused."""
     support = await mentored(north)
     named = ids.format_id("support", support.id)
     for change in (SupportChange("So.", goal=70.0), SupportChange("So.", baseline=40.0)):
@@ -148,7 +152,10 @@ async def test_a_change_keeps_or_moves_the_review(north: Town) -> None:
 
 
 async def test_a_review_date_is_refused_where_it_has_no_place(north: Town) -> None:
-    """A decision that changes a support, a support with a measure, and a day that has passed have no next review."""
+    """A review date is refused in three cases.
+
+    They are a decision that changes the support, a support with a measure, and a date that has passed.
+    """
     support = await mentored(north)
     named = ids.format_id("support", support.id)
     for new in (
@@ -161,7 +168,7 @@ async def test_a_review_date_is_refused_where_it_has_no_place(north: Town) -> No
 
 
 async def test_a_later_start_comes_before_the_review(north: Town) -> None:
-    """A support that somebody starts after its review date would have had its review in the past."""
+    """A support cannot be started after its review date, because its review would then be in the past."""
     support = await mentored(north, starts="manually", review_on=BEGINS + timedelta(weeks=2))
     with pytest.raises(Invalid):
         async with north.unit() as work:

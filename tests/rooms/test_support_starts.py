@@ -58,7 +58,7 @@ async def run_starts(town: Town) -> int:
 
 
 async def test_a_support_of_today_or_before_is_active_at_once(north: Town) -> None:
-    """A plan whose first day has come needs no second call, and its earlier scores are judged with it."""
+    """A support whose first day has come is active at once, and its earlier scores are judged."""
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
     support = await planned(north)
@@ -133,7 +133,7 @@ async def test_a_student_who_left_starts_nothing(north: Town) -> None:
 
 
 async def test_the_first_day_can_be_corrected_until_something_depends_on_it(north: Town) -> None:
-    """Where the first session was given later than planned, the support and its aimline begin on that day."""
+    """If the first session was later than the planned start, the support and its aimline can be moved to its day."""
     support = await planned(north)
     later = BEGINS + timedelta(days=7)
     async with north.unit() as work:

@@ -1,4 +1,4 @@
-"""Tests whom the members of a team see, what they may do for these students, and who may form teams."""
+"""Tests which students the members of a team see, what they may do for them, and who may form teams."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -61,7 +61,9 @@ async def events_of(work: Work) -> list[str]:
 
 
 async def test_a_colleague_sees_a_teammates_student_and_can_raise_a_concern(app: FastAPI, north: Town) -> None:
-    """A teacher of another school sees the students of the grade team, may act for them, and until then did neither."""
+    """A teacher of another school sees and can act for the students of the grade team only once a member of the
+    team.
+    """
     team = await team_of(north, "teacher", "other_teacher")
     concern = {"student": named("student", north.students["amy"]), "area": "ela.fluency", "description": "Slow."}
     colleague = acting(app, north, "other_teacher")
@@ -80,7 +82,7 @@ async def test_a_colleague_sees_a_teammates_student_and_can_raise_a_concern(app:
 
 
 async def test_the_roster_role_says_what_a_member_may_do(app: FastAPI, north: Town) -> None:
-    """An aide who leads a team may raise a concern about its students, and accept none: a team opens no permission."""
+    """A team gives no permissions: an aide who leads it can raise a concern about its students, but not accept one."""
     team = await team_of(north, "aide")
     await serves(north, team, student=named("student", north.students["ben"]))
     async with north.unit() as work:
@@ -94,7 +96,9 @@ async def test_the_roster_role_says_what_a_member_may_do(app: FastAPI, north: To
 
 
 async def test_a_member_sees_nobody_from_the_day_of_leaving(app: FastAPI, north: Town) -> None:
-    """A membership, a scope and a team end on a day, and on that day the students are out of reach; not before."""
+    """From the last day of a membership, a scope or a team on, its members no longer see the students. Before, they
+    do.
+    """
     team = await team_of(north, "teacher", "aide")
     scope = await serves(north, team, school_class=named("class", north.classes[1]))
     async with north.unit() as work:
@@ -136,7 +140,7 @@ async def test_a_member_sees_nobody_from_the_day_of_leaving(app: FastAPI, north:
 
 
 async def test_what_begins_later_opens_nothing_today(app: FastAPI, north: Town) -> None:
-    """A membership and a scope that begin tomorrow show nobody today."""
+    """A membership and a scope that begin tomorrow show no student to anybody today."""
     later = TODAY + timedelta(days=1)
     team = await team_of(north, "aide")
     await serves(north, team, student=named("student", north.students["ben"]), from_on=later)
@@ -149,7 +153,7 @@ async def test_what_begins_later_opens_nothing_today(app: FastAPI, north: Town) 
 
 
 async def test_a_secured_area_never_opens_through_a_team(app: FastAPI, north: Town) -> None:
-    """A teacher whose client has the area's scope sees no secured concern of a teammate's student."""
+    """A teacher does not see a secured concern of a teammate's student, even if the client has the area's scope."""
     team = await team_of(north, "other_teacher")
     await serves(north, team, student=named("student", north.students["amy"]))
     async with north.unit() as work:
@@ -164,7 +168,7 @@ async def test_a_secured_area_never_opens_through_a_team(app: FastAPI, north: To
 async def test_an_administrator_sees_the_students_of_a_team_beside_those_of_the_school(
     app: FastAPI, north: Town
 ) -> None:
-    """Lists of a person who sees a school have the team's students of another school too, in their order, once each."""
+    """A person who sees a school lists the team's students of another school too, in one order and each once."""
     team = await team_of(north, "administrator", school=None)
     async with north.unit() as work:
         for student in ("amy", "cy"):
@@ -185,7 +189,7 @@ async def test_an_administrator_sees_the_students_of_a_team_beside_those_of_the_
 
 
 async def test_the_schools_of_a_client_bound_a_team_as_well(app: FastAPI, north: Town) -> None:
-    """A client of school two does not see the students of school one through a team's member."""
+    """A client of school two does not see students of school one, even if it acts for a member of their team."""
     team = await team_of(north, "other_teacher")
     await serves(north, team, school=named("org", north.schools[0]), grade="03")
     bound = acting(app, north, "other_teacher", schools=(north.schools[1],))
@@ -193,7 +197,7 @@ async def test_the_schools_of_a_client_bound_a_team_as_well(app: FastAPI, north:
 
 
 async def test_forming_teams_is_a_permission_of_administrators(north: Town) -> None:
-    """No teacher forms a team or adds a member; whoever may form teams sees schools, and forms teams of these only."""
+    """A teacher can neither form a team nor add a member. An administrator can do so only for schools within reach."""
     assert {role for role, opens in ROLE_OPENS.items() if Can.FORM_TEAMS in opens} <= SEES_SCHOOL
     team = await team_of(north, "teacher")
     async with north.unit(await as_person(north, "teacher")) as work:
@@ -217,8 +221,8 @@ async def test_forming_teams_is_a_permission_of_administrators(north: Town) -> N
 
 
 async def test_a_member_from_elsewhere_cannot_pass_the_reach_on(north: Town) -> None:
-    """An administrator who sees students through another school's team changes neither that team nor has an own team
-    serve them.
+    """An administrator who sees students only through another school's team can neither change that team nor add them
+    to an own team.
     """
     theirs = await team_of(north, "administrator", school=1)
     await serves(north, theirs, student=named("student", north.students["cy"]))
@@ -248,7 +252,10 @@ async def test_only_staff_with_access_become_members_once(north: Town) -> None:
 
 
 async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
-    """A grade without its school, two kinds at once and none are refused. Nobody is served twice at once."""
+    """What a team serves is a school's grade, a student or another single kind; anything else is refused.
+
+    The same students cannot be added twice for overlapping days.
+    """
     school, student = named("org", north.schools[0]), named("student", north.students["amy"])
     team = await team_of(north)
     async with north.unit() as work:
@@ -269,8 +276,10 @@ async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
 
 
 async def test_a_team_is_seen_by_its_members_and_its_school(app: FastAPI, north: Town) -> None:
-    """Another person of the school who sees a caseload sees neither the team nor its members; the other school's
-    administrator is nobody here.
+    """A team is seen by its members and by those who see its school.
+
+    Another person of the school who sees only a caseload sees neither the team nor its members, and neither does the
+    other school's administrator.
     """
     team = named("team", (await team_of(north, "teacher")).id)
     for person, status in (("teacher", 200), ("administrator", 200), ("aide", 404), ("other_teacher", 404)):

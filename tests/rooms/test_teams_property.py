@@ -1,7 +1,7 @@
-"""Tests that the reach by a team, computed and enforced by SQL, is the plain rule's in districts made at random.
+"""Tests that the students seen through a team, as SQL computes them, are those of a plain computation.
 
-The plain rule is written here once more, in Python, over the rows that the district was made from: a person who teaches
-sees the students of the classes taught, and whom the active teams serve of which the person is a member on the day.
+The plain computation is written here in Python, over the rows of random districts. It says that a person who teaches
+sees the students of the classes taught, and the students whom active teams serve of which the person is a member today.
 """
 
 import random
@@ -33,7 +33,7 @@ ROLES = ("teacher", "teacher", "aide", "counselor", "principal")
 
 @dataclass
 class District:
-    """The rows of a district made at random, as the plain rule reads them."""
+    """The rows of a random district, in the form in which the plain computation reads them."""
 
     people: dict[str, Person] = field(default_factory=dict)
     enrollments: list[Enrollment] = field(default_factory=list)
@@ -42,7 +42,7 @@ class District:
     scopes: list[TeamScope] = field(default_factory=list)
 
     def reach(self, name: str) -> set[UUID]:
-        """Returns the ids of the students whom a person sees today."""
+        """Returns the ids of the students whom a person may see today."""
         person = self.people[name]
         students = [one for one in self.people.values() if one.is_student]
         seen: set[UUID] = set()
@@ -81,7 +81,9 @@ def _holds(row: TeamMember | TeamScope) -> bool:
 
 
 def make(town: Town, seed: int) -> tuple[District, list[Base]]:
-    """Returns a district of three schools made from a seed, with the rows to insert in their order."""
+    """Returns a random district of three schools, made from a seed, and its rows in the order in which to insert
+    them.
+    """
     rng, made, rows = random.Random(seed), District(), list[Base]()
     of = {"district_id": town.district_id}
     schools, classes = [new_id() for _ in range(3)], [new_id() for _ in range(5)]
@@ -187,7 +189,7 @@ async def seen(town: Town, principal: Principal) -> set[UUID]:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_the_reach_by_sql_is_the_plain_rules(north: Town, seed: int) -> None:
-    """Every member of staff sees exactly the students of the plain rule, and no others, by row-level security."""
+    """Under row-level security, every member of staff sees exactly the students that a plain computation gives."""
     made, rows = make(north, seed)
     async with north.house() as work:
         await lay(work, *rows)

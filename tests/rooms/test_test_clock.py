@@ -1,4 +1,4 @@
-"""Protects the test clock of a sandbox district: it moves the district's day in every rule, and nothing else."""
+"""Tests the test clock of a sandbox district: it moves the district's date in every rule, and nothing else."""
 
 from datetime import date, timedelta
 
@@ -25,26 +25,29 @@ PLAYED = BEGINS + timedelta(weeks=3, days=2)
 
 @needs(Can.OPERATE)
 async def add_clock(work: Work) -> None:
-    """Makes the district a sandbox."""
+    """Makes the district a sandbox, which has a test clock."""
     await lay(work, models.TestClock(district_id=work.district_id))
 
 
 async def moved(town: Town, day: date | None) -> None:
-    """Moves the clock as a partner does."""
+    """Moves the test clock as a partner would."""
     async with town.unit() as work:
         await move_test_clock(work, day)
 
 
 @pytest.fixture
 async def sandbox(north: Town) -> Town:
-    """North, with a test clock."""
+    """Returns the district North, with a test clock."""
     async with north.house() as work:
         await add_clock(work)
     return north
 
 
 async def test_the_day_of_the_district_moves(sandbox: Town, south: Town) -> None:
-    """A score of a day is possible from that day on. Another district keeps the real day, and later this one."""
+    """A score can be recorded for a day once the test clock has reached it. Another district keeps the real date.
+
+    If the test clock is set back to none, the sandbox has the real date too.
+    """
     async with sandbox.unit() as work:
         real = (await describe_caller(work)).today
     await supported(sandbox, "amy")
@@ -65,7 +68,9 @@ async def test_the_day_of_the_district_moves(sandbox: Town, south: Town) -> None
 
 
 async def test_a_week_is_finalized_when_the_clock_has_passed_it(sandbox: Town) -> None:
-    """An incomplete week waits for the clock, however long ago it is in truth, and is done when the clock has moved."""
+    """An incomplete week of a sandbox district is finalized once the district's test clock has passed it, and not
+    before.
+    """
     for name in (await classmates(sandbox, 3))[:2]:
         await supported(sandbox, name)
     await moved(sandbox, PLAYED)
@@ -77,7 +82,9 @@ async def test_a_week_is_finalized_when_the_clock_has_passed_it(sandbox: Town) -
 
 
 async def test_what_depends_on_the_day_is_due_at_once(sandbox: Town) -> None:
-    """Whoever plays a year need not wait for the hourly run: reminders, starts, windows and signals follow the day."""
+    """If the test clock is moved, everything that depends on the date is done at once: reminders, starts, windows,
+    signals.
+    """
     await create_tasks(sandbox.worker_engine, sandbox.settings.keyring, sandbox.district_id)
     before = {task.kind: task.due for task in await rows(sandbox, Task)}
     await moved(sandbox, PLAYED)
@@ -86,7 +93,7 @@ async def test_what_depends_on_the_day_is_due_at_once(sandbox: Town) -> None:
 
 
 async def test_only_a_sandbox_has_a_clock(south: Town) -> None:
-    """Another district is refused, and so is a day of another century."""
+    """Only a sandbox has a test clock. In another district it is refused, and so is a day of another century."""
     with pytest.raises(Conflict, match="--sandbox"):
         await moved(south, PLAYED)
     for day in (date(1999, 12, 31), date(2100, 1, 1)):
@@ -95,7 +102,9 @@ async def test_only_a_sandbox_has_a_clock(south: Town) -> None:
 
 
 async def test_a_partner_moves_it_over_http(app: FastAPI, sandbox: Town, south: Town) -> None:
-    """204; the caller's own description names the day. GraphQL does the same."""
+    """A partner moves the test clock over HTTP (204). The caller's description then has the new date, also in
+    GraphQL.
+    """
     client = caller(app, sandbox)
     assert (await client.post("/v1/test-clock", {"today": str(PLAYED)})).status_code == 204
     assert (await client.get("/v1/me")).json()["today"] == str(PLAYED)

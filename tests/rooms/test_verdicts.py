@@ -1,4 +1,4 @@
-"""Tests stored verdicts: by the district's rule, with the cohort, alerted once, retracted, finalized, in bulk."""
+"""Tests stored verdicts: the district's rule, the cohort, one alert, its retraction, the final judging, and bulk."""
 
 import asyncio
 import re
@@ -46,7 +46,7 @@ BEYOND_NAMES = {"phase_id", "score_ids", "playbook_version_id"}
 
 
 async def send(town: Town, new: list[NewScore], *, backfill: bool = False) -> None:
-    """Scores in one request."""
+    """Records scores in one request."""
     async with town.unit() as work:
         taken = await record_scores(work, new, backfill=backfill)
     assert {one.outcome for one in taken} <= {"recorded", "amended", "unchanged"}, taken
@@ -58,7 +58,7 @@ def content(row: VerdictRow) -> dict[str, object]:
 
 
 async def settle_all(town: Town) -> int:
-    """Makes all scheduled finalizations due and executes them as the worker does."""
+    """Makes all scheduled jobs of final judging due, and executes them as the worker does."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
@@ -96,8 +96,9 @@ async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: To
 
 
 async def test_judging_again_changes_nothing(north: Town) -> None:
-    """Judging again, in a request or for the whole district, gives the same bytes and so no new verdict and no
-    event.
+    """Judging a series again gives identical bytes, so there is no new verdict and no event.
+
+    This holds in a request and for the whole district.
     """
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 9)))
@@ -112,8 +113,8 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
 async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Town) -> None:
     """Judging a district takes the same few statements, however different its verdicts are.
 
-    No table is joined freely: the planner knows hardly anything about a district that was just loaded, and once read
-    all scores again for each support.
+    All rows are read by their keys. The planner knows hardly anything about a district that was just loaded; with a
+    plain join, it once read all scores again for each support.
     """
     values = {"mate0": [40.0] * 9, "mate1": reader(1, 9), "mate2": [40.0] * 9, "mate3": [40.0], "mate4": reader(2, 9)}
     for name in await classmates(north, len(values)):
@@ -132,8 +133,8 @@ async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Tow
 
 
 async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:
-    """Two districts with the same scores in other orders and requests have the same verdicts, to the byte, after
-    finalizing.
+    """Two districts that got the same scores in another order have equal verdicts, byte by byte, once weeks are
+    finalized.
     """
     hard = {6: 9.0}
     kept = []
@@ -159,7 +160,9 @@ async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north
 
 
 async def test_a_hard_passage_is_seen_in_the_class(north: Town) -> None:
-    """A week in which the whole class scored low has less weight than it has for a student alone."""
+    """If a whole class scores low in a week, each student's low score counts less than it would for one student
+    alone.
+    """
     names = await classmates(north, 6)
     supports = [await supported(north, name) for name in names]
     alone = await supported(north, "cy")
@@ -195,7 +198,7 @@ async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
 
 
 async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
-    """A backfill raises no alert, but it can end an alert that was sent, by an event."""
+    """A backfill (a late import of old scores) raises no alert, but if it ends an alert, an event says so."""
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS))
@@ -210,7 +213,10 @@ async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
 
 
 async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_again(north: Town) -> None:
-    """Removed is kept and counts no more; the same sent again restores it, and the alert is raised once more."""
+    """Removing a score retracts the alert. The score is kept but does not count.
+
+    If the same score is sent again, it is restored, and the alert is raised once more.
+    """
     await by_four_points(north)
     support = await supported(north, "amy")
     new = scores(north, "amy", RISES + STALLS)
@@ -238,7 +244,7 @@ async def test_a_verdict_is_never_changed(north: Town, settings: object) -> None
 
 
 async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
-    """A week waits while one classmate's score is missing, and is finalized at once when it is recorded."""
+    """A week is judged finally as soon as the last score of the class is recorded, and not while one is missing."""
     names = await classmates(north, 2)
     supports = [await supported(north, name) for name in names]
     await send(north, scores(north, names[0], reader(1, 6)))
@@ -254,7 +260,7 @@ async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
 
 
 async def test_two_workers_settle_each_week_once(north: Town) -> None:
-    """Two workers never finalize the same week."""
+    """Two workers never finalize the same week, that is, judge it for the last time."""
     await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 8)))
     settled = await asyncio.gather(
@@ -275,7 +281,7 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
 
 @pytest.mark.parametrize("weeks", [[9], [1, 2, 3, 4, 5]])
 async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) -> None:
-    """A week that waits with scores of today stays loud, whichever weeks of a classmate are loaded meanwhile."""
+    """A week that waits with scores of today can still raise alerts, even if a backfill of a classmate follows."""
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, scores(north, one, [50.0], since=9))
     await send(north, [new for week in weeks for new in scores(north, other, [50.0], since=week)], backfill=True)
@@ -286,7 +292,9 @@ async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) 
 
 
 async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None:
-    """A series that ends in a backfilled week is settled quietly, also by a week that is loud."""
+    """A series that ends with scores of a backfill raises no alert, even if a recent score has an earlier week judged
+    again.
+    """
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, [new for week in range(1, 10) for new in scores(north, one, [50.0], since=week)], backfill=True)
     await send(north, scores(north, other, [48.0], since=5))
@@ -297,7 +305,10 @@ async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None
 
 
 async def test_no_two_claims_share_a_number(north: Town) -> None:
-    """A settlement that is written again while a worker judges it is fenced off, and has all its attempts again."""
+    """If a settlement is written again while a worker judges it, it gets a new claim number and all its attempts.
+
+    The result of the first worker is then refused, because it has an old claim number.
+    """
     await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0]))
     seen = []
@@ -324,7 +335,7 @@ async def _stalls_unjudged(town: Town) -> tuple[Support, list[str]]:
 
 
 async def _settle(town: Town, mondays: list[date]) -> None:
-    """Finalizes these weeks and no others."""
+    """Finalizes exactly these weeks."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
@@ -340,7 +351,7 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
 
 async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:
-    """An alarm that the lost sessions explain is `under_delivered` under any rule, with one event."""
+    """If lost sessions explain an alarm, the state is `under_delivered`, with any rule and with one event."""
     await by_four_points(north)
     support = await supported(north, "amy")
     given = [
@@ -363,7 +374,10 @@ async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) ->
 
 
 async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) -> None:
-    """The school's before the district's; the measure's before the area's, the area's before the rest."""
+    """A rule for the school applies before one of the district, and one for a measure before one for its area.
+
+    A general rule applies last.
+    """
     entries = [
         Entry("monitor", {}),
         Entry("trend", {}, area="ela"),
@@ -382,7 +396,7 @@ async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) 
 
 
 async def test_counts_have_a_rule_of_their_own_and_no_slope_is_forced_on_them(north: Town) -> None:
-    """Referrals are judged by their level; by a rule for growth they are refused, with the reason."""
+    """Counts such as referrals are judged by their level. A rule for growth is refused for them, with the reason."""
     support = await supported(north, "amy", measure="referrals", baseline=6.0, goal=1.0)
     new = [
         NewScore(one.student, "referrals", one.taken_on, value)

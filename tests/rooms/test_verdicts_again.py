@@ -1,4 +1,4 @@
-"""Tests series that the worker judges again: at two schools, at none, and by rules that finally raise an alert."""
+"""Tests series that the worker judges again: at two schools, at none, and with rules that raise an alert afterwards."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -22,7 +22,7 @@ HARD = {3: 9.0, 5: -8.0, 7: 10.0, 9: -9.0, 10: 12.0}
 
 
 async def move(town: Town, name: str, schools: list[UUID]) -> None:
-    """The student is at these schools, the first of them first."""
+    """Makes these schools the schools of the student. The first one is the student's first school."""
 
     @needs(Can.SYNC_ROSTER)
     async def change(work: Work) -> None:
@@ -34,7 +34,7 @@ async def move(town: Town, name: str, schools: list[UUID]) -> None:
 
 
 async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone(north: Town) -> None:
-    """A student at two schools is judged with the cohort of the first; the other school's rules change nothing."""
+    """A student at two schools is judged with the cohort of the first school. The rules of the other change nothing."""
     names = await classmates(north, 8)
     await move(north, names[0], north.schools)
     support, *_ = [await supported(north, name) for name in names]
@@ -56,8 +56,8 @@ async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone
 
 
 async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(north: Town) -> None:
-    """Phases that have ended still show how hard the forms of their weeks were, so no verdict changes because of
-    them.
+    """A support's verdicts stay the same when classmates' phases end, because their scores still show how hard the
+    forms were.
     """
     names = await classmates(north, 8)
     support, *others = [await supported(north, name) for name in names]
@@ -94,7 +94,7 @@ async def test_new_rules_judge_also_who_is_at_no_school(north: Town) -> None:
 
 
 async def test_an_alert_that_was_laid_quietly_and_told_later_can_be_taken_back(north: Town) -> None:
-    """An alert that new rules raised quietly and that was sent later can be retracted."""
+    """An alert that was raised without an event, and whose event was sent later, can be retracted."""
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [42.0, 44.0, 45.0, 47.0, 46.0, 47.0, 48.0, 49.0]))
     for alert in (False, True):

@@ -23,12 +23,12 @@ def advance_all(conclusions: list[ConclusionOfWeek], memory: Memory | None = Non
 
 
 def weekly(*states: State) -> list[ConclusionOfWeek]:
-    """Returns one finalized verdict for each week."""
+    """Returns one verdict for each of these findings, one a week, each of a finalized (complete) week."""
     return [ConclusionOfWeek(state, week, finalized=True) for week, state in enumerate(states, 1)]
 
 
 def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
-    """An alert is signalled once, and recovers after two calm weeks, not after one."""
+    """An alert is sent once, and recovers after two weeks without an alarm, not after one."""
     assert advance_all(weekly(GOOD, NOT, NOT, NOT))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(GOOD, NOT, GOOD))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]
@@ -41,7 +41,10 @@ def test_between_the_thresholds_nothing_changes() -> None:
 
 
 def test_after_a_recovery_four_weeks_open_no_other_alert() -> None:
-    """One support was reported five times in five weeks: after a recovery, an alert waits for new evidence."""
+    """After an alert has ended with a recovery, four more bad weeks do not open another one.
+
+    One support was once reported five times in five weeks.
+    """
     recovered = weekly(NOT, GOOD, GOOD)
     for week in (3, 4, 5, 6):
         _, signals = advance_all([*recovered, ConclusionOfWeek(NOT, week, finalized=True)])
@@ -51,7 +54,7 @@ def test_after_a_recovery_four_weeks_open_no_other_alert() -> None:
 
 
 def test_nobody_recovers_below_pace() -> None:
-    """A student who grows, but will miss the goal, has not recovered, however long."""
+    """A student who grows, but too slowly to meet the goal, has not recovered, however long this lasts."""
     below = State.BELOW_PACE
     assert advance_all(weekly(NOT, below, below, below, below))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(NOT, GOOD, below, GOOD))[1] == [AlertSignal.ALERT]
@@ -60,7 +63,7 @@ def test_nobody_recovers_below_pace() -> None:
 
 
 def test_an_alert_is_named_at_most_once() -> None:
-    """The name comes when the shares bear it out, for the alert that is open, and not again."""
+    """An alert is called "not responding" once, when the probabilities justify it, and not again."""
     assert advance_all(weekly(NOT, NOT, NAMED, NOT, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
     assert advance_all(weekly(GOOD, NAMED, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
     assert advance_all(weekly(NOT, BETWEEN, NAMED, GOOD, GOOD))[1] == [
@@ -71,7 +74,10 @@ def test_an_alert_is_named_at_most_once() -> None:
 
 
 def test_a_quiet_alert_is_named_in_silence() -> None:
-    """Nobody hears the name of an alert of which nobody heard; a backfill names none aloud."""
+    """If an alert began without an event, its later name "not responding" causes no event either.
+
+    A verdict that results from a backfill causes no such event in any case.
+    """
     assert advance_all([ConclusionOfWeek(NOT, 3, quiet=True), ConclusionOfWeek(NAMED, 4)])[1] == []
     named_quietly = [ConclusionOfWeek(NOT, 3), ConclusionOfWeek(NAMED, 4, quiet=True), ConclusionOfWeek(NAMED, 5)]
     assert advance_all(named_quietly)[1] == [AlertSignal.ALERT]
@@ -80,14 +86,14 @@ def test_a_quiet_alert_is_named_in_silence() -> None:
 
 
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
-    """Extra scores are requested once at the watch threshold, and not again after an alert."""
+    """Extra scores are requested once, when the threshold of the watch is passed, and not again after an alert."""
     assert advance_all(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [AlertSignal.PROBE, AlertSignal.ALERT]
     assert advance_all(weekly(NOT, BETWEEN))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [AlertSignal.PROBE, AlertSignal.PROBE]
 
 
 def test_what_was_not_delivered_is_told_once() -> None:
-    """Under-delivery has an event of its own, and does not take an alert back."""
+    """The state of too little delivery has an event of its own, and does not retract an alert."""
     under = State.UNDER_DELIVERED
     assert advance_all(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
     kept, signals = advance_all(weekly(NOT, under, NOT))
@@ -96,7 +102,7 @@ def test_what_was_not_delivered_is_told_once() -> None:
 
 
 def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
-    """An alert that the finalized week does not confirm is retracted, but not before the week is complete."""
+    """An alert of a week that is not complete yet is retracted by the final judging of the week, and not before."""
     first = [ConclusionOfWeek(GOOD, 4, finalized=True), ConclusionOfWeek(NOT, 5)]
     assert advance_all([*first, ConclusionOfWeek(GOOD, 5)])[1] == [AlertSignal.ALERT]
     assert advance_all([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, finalized=True)])[1] == [
@@ -120,7 +126,7 @@ def test_an_amended_score_takes_its_alert_back_at_once() -> None:
 
 
 def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
-    """The end of an alert that was raised quietly gives no signal."""
+    """If an alert was raised without an event, its end gives no signal."""
     kept, signals = advance_all([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert signals == []
     assert kept.alert.active
@@ -128,7 +134,7 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """The end of an alert that was sent is signalled, even if a backfill or new rules end it."""
+    """If an alert was sent, its end is signalled too, even if a backfill or new rules end it."""
     alert = weekly(GOOD, NOT, NOT)
     assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,
@@ -154,7 +160,7 @@ def test_new_rules_may_be_asked_to_alert() -> None:
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
-    """An alert is raised only by a verdict that gives it, not by an earlier pending one."""
+    """An alert is raised only if the verdict itself calls for one, and not because of an earlier verdict that waits."""
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):
@@ -180,7 +186,7 @@ def test_what_is_told_is_what_the_verdict_says() -> None:
 
 
 def test_a_phase_line_begins_anew() -> None:
-    """A new phase starts with an empty memory."""
+    """A new phase begins with an empty alert memory."""
     kept, _ = advance_all(weekly(NOT, NOT))
     stored = json.loads(json.dumps(as_json(kept)))
     assert from_json(stored, "phase") == kept
@@ -203,7 +209,7 @@ def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: li
 def test_the_order_of_arrival_leaves_no_trace(
     past: list[State], one: list[State], other: list[State], settled: State
 ) -> None:
-    """The memory after a finalized week does not depend on the order in which the scores arrived."""
+    """The memory of alerts after a finalized (complete) week does not depend on the order in which scores arrived."""
     kept, _ = advance_all(weekly(*past))
     week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, finalized=True)
     first, _ = advance_all([*(ConclusionOfWeek(state, week) for state in one), last], kept)
@@ -213,7 +219,9 @@ def test_the_order_of_arrival_leaves_no_trace(
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30))
 def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> None:
-    """A statistic that goes up and down about the alert threshold, above the watch threshold, is one alert."""
+    """While the statistic goes up and down around the alert threshold, and stays above that of the watch, it is one
+    alert.
+    """
     _, signals = advance_all(weekly(*(NOT if flip else BETWEEN for flip in flips)))
     assert signals.count(AlertSignal.ALERT) == int(any(flips))
     assert signals.count(AlertSignal.RETRACTED) == signals.count(AlertSignal.RECOVERED) == 0
@@ -230,7 +238,7 @@ def test_judging_twice_changes_nothing(states: list[State]) -> None:
 
 @given(st.lists(STATES, max_size=30))
 def test_every_alert_is_closed_before_another_is_opened(states: list[State]) -> None:
-    """A reader of the feed can always say which alert is open: opened, named at most once, closed once."""
+    """In the event feed, each alert is opened, named at most once, and closed before another one is opened."""
     is_open = named = False
     for signal in advance_all(weekly(*states))[1]:
         if signal is AlertSignal.ALERT:

@@ -29,7 +29,7 @@ from tests.town import Town
 
 
 async def many(town: Town, students: int, weeks: int) -> list[UUID]:
-    """So many students of one school in cohorts by grade, each with an active support and weekly scores of a form."""
+    """Plans an active support with weekly scores for each of so many students of one school, in cohorts by grade."""
     rng = Random(7)
     people: list[dict[str, Any]] = []
     supports: list[dict[str, Any]] = []
@@ -85,7 +85,7 @@ async def many(town: Town, students: int, weeks: int) -> list[UUID]:
 
 
 async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north: Town) -> None:
-    """With too little data the run is saved and states this, and verdicts name no calibration."""
+    """With too little data a calibration is saved that states this, and verdicts use the published defaults."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", reader(1, 8)))
@@ -99,7 +99,7 @@ async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north:
 
 
 async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town) -> None:
-    """If too little of last year's data is left, all series are judged again by the published defaults."""
+    """If too little of last year's data is left, all series are judged again with the published defaults."""
     support = await supported(north, "amy")
 
     @needs(Can.OPERATE)

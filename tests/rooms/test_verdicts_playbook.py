@@ -19,7 +19,9 @@ FOUR = {"rules": [{"rule": "four-point"}]}
 
 
 async def _support_with_stall(town: Town, name: str) -> object:
-    """A student with a support and a series that the four-point rule flags and the monitor does not yet."""
+    """Returns a student with a support and with scores that the four-point rule flags and the monitor does not flag
+    yet.
+    """
     support = await supported(town, name)
     async with town.unit() as work:
         await record_scores(work, scores(town, name, STOPS))
@@ -27,7 +29,7 @@ async def _support_with_stall(town: Town, name: str) -> object:
 
 
 async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
-    """A new district has the monitor at a rate of .10, with the cases in which that rate does not hold."""
+    """A new district has the monitor at a false-alarm rate of .10, and the cases in which this rate does not hold."""
     answer = await caller(app, north).get("/v1/playbook")
     rule, counts = answer.json()["rules"]
     assert (counts["rule"], counts["measure"]) == ("level-change", "referrals")
@@ -59,7 +61,7 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
 
 
 async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
-    """Published rules are in force at once, and the worker judges every series by them without alerts."""
+    """Published rules apply at once, and the worker judges every series by them without raising alerts."""
     support = await _support_with_stall(north, "amy")
     events_before = await response_events(north)
     assert events_before == ["probe.requested"], "the monitor raises no alert yet"
@@ -81,7 +83,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
 
 
 async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """Invalid rules are refused before anything is judged, with every violation."""
+    """Invalid rules are refused with every violation, before anything is judged."""
     wrong = {
         "rules": [
             {"rule": "guess"},
@@ -105,6 +107,6 @@ async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, 
 
 
 async def test_who_may_not_publish_does_not(app: FastAPI, north: Town) -> None:
-    """A teacher decides about students, not about the district's rules."""
+    """A teacher cannot publish the district's rules."""
     answer = await caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1").post("/v1/playbook", FOUR)
     assert answer.status_code == 403

@@ -41,7 +41,7 @@ class Canary:
 
 @pytest.fixture
 def canary() -> Iterator[Canary]:
-    """Sockets on 0.0.0.0 and [::], the same port."""
+    """Yields listening sockets on 0.0.0.0 and on [::], both with the same port."""
     listeners: list[socket.socket] = []
     for _ in range(20):
         four, six = socket.socket(socket.AF_INET), socket.socket(socket.AF_INET6)
@@ -113,7 +113,7 @@ async def _post(url: str, allowed: Allowed, timeout: float = 3) -> Outcome:
 
 
 async def test_the_canary_sings(canary: Canary) -> None:
-    """The receiver sees the request if loopback is allowed, which proves that the other tests would see one."""
+    """If loopback is allowed, the receiver sees the request. So the other tests would see one that must not be sent."""
     for host in ("127.0.0.1", "[::1]"):
         await _post(f"http://{host}:{canary.port}/", Allowed(sandbox=True), timeout=2)
         assert canary.seen() > 0, host
@@ -121,7 +121,7 @@ async def test_the_canary_sings(canary: Canary) -> None:
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
 async def test_no_spelling_makes_a_connection(canary: Canary, host: str) -> None:
-    """Refused before any packet, over https and http."""
+    """An address is refused before any packet is sent, over https and http."""
     for scheme in ("https", "http"):
         outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())
         assert (outcome.status, outcome.failure) == (None, "address_refused")
@@ -132,7 +132,7 @@ async def test_no_spelling_makes_a_connection(canary: Canary, host: str) -> None
 async def test_the_socket_refuses_what_the_text_let_through(
     canary: Canary, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Were the check of the text wrong altogether, the address where the socket is made still makes no connection."""
+    """Even if the check of an address as text finds nothing, the check at the socket lets no connection be made."""
     monkeypatch.setattr(send, "validate_url", lambda url, _allowed: url)
     for scheme in ("https", "http"):
         outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())
@@ -144,8 +144,8 @@ async def test_the_socket_refuses_what_the_text_let_through(
 async def test_a_public_name_that_leads_here_makes_no_connection(
     canary: Canary, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A public name that resolves to one of our own addresses gets no connection, even with a public address beside
-    it.
+    """A public host name that resolves to one of our own addresses gets no connection, even with a public address as
+    well.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     own = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])

@@ -1,4 +1,4 @@
-"""Tests the care of an endpoint: rests, disabling, rotation of secrets, pauses, and sending again."""
+"""Tests the management of a webhook endpoint: pauses, disabling, rotation of secrets, and sending again."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ async def _types(work: Work) -> list[str]:
 
 
 async def _failing_since(town: Town, made: WebhookEndpoint, at: datetime) -> None:
-    """Time goes by: the endpoint has been failing since then, and its rest is over."""
+    """Makes an endpoint look as if it had been failing since `at`, with its pause over."""
 
     @needs(Can.DELIVER_WEBHOOKS)
     async def write(work: Work) -> None:
@@ -52,7 +52,7 @@ async def _came(receiver: Receiver, made: WebhookEndpoint) -> list[str]:
 
 
 async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_path: Path) -> None:
-    """After 429 with Retry-After nothing is sent to the endpoint for that time, and then everything."""
+    """After 429 with Retry-After, nothing is sent to the endpoint during that time, and afterwards everything."""
     with receiving(tmp_path, "--fail-first", "1", "--status", "429", "--retry-after", "3600") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -73,7 +73,7 @@ async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_
 
 
 async def test_a_waiting_delivery_is_not_due_before_the_receiver_asked(north: Town, tmp_path: Path) -> None:
-    """The log shows the time of the next attempt, which follows the receiver's Retry-After."""
+    """The log of a delivery shows the time of the next attempt, which is not before the receiver's Retry-After."""
     with receiving(tmp_path, "--status", "503", "--retry-after", "7200") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -84,7 +84,7 @@ async def test_a_waiting_delivery_is_not_due_before_the_receiver_asked(north: To
 
 
 async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, tmp_path: Path) -> None:
-    """After five days of failures an endpoint is disabled, with an event and without losing deliveries."""
+    """After five days of failures, an endpoint is disabled with an event, and no delivery is lost."""
     (tmp_path / "dead").mkdir()
     with receiving(tmp_path) as well, receiving(tmp_path / "dead", "--status", "500") as dead:
         other = await register(north, well, types=["endpoint.disabled"])
@@ -108,7 +108,7 @@ async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, 
 
 
 async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> None:
-    """A single success within five days keeps an endpoint active."""
+    """One successful delivery ends a series of failures, so that an endpoint which failed for six days stays active."""
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -121,7 +121,7 @@ async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> 
 
 
 async def test_gone_tells_the_feed(north: Town, tmp_path: Path) -> None:
-    """After 410 the endpoint is disabled and an event is emitted."""
+    """If a receiver answers 410 (gone), its endpoint is disabled, and an event is recorded."""
     with receiving(tmp_path, "--status", "410") as receiver:
         await register(north, receiver)
         await happen(north)
@@ -158,7 +158,7 @@ async def test_a_secret_is_rotated_with_an_overlap(north: Town, tmp_path: Path) 
 
 
 async def test_an_overlap_has_a_bound(north: Town, tmp_path: Path) -> None:
-    """A week at most: an old secret that signs for ever was not replaced."""
+    """After a rotation, the old secret is valid for a week at most. Otherwise it would never be replaced."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
     for overlap in (timedelta(seconds=-1), timedelta(days=8)):
@@ -168,7 +168,7 @@ async def test_an_overlap_has_a_bound(north: Town, tmp_path: Path) -> None:
 
 
 async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) -> None:
-    """Deliveries of a paused endpoint wait, and a test is refused until the endpoint is resumed."""
+    """While an endpoint is paused, its deliveries wait and a test delivery is refused."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         async with north.unit() as work:
@@ -207,7 +207,9 @@ async def _deliver(town: Town, receiver: Receiver) -> tuple[WebhookEndpoint, UUI
 
 
 async def test_a_delivery_is_sent_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
-    """A delivery can be sent again, even after a success, with the same id and body; its attempts count on."""
+    """A delivery can be sent again, even after a success, with the same id and body. The count of its attempts
+    continues.
+    """
     with receiving(tmp_path) as receiver:
         made, delivery_id = await _deliver(north, receiver)
         async with north.unit() as work:

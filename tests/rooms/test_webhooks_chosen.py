@@ -1,4 +1,4 @@
-"""Tests an endpoint's own choices: its schools and payload versions, and their later changes."""
+"""Tests what each endpoint chooses for itself: schools and payload versions, and later changes of these."""
 
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def _fits(body: dict[str, Any]) -> set[int]:
 async def test_what_happened_before_a_version_is_told_in_its_own(
     north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event from before the second version is rendered in its own version, even for new readers."""
+    """An event from before the second version of its type is rendered in the first version, even for new readers."""
     await register(north, receiver)
     await happen(north)
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
@@ -127,7 +127,7 @@ async def test_what_happened_before_a_version_is_told_in_its_own(
 
 
 async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feed renders the version that is requested or that a consumer pinned, and otherwise the first."""
+    """The feed renders the event version that is requested or that the consumer chose, and otherwise the first."""
     client = caller(app, north)
     path = "/v1/events/consumers"
     await client.ask("PUT", f"{path}/old", json={})
@@ -163,7 +163,7 @@ async def test_the_catalogue_has_the_schema_of_each_version(
 
 
 async def test_a_version_is_one_that_there_is(north: Town) -> None:
-    """A requested version must exist, for a type of the endpoint."""
+    """A payload version that an endpoint requests must exist, and must be of one of its event types."""
     for versions in ({"concern.raised": 2}, {"concern.accepted": 1}, {"concern.invented": 1}, {"concern.raised": 0}):
         async with north.unit() as work:
             with pytest.raises(Invalid) as refused:
@@ -174,7 +174,7 @@ async def test_a_version_is_one_that_there_is(north: Town) -> None:
 
 
 async def test_a_changed_address_gets_what_waits(north: Town, tmp_path: Path, receiver: Receiver) -> None:
-    """A receiver moved: the delivery that failed at the old address is retried at the new one, with the same id."""
+    """If the address of an endpoint changes, a delivery that failed is retried at the new address, with the same id."""
     (tmp_path / "old").mkdir()
     with receiving(tmp_path / "old", "--status", "500") as old:
         made = await register(north, old)
@@ -194,7 +194,10 @@ async def test_a_changed_address_gets_what_waits(north: Town, tmp_path: Path, re
 
 
 async def test_types_change_and_versions_stay(north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If types change, kept types keep their version, added types get the newest, and named ones the named version."""
+    """If the types of an endpoint change, types that it already had keep their version.
+
+    Added types get the newest version, or the version that the request names.
+    """
     made = await register(north, receiver, description="Ours.")
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     change = Change(event_types=("concern.raised", "sync.held"), description="")
@@ -208,7 +211,9 @@ async def test_types_change_and_versions_stay(north: Town, receiver: Receiver, m
 
 
 async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
-    """REST sets schools, versions and the kind of signature, and PATCH changes only the members that it contains."""
+    """Over REST an endpoint's schools, versions and kind of signature can be set; PATCH changes only the named
+    members.
+    """
     client = caller(app, north)
     school = format_id("org", north.schools[0])
     settings = {

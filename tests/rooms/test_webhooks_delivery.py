@@ -22,7 +22,7 @@ from tests.town import Town
 
 
 async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Receiver) -> None:
-    """The whole path: outbox, dispatch, claim, a POST that `standardwebhooks` verifies, the attempt in the log."""
+    """A committed event arrives at the receiver, passes verification by `standardwebhooks`, and is in the log."""
     made = await register(north, receiver)
     event_id = await happen(north)
     await drained(north)
@@ -36,7 +36,10 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
 
 
 async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> None:
-    """A payload contains no name, address or source id; each of them would contain the district's canary."""
+    """A payload contains no name, address or source id.
+
+    Each of these has the district's canary, a word for which the test searches.
+    """
     made = await register(north, receiver)
     await happen(north)
     await drained(north)
@@ -83,7 +86,9 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receive
 
 
 async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receiver: Receiver) -> None:
-    """Whoever asks for `sync.*` gets every type of it and no other, and each in its newest version."""
+    """An endpoint with the type `sync.*` gets every event type that begins so, each in its newest version, and no
+    others.
+    """
     made = await register(north, receiver, types=["sync.*"])
     await happen(north)
     for type_ in (SYNC_APPLIED, SYNC_HELD):
@@ -96,7 +101,9 @@ async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receive
 
 
 async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:
-    """An endpoint of a client of one school gets that school's events only, and only allowed secured areas."""
+    """An endpoint gets only what its client may read: events of its school, and of secured areas that are allowed to
+    it.
+    """
     scopes = frozenset({"webhook:manage", "event:read"})
     one_school = await register(north, receiver, principal=north.client(scopes, (north.schools[0],)))
     opened = await register(north, receiver, principal=north.client(scopes | {"area:sel"}))
@@ -109,7 +116,9 @@ async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiv
 
 
 async def test_another_districts_endpoint_gets_nothing(north: Town, south: Town, receiver: Receiver) -> None:
-    """The claim that matters most: an event of north is never sent to south."""
+    """An event of one district is never sent to another district's endpoint. No other test of webhooks matters as
+    much.
+    """
     of_north, of_south = await register(north, receiver), await register(south, receiver)
     await happen(north)
     await drain(north.settings, {north.district_id, south.district_id})
@@ -118,7 +127,9 @@ async def test_another_districts_endpoint_gets_nothing(north: Town, south: Town,
 
 
 async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
-    """500 is tried again later, not at once; id and bytes are the same, and both attempts verify and are logged."""
+    """After a 500, a delivery is attempted again later, with the same id and bytes. Both attempts verify and are
+    logged.
+    """
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -137,7 +148,7 @@ async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, t
 
 
 async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
-    """After 410 nothing more is sent, waiting deliveries end, and the log stays."""
+    """After a response 410 an endpoint is disabled, its waiting deliveries end, and its log stays."""
     with receiving(tmp_path, "--status", "410") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -153,7 +164,7 @@ async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_redirect_is_a_failure_and_not_followed(north: Town, tmp_path: Path) -> None:
-    """3xx is tried again like any failure: a redirect could lead anywhere."""
+    """A redirect (3xx) is not followed, because it could lead anywhere. It is a failure that is attempted again."""
     with receiving(tmp_path, "--status", "307") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -164,7 +175,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(north: Town, tmp_path: P
 
 
 async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> None:
-    """A receiver that is down is an attempt with the name of the failure, and stays due later."""
+    """If the receiver is down, the attempt is logged with the kind of failure, and the delivery stays due."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
     await happen(north)
@@ -175,7 +186,7 @@ async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> 
 
 
 async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: Receiver) -> None:
-    """An address that was fit when it was saved is checked again when it is connected to."""
+    """An address that was allowed when it was saved is checked again when a connection is made."""
     made = await register(north, receiver)
     await happen(north)
     production = north.settings.model_copy(update={"sandbox": False})
@@ -187,7 +198,7 @@ async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: 
 
 
 async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Path) -> None:
-    """After an endpoint is removed, nothing is sent and no delivery stays due."""
+    """After an endpoint is removed, nothing is sent to it, and no delivery stays due."""
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -201,7 +212,7 @@ async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Pat
 
 
 async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Receiver) -> None:
-    """Every delivery is written to the disclosure log with its claim, because an id with an event is personal
+    """Every delivery is written to the disclosure log when it is claimed, because an event with an id is personal
     information.
     """
 
@@ -222,9 +233,7 @@ async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Rec
 async def test_the_worker_delivers_on_its_own_and_stops_when_told(
     north: Town, receiver: Receiver, settings: Settings
 ) -> None:
-    """The worker delivers events that are committed while it is idle, and finishes running deliveries before it
-    ends.
-    """
+    """The worker delivers events that are committed while it is idle. When stopped, it finishes running deliveries."""
     made = await register(north, receiver)
     stop = asyncio.Event()
     async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:

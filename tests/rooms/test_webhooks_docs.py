@@ -1,4 +1,4 @@
-"""Tests that the code in the page for authors of receivers works as printed."""
+"""Tests that the code on the documentation page for authors of receivers works as printed."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 
 
 def _code(language: str, containing: str) -> str:
-    """The one program of the page in a language that has these words."""
+    """Returns the only program of the page that is in this language and contains this text."""
     programs = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (code,) = [program for program in programs if containing in program]
     return str(code)
@@ -51,7 +51,9 @@ RECEIVERS = [
 async def test_the_receiver_of_the_page_takes_what_we_send(
     north: Town, tmp_path: Path, interpreter: str, language: str, words: str, name: str
 ) -> None:
-    """The receiver in the documentation verifies our deliveries, ignores repeats, and refuses another secret."""
+    """The example receiver of the documentation verifies our deliveries, ignores repeated ones, and refuses another
+    secret.
+    """
     (tmp_path / name).write_text(_code(language, words))
     secret_file = tmp_path / "secret.txt"
     with _started(interpreter, tmp_path / name, secret_file) as process:
@@ -94,7 +96,7 @@ async def test_the_page_verifies_ed25519(north: Town) -> None:
 
 
 def test_the_page_names_types_and_routes_that_there_are() -> None:
-    """A type or a route that the page names and the product does not have would cost its reader an hour."""
+    """Every event type and every route that the documentation page names exists in the product."""
     page = PAGE.read_text()
     named = set(re.findall(r'["`]((?:concern|response|support|score|decision|student|endpoint)\.[a-z_]+)["`:]', page))
     assert named

@@ -1,4 +1,4 @@
-"""Tests deliveries signed with ed25519: the receiver has only a public key, and verifies by the standard."""
+"""Tests deliveries that are signed with ed25519. The receiver has only a public key, and verifies by the standard."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ Captured = tuple[dict[str, str], bytes]
 
 @asynccontextmanager
 async def capturing() -> AsyncIterator[tuple[str, list[Captured]]]:
-    """A bare receiver: its address, and the headers and very bytes of each request."""
+    """Runs a receiver; yields its address, and the headers and raw bytes of each request."""
     came: list[Captured] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,7 +76,7 @@ async def _sent(town: Town, came: list[Captured]) -> Captured:
 
 
 async def test_a_receiver_verifies_with_the_public_key(north: Town) -> None:
-    """Over the very bytes; another byte, another id, another time or another key does not verify."""
+    """The public key verifies exactly the bytes that were sent. Another byte, id, time or key does not verify."""
     async with capturing() as (address, came):
         made = await _register(north, address)
         headers, body = await _sent(north, came)
@@ -92,8 +92,9 @@ async def test_a_receiver_verifies_with_the_public_key(north: Town) -> None:
 
 
 async def test_a_key_is_rotated_with_an_overlap(north: Town) -> None:
-    """During the overlap of a rotation both keys sign and both public keys are shown; without an overlap only the new
-    one.
+    """While a signing key is rotated with an overlap, both keys sign and both public keys are shown.
+
+    Without an overlap only the new key is used.
     """
     async with capturing() as (address, came):
         made = await _register(north, address)
@@ -129,7 +130,9 @@ async def test_the_private_key_is_sealed_and_never_shown(north: Town) -> None:
 
 @pytest.mark.parametrize("signature", list(Signature))
 async def test_each_kind_signs_its_own_way(north: Town, signature: Signature) -> None:
-    """`v1` with a secret, `v1a` with a key: a receiver of the one never sees the other."""
+    """A secret signs with `v1`, and a key with `v1a`. A receiver of one kind never gets a signature of the other
+    kind.
+    """
     async with capturing() as (address, came):
         async with north.unit() as work:
             new = NewEndpoint(address, ("concern.raised",), signature=signature)

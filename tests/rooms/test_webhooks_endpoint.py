@@ -1,4 +1,4 @@
-"""Tests endpoints: what is refused, what is encrypted, and who sees which."""
+"""Tests webhook endpoints: what is refused, what is encrypted, and who sees which endpoint."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ async def _make(town: Town, schools: tuple[int, ...] = ()) -> tuple[WebhookEndpo
 
 
 async def test_everything_wrong_is_said_at_once(north: Town) -> None:
-    """Every violation with its place, and never a submitted value."""
+    """All violations of an endpoint are reported at once, with their places and without a submitted value."""
     new = NewEndpoint("http://u:p@10.0.0.1/#x", ("concern.raised", "concern.invented"), "a" * 501)
     async with north.unit() as work:
         with pytest.raises(Invalid) as refused:
@@ -47,7 +47,7 @@ async def test_everything_wrong_is_said_at_once(north: Town) -> None:
 
 
 async def test_a_caseload_makes_no_endpoint(north: Town) -> None:
-    """A caller whose reach is a caseload cannot create an endpoint, because a caseload changes from day to day."""
+    """A caller who sees only a caseload cannot create an endpoint, because a caseload changes from day to day."""
     bound = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
     async with north.unit(bound) as work:
         with pytest.raises(Forbidden):
@@ -78,7 +78,7 @@ async def test_a_secret_is_sealed_to_its_row(north: Town) -> None:
 
 
 async def test_who_reaches_less_does_not_see_the_endpoint(north: Town, south: Town) -> None:
-    """A client of one school sees only endpoints of that school, and another district's client sees none."""
+    """A client of one school sees only endpoints of this school, and another district's client sees none."""
     whole, _ = await _make(north)
     school_one, _ = await _make(north, (0,))
     listing = keyset(north.district_id, "endpoints", {}, None, 50)
@@ -97,7 +97,7 @@ async def test_who_reaches_less_does_not_see_the_endpoint(north: Town, south: To
 
 
 async def test_a_list_is_paged_by_its_cursor(north: Town) -> None:
-    """Every endpoint is on exactly one page of the list."""
+    """In a list that is read page by page, every endpoint is on exactly one page."""
     made = [(await _make(north))[0].id for _ in range(3)]
     seen, cursor = [], None
     while True:
@@ -111,7 +111,7 @@ async def test_a_list_is_paged_by_its_cursor(north: Town) -> None:
 
 
 async def test_a_removed_endpoint_is_not_there(north: Town) -> None:
-    """A tombstone in the table; for callers it is gone, and cannot be removed again."""
+    """A removed endpoint stays as a marked row, but callers do not find it, and cannot remove it again."""
     made, _ = await _make(north)
     async with north.unit() as work:
         await remove_endpoint(work, made.id)

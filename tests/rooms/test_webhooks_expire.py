@@ -20,7 +20,7 @@ OLD = KEPT + timedelta(hours=1)
 
 
 async def _age(town: Town, table: str, column: str, by: timedelta = OLD) -> None:
-    """Makes every row of a table of the district older."""
+    """Moves a time of every row of a table of the district into the past."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         await owner.execute(
@@ -31,7 +31,7 @@ async def _age(town: Town, table: str, column: str, by: timedelta = OLD) -> None
 
 
 async def _left(town: Town) -> dict[str, int]:
-    """Returns the number of rows, of those that expire and of the others."""
+    """Returns two numbers of the rows that are left: of those that expire, and of the others."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         return {
@@ -99,7 +99,7 @@ async def test_what_waits_keeps_its_event(north: Town, receiver: Receiver) -> No
 
 
 async def test_what_ended_lately_keeps_its_log(north: Town, receiver: Receiver) -> None:
-    """An old event that was sent again yesterday is in the log for 30 days from then."""
+    """If an old event was sent again lately, it stays in the log for 30 days from then."""
     made = await register(north, receiver)
     await happen(north)
     await drained(north)
@@ -131,7 +131,7 @@ async def _lay(town: Town) -> None:
 
 
 async def test_a_round_deletes_in_its_district_only(north: Town, south: Town) -> None:
-    """The worker's round over one district leaves the other's alone."""
+    """The deletion of old events of one district leaves those of another district as they are."""
     for town in (north, south):
         await happen(town)
         await _age(town, "event", "at")

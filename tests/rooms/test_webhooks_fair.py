@@ -1,4 +1,4 @@
-"""Tests that a slow, dead or noisy endpoint delays only itself, not other endpoints or districts."""
+"""Tests that a slow or dead endpoint, or one with very many events, delays no other endpoint or district."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -50,7 +50,7 @@ class Bare:
 
 @asynccontextmanager
 async def bare(folder: Path, *, answers: bool) -> AsyncIterator[tuple[Bare, Receiver]]:
-    """A receiver that answers at once, or only when the test lets it."""
+    """Yields a receiver that answers at once, or only when the test allows it."""
     ours = Bare()
     if answers:
         ours.answers.set()
@@ -101,7 +101,9 @@ async def test_an_endpoint_that_does_not_answer_delays_no_other(
 async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """North has more on its way to receivers that hang than this process sends at once; south is served at once."""
+    """North has more deliveries under way to receivers that hang than the process sends at once; south is served at
+    once.
+    """
     async with bare(tmp_path, answers=False) as (dead, to_dead), bare(tmp_path, answers=True) as (well, to_well):
         for _ in range(20):
             await register(north, to_dead)
@@ -120,8 +122,8 @@ async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
 async def test_a_flood_leaves_another_district_its_share(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """While two thousand deliveries of one district are due, another district's only delivery is sent among the
-    first.
+    """While two thousand deliveries of one district are due, the only one of another district is among the first
+    sent.
     """
     async with bare(tmp_path, answers=True) as (loud, to_loud), bare(tmp_path, answers=True) as (well, to_well):
         for _ in range(4):

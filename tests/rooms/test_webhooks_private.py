@@ -21,7 +21,7 @@ REFUSES = ("--fail-first", "1", "--status", "500")
 
 
 def with_networks(settings: Settings, **lists: str) -> Settings:
-    """The settings of the tests, with these lists of networks."""
+    """Returns the settings of the tests with these lists of allowed networks."""
     return Settings(**(settings.model_dump() | lists))
 
 
@@ -47,7 +47,7 @@ async def test_an_answer_of_an_allowed_network_is_kept_and_not_shown(app: FastAP
 
 
 async def test_an_answer_of_a_sandbox_is_shown(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Answers from the sandbox's loopback and from public receivers are shown."""
+    """The answers of receivers are shown for a sandbox's loopback addresses and for public addresses."""
     with receiving(tmp_path, *REFUSES) as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -68,7 +68,7 @@ def test_webhooks_and_sources_have_a_list_of_their_own(settings: Settings) -> No
 
 
 async def test_each_face_asks_the_list_of_its_own(settings: Settings, north: Town) -> None:
-    """An address that is opened for webhooks is no source's, and the other way round."""
+    """An address that is allowed for webhooks is not allowed for sources, and the other way round."""
     both = with_networks(settings, webhook_allow_networks="10.1.0.0/16", sis_allow_networks="10.2.0.0/16")
     built = build(both)
     client = caller(built, north)

@@ -1,4 +1,6 @@
-"""Tests the POST itself over sockets: no packet goes to an inner address, and no receiver delays or deceives us."""
+"""Tests the POST of a delivery over sockets: nothing is sent to a private address, and no receiver can delay the
+worker.
+"""
 
 import asyncio
 import ipaddress
@@ -18,7 +20,7 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(answer: Answer) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A bare server: its port, and the head of each request that reached it."""
+    """Runs a bare server during the block. Yields its port, and the heads of the requests that reached it."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,7 +41,7 @@ async def listening(answer: Answer) -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 def plainly(response: bytes) -> Answer:
-    """Answers with these bytes."""
+    """Returns an answer that consists of exactly these bytes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(response)
@@ -49,7 +51,7 @@ def plainly(response: bytes) -> Answer:
 
 
 async def post(url: str, allowed: Allowed = SANDBOX, *, times: int = 1, timeout: float = 5) -> Outcome:
-    """The outcome of the last of some posts of one client."""
+    """Sends some posts of one client, and returns the outcome of the last one."""
     sender = Sender(allowed, timeout=timeout)
     try:
         outcome = await sender.post(url, b"{}", {"webhook-id": "evt_1"})
@@ -68,7 +70,7 @@ RESPONSE = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
 
 @pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1/32"])
 async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None:
-    """An answer is marked as private by the address of its connection, whether the connection is new or kept."""
+    """Whether an answer is marked as private depends on the address of its connection, which may be new or reused."""
     opened = Allowed((ipaddress.ip_network(network),), sandbox=True)
     async with listening(RESPONSE) as (port, heads):
         for times in (1, 3):
@@ -82,7 +84,7 @@ async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"])
 async def test_no_packet_reaches_loopback(host: str) -> None:
-    """The canary: a server listens there, and not even a connection is made."""
+    """A webhook to loopback is refused without even a connection to the server that listens there."""
     reached = asyncio.Event()
 
     async def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,7 +99,7 @@ async def test_no_packet_reaches_loopback(host: str) -> None:
 
 
 async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rebinding: a public name resolves to loopback. It was fit when saved, and no packet leaves."""
+    """A public name that resolves to loopback later (rebinding) is refused at connection, before any packet is sent."""
 
     def inside(*_: object, **__: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
@@ -110,7 +112,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 
 async def test_one_inner_address_among_public_ones_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that resolves to a public and a private address is refused."""
+    """A host name that resolves to a public and a private address is refused."""
 
     def both(*_: object, **__: object) -> list[object]:
         return [
@@ -124,7 +126,7 @@ async def test_one_inner_address_among_public_ones_refuses_the_name(monkeypatch:
 
 
 async def test_a_redirect_is_an_answer_and_not_a_way() -> None:
-    """A redirect is recorded as an answer and not followed."""
+    """A redirect is recorded as the answer of a receiver, and is not followed."""
     async with listening(OK) as (other, requests):
         location = f"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{other}/\r\nContent-Length: 0\r\n\r\n"
         async with listening(plainly(location.encode())) as (port, heads):
@@ -135,7 +137,7 @@ async def test_a_redirect_is_an_answer_and_not_a_way() -> None:
 
 
 async def test_the_environment_and_cookies_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the environment is used, and no cookie is sent back."""
+    """Webhook deliveries use no proxy of the environment, and send back no cookie."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     cookie = plainly(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 0\r\n\r\n")
@@ -165,7 +167,7 @@ async def test_an_endless_answer_is_cut() -> None:
 
 
 async def test_what_a_receiver_says_is_kept_as_far_as_it_can_be_stored() -> None:
-    """The first 4,096 bytes of an answer are stored, even if they are no valid text for PostgreSQL."""
+    """The first 4,096 bytes of a receiver's answer are stored, even if PostgreSQL cannot store them as text."""
     body = b"no\x00\xff" + "é".encode() * 4000
     head = f"HTTP/1.1 500 X\r\nRetry-After: 7\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with listening(plainly(head + body)) as (port, _):
@@ -177,7 +179,7 @@ async def test_what_a_receiver_says_is_kept_as_far_as_it_can_be_stored() -> None
 
 
 async def test_a_byte_now_and_then_is_not_waited_for() -> None:
-    """The timeout is for the whole, not for each byte."""
+    """The timeout of a delivery is for the whole answer, not for each byte."""
 
     async def trickle(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for byte in b"HTTP/1.1 200 OK\r\n" * 1000:
@@ -197,7 +199,7 @@ async def test_a_byte_now_and_then_is_not_waited_for() -> None:
     ids=["nothing", "half a line", "something else"],
 )
 async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure: str) -> None:
-    """A broken answer is recorded as a failed attempt with a name, and raises nothing."""
+    """A broken answer is recorded as a failed attempt with a name, and raises no exception."""
 
     async def break_off(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(response)
@@ -210,7 +212,7 @@ async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure
 
 
 async def test_the_socket_is_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No socket is opened to a private address, even if the resolver's check is bypassed."""
+    """At the socket, a private address is refused, even if the check at name resolution is bypassed."""
 
     async def inside(_: CheckedResolver, __: str, port: int, family: int) -> list[dict[str, object]]:
         return [

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 
 async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Path) -> None:
-    """SIGTERM ends the process with 0 after running deliveries are recorded; its log is JSON and names no person."""
+    """On SIGTERM, the process records its running deliveries and ends with 0. Its log is JSON and names no person."""
     with receiving(tmp_path) as receiver, start_worker(north.settings) as worker:
         try:
             made = await register(north, receiver)
@@ -71,7 +71,7 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
 
 
 def test_a_role_that_passes_row_level_security_is_refused(settings: Settings) -> None:
-    """The owner is never a run-time role: one sentence, exit 1."""
+    """A worker that is started as the owner ends with one sentence and exit code 1."""
     worker = start_worker(settings, AIMLINE_WORKER_DATABASE_URL=settings.database_url)
     _, err = worker.communicate(timeout=120)
     assert worker.returncode == 1

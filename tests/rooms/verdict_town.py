@@ -1,4 +1,4 @@
-"""Creates supports and series for the tests of verdicts: classmates of one grade who take the same forms."""
+"""Creates supports and series for the tests of verdicts: students of one grade who take the same forms."""
 
 from datetime import date, timedelta
 from random import Random
@@ -25,7 +25,7 @@ LOOP = ("response.", "probe.")
 
 
 async def classmates(town: Town, number: int) -> list[str]:
-    """More students at school one, in grade three; their names."""
+    """Adds students to the first school, in grade three, and returns their names."""
     names = [f"mate{n}" for n in range(number)]
     rows: list[Base] = []
     for name in names:
@@ -37,7 +37,7 @@ async def classmates(town: Town, number: int) -> list[str]:
 
 
 async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -> Support:
-    """An active reading support with a goal of 1.5 words a week."""
+    """Returns an active support for reading with a goal of 1.5 words a week."""
     plan: dict[str, Any] = {
         "student": ids.format_id("student", town.students[name]),
         "intervention": "Repeated reading",
@@ -57,7 +57,7 @@ async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -
 
 
 def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: bool = False) -> list[NewScore]:
-    """A score a week, from a week of the phase on."""
+    """Returns a score for each week, from the week `since` of the phase on."""
     return [
         NewScore(
             ids.format_id("student", town.students[name]),
@@ -71,7 +71,7 @@ def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: 
 
 
 def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | None = None) -> list[float]:
-    """Returns the scores of an invented series around a line; `hard` is subtracted in a given week."""
+    """Returns invented scores around a line. `hard` has, for single weeks, how much lower the score is."""
     rng = Random(seed)
     return [
         float(round(40 + rate * week + rng.gauss(0, 4) - (hard or {}).get(week, 0.0))) for week in range(1, weeks + 1)
@@ -79,14 +79,14 @@ def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | No
 
 
 async def response_events(town: Town) -> list[str]:
-    """Returns the response events in the feed, in order."""
+    """Returns the types of the response events in the feed, in order."""
     async with town.unit() as work:
         feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
     return [event.type for event in feed.rows if event.type.startswith(LOOP)]
 
 
 async def rows(town: Town, model: type[Any]) -> list[Any]:
-    """Every row of a table in the district, in order."""
+    """Returns every row of a table in the district, in order."""
 
     @needs(Can.JUDGE)
     async def read(work: Work) -> list[Any]:
@@ -98,17 +98,17 @@ async def rows(town: Town, model: type[Any]) -> list[Any]:
 
 
 async def verdicts(town: Town, support: Support) -> list[VerdictRow]:
-    """The verdicts of a support, oldest first."""
+    """Returns the verdicts of a support, oldest first."""
     own = [row for row in await rows(town, VerdictRow) if row.support_id == support.id]
     return sorted(own, key=lambda row: row.number)
 
 
 async def state(town: Town, support: Support) -> ResponseState:
-    """The present state of a support."""
+    """Returns the present state of a support."""
     states: list[ResponseState] = await rows(town, ResponseState)
     return next(row for row in states if row.support_id == support.id)
 
 
 async def settlements(town: Town) -> list[FinalizationJob]:
-    """Returns the finalizations, finished or not."""
+    """Returns the jobs of final judging, finished or not."""
     return sorted(await rows(town, FinalizationJob), key=lambda row: (row.kind, row.monday))

@@ -36,7 +36,7 @@ SANDBOX = Allowed(sandbox=True)
 
 @dataclass
 class Receiver:
-    """A receiver's address, and the file from which it reads the secrets."""
+    """A webhook receiver: its address, and the file from which it reads the secrets."""
 
     address: str
     secrets: Path
@@ -47,7 +47,7 @@ class Receiver:
         return [one for one in came if endpoint.url.endswith(one["path"])]
 
     async def news(self, count: int) -> None:
-        """Waits until more requests have arrived than this number."""
+        """Waits until more than `count` requests have arrived."""
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, timeout=60) as client:
             parameters = {"after": count, "wait": 30}
             assert (await client.get(f"{self.address}received", params=parameters)).json()
@@ -94,7 +94,7 @@ async def happen(
     type_: EventType = CONCERN_RAISED,
     secured_area: str | None = None,
 ) -> UUID:
-    """Commits an event about a student of a school; its id."""
+    """Commits an event about a student of a school; returns the event's id."""
     async with town.unit() as work:
         event_id = lay(work, town, student=student, school=school, type_=type_, secured_area=secured_area)
     return event_id
@@ -131,7 +131,7 @@ async def drained(town: Town) -> int:
 
 
 async def age(town: Town, event_id: UUID, by: timedelta) -> None:
-    """Time goes by: the event happened so much earlier."""
+    """Makes an event look as if it had happened earlier by the duration `by`."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         statement = "UPDATE event SET at = at - $3::interval WHERE district_id = $1 AND id = $2"
@@ -141,12 +141,12 @@ async def age(town: Town, event_id: UUID, by: timedelta) -> None:
 
 
 def ids_of(page: Page[Event]) -> list[UUID]:
-    """The ids of a page's events, in its order."""
+    """Returns the ids of a page's events, in the order of the page."""
     return [event.id for event in page.rows]
 
 
 async def log_of(town: Town, endpoint: WebhookEndpoint) -> list[LoggedDelivery]:
-    """The deliveries of an endpoint as a client of the whole district reads them, oldest first."""
+    """Returns the deliveries of an endpoint, oldest first, as a client of the whole district reads them."""
     async with town.unit() as work:
         page = await deliveries(work, endpoint.id, keyset(town.district_id, "deliveries", {}, None, 200))
     return list(reversed(page.rows))
@@ -158,13 +158,13 @@ async def _run(work: Work, statement: str) -> None:
 
 
 async def make_due(town: Town) -> None:
-    """Time goes by: every delivery that waits for another attempt is due."""
+    """Makes every delivery that waits for another attempt due, as if time had passed."""
     async with town.house() as work:
         await _run(work, "UPDATE webhook_delivery SET due = now() WHERE district_id = :district")
 
 
 async def end_leases(town: Town) -> None:
-    """Time goes by: every lease has ended."""
+    """Ends every lease, as if time had passed."""
     async with town.house() as work:
         await _run(
             work,
@@ -173,7 +173,7 @@ async def end_leases(town: Town) -> None:
 
 
 def start_worker(settings: Settings, **others: str) -> subprocess.Popen[str]:
-    """The worker as a process, over these settings."""
+    """Starts the worker as a process with these settings."""
     return subprocess.Popen(
         [sys.executable, "-m", "app.worker"],
         env=environment(settings, **others),
@@ -184,9 +184,10 @@ def start_worker(settings: Settings, **others: str) -> subprocess.Popen[str]:
 
 
 async def sessions_end(settings: Settings) -> None:
-    """Returns when the server has ended every session of a killed worker.
+    """Returns once the server has ended every session of a killed worker.
 
-    A session that has long been idle is some other test's, in this process: the server ends a dead client's at once.
+    A session that has been idle for long belongs to another test, because the server ends those of a killed process at
+    once.
     """
     connection = await asyncpg.connect(settings.url_of("worker"))
     try:

@@ -32,7 +32,7 @@ ENTRIES = st.builds(
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ENTRIES, max_size=3, unique_by=lambda entry: entry.uid))
 def test_two_parsers_read_what_was_written(entries: list[CalendarEntry]) -> None:
-    """Protects calendar programs from a name that breaks a line, ends an event or adds a property."""
+    """A name cannot break a line, end an event or add a property: two parsers read exactly what was written."""
     rendered = render_calendar(entries)
     assert rendered == render_calendar(entries)
     lines = rendered.split(b"\r\n")
@@ -58,7 +58,9 @@ def test_two_parsers_read_what_was_written(entries: list[CalendarEntry]) -> None
 
 
 def test_the_words_of_a_meeting_are_those_of_its_purpose() -> None:
-    """Each purpose of a team has words of its own, so that a person with several teams can tell them apart."""
+    """Each purpose of a team has its own title for meetings, so that a person with several teams can tell them
+    apart.
+    """
     entries = [
         CalendarEntry(str(place), purpose, "Lincoln", AT, 45, False, 1, AT) for place, purpose in enumerate(TeamPurpose)
     ]
@@ -67,8 +69,9 @@ def test_the_words_of_a_meeting_are_those_of_its_purpose() -> None:
 
 
 def test_a_large_calendar_takes_little_processor_time() -> None:
-    """Whoever has a link's secret reads without a token: with the library, 5,000 meetings took more than two seconds,
-    during which the process answered nobody.
+    """A calendar with 5,000 meetings takes little processor time, because anybody with the link can request it.
+
+    With a library, it took more than two seconds, in which the process answered nobody.
     """
     entries = [
         CalendarEntry(

@@ -1,4 +1,4 @@
-"""Tests calibration: it uses scores only, recovers the truth of simulated worlds, and declines too little data."""
+"""Tests calibration: it uses scores only, finds the true values of simulated worlds, and refuses too little data."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def test_noise_forms_and_correlation_are_found_again(world: World, own: float, f
 
 @pytest.mark.parametrize("seed", [4002, 5002, 7002])
 def test_a_large_wobble_is_learnt_and_the_usual_one_is_kept(seed: int) -> None:
-    """A weekly wobble of three times the default was estimated at half of its variance or less.
+    """A weekly wobble (a random step of the true level) of three times the default is estimated correctly.
 
-    The false-alarm rate was then .15 in place of .10. The usual wobble is kept, so that chance does not move the rates.
+    It was once estimated at half of its variance or less, and the false-alarm rate was .15 in place of .10. The usual
+    wobble is not changed, so that chance does not move the rates.
     """
     variance, usual = (1.5 / 8) ** 2, (0.5 / 8) ** 2
     wobbling = estimate_scatter(panel(simulate(World(wobble=1.5), 5000, seed)))
@@ -50,7 +51,10 @@ def test_a_large_wobble_is_learnt_and_the_usual_one_is_kept(seed: int) -> None:
 
 
 def test_growth_is_found_again_and_thresholds_follow_the_noise() -> None:
-    """Slow growth with larger, correlated errors: the estimates are near, the threshold higher than published."""
+    """From simulated scores with slow growth and large correlated errors, the estimates are near the true values.
+
+    The thresholds are then higher than the published ones.
+    """
     world = World(growth=(1.0, 0.45), noise=9.0, autocorrelation=0.3)
     calibration = calibrate(panel(simulate(world, 1000, 22)), imagined=1500)
     estimates = dict(calibration.estimates)
@@ -82,7 +86,7 @@ def test_the_same_scores_give_the_same_calibration_in_any_unit() -> None:
 
 
 def test_too_little_data_keeps_the_published_defaults() -> None:
-    """With too few series, or none that can be judged, nothing is estimated and the report states the numbers."""
+    """With too few series, or none that can be judged, nothing is estimated, and the report states the numbers."""
     few = batch(simulate(World(), 100, 24))
     kept = calibrate_batch(few)
     assert (kept.prior, kept.thresholds, kept.series) == (PUBLISHED.prior, PUBLISHED.thresholds, 100)

@@ -1,4 +1,4 @@
-"""Protects the playground's caseload: it has every kind of case, and a later start continues each series."""
+"""Tests the playground's caseload: it has every kind of case, and a later start continues each series."""
 
 from datetime import date, timedelta
 
@@ -11,7 +11,10 @@ ALL = [Series(number, plan, MONDAY) for number, plan in enumerate(CASELOAD)]
 
 
 def test_the_caseload_covers_two_years_and_every_subject() -> None:
-    """Thirty supports: planned, running and ended, every subject, several decisions, concerns without a support."""
+    """The caseload has thirty supports over two years, in every subject, in every state and with several decisions.
+
+    It also has concerns without a support.
+    """
     assert len(CASELOAD) == 30
     assert {plan.subject for plan in CASELOAD} == SUBJECTS.keys()
     assert {plan.decision for plan in CASELOAD} >= {
@@ -32,7 +35,7 @@ def test_the_caseload_covers_two_years_and_every_subject() -> None:
 @pytest.mark.parametrize("days", [0, 1, 4, 7, 30])
 @pytest.mark.parametrize("series", ALL, ids=lambda one: f"{one.number}-{one.plan.subject}")
 def test_a_later_start_sends_what_is_missing_and_nothing_twice(series: Series, days: int) -> None:
-    """Two starts together give the same scores and sessions as one, whatever the day of the first."""
+    """Two starts of the playground send the same scores and sessions as one, whatever the day of the first start."""
     begin, middle, end = date(2020, 1, 1), MONDAY + timedelta(days=days), MONDAY + timedelta(days=45)
     at_once = list(series.scores(begin, end)), list(series.sessions(begin, end))
     twice = (

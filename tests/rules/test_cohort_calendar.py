@@ -23,7 +23,7 @@ BREAK, AFTER = BEGINS + timedelta(weeks=5), BEGINS + timedelta(weeks=6)
 
 
 def line(number: int, begins: date, rate: float) -> ScoreSeries:
-    """A series with a score in each week of instruction after the break, and the week's passage in it."""
+    """Returns a series with one score in each week of instruction after the break. Each week has its own passage."""
     rng, passages = Random(number), Random(0)
     mondays = [monday for monday, instructional in CALENDAR if instructional and monday > AFTER][:12]
     hard = [passages.gauss(0, 9) for _ in mondays]
@@ -40,7 +40,7 @@ def line(number: int, begins: date, rate: float) -> ScoreSeries:
 
 
 def verdict(mine: ScoreSeries, others: list[ScoreSeries]) -> bytes:
-    """Returns the bytes of the monitor's verdict on one of these series."""
+    """Returns the monitor's verdict on one of these series as bytes."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
     one = MonitoredSeries(mine, Support(id=mine.series_id), Phase(), chosen)
     return canonical_bytes(judge_series([one], others)[mine.series_id].verdict)
@@ -64,7 +64,9 @@ def test_a_break_over_the_whole_series_is_no_verdict() -> None:
 
 @pytest.mark.parametrize("begins", [BEGINS, BEGINS + timedelta(weeks=3), BREAK - timedelta(weeks=1), BREAK, AFTER])
 def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
-    """The weeks of each phase are in the columns of its classmates' same weeks, even if it begins in a break."""
+    """In the table of a cohort, a week's scores of all classmates are in the same columns, even if a phase begins in a
+    break.
+    """
     first, other = on_one_calendar([line(1, BEGINS, 1.5), line(2, begins, 1.5)])
     for monday, instructional in CALENDAR:
         if instructional and monday >= begins:
@@ -72,7 +74,7 @@ def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
 
 
 def test_a_phase_that_begins_in_a_break_has_its_passages_difficulty_taken_out() -> None:
-    """A phase that begins in a break has the same verdict as one that begins in the week after it."""
+    """A phase that begins in a break has the same verdict as one that begins in the week after the break."""
     mates = [line(number, BEGINS, 1.5) for number in range(2, 10)]
     mine, late = line(1, AFTER, 0.2), line(1, BREAK, 0.2)
     assert late.scores == mine.scores

@@ -1,4 +1,4 @@
-"""Tests the check of a CSV stream before COPY: everything it passes can be read, and a bad row costs only that row."""
+"""Tests the check of a CSV stream before COPY: COPY can read all that passes, and a bad row affects no other row."""
 
 import csv
 import io
@@ -60,7 +60,9 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_a_bad_row_costs_that_row_alone(case: str, size: int) -> None:
-    """A malformed row keeps its place and its sourcedId, its other values are dropped, and other rows pass."""
+    """A malformed CSV row keeps its place and its sourcedId but loses its other values, and other rows stay as they
+    are.
+    """
     bad, instead, code = BAD[case]
     before, after = b'a,b,c\r\n"b","b\r\nb",c\r\n', b'c,b,c\r\nd,"b, b",c\r\n'
     given, screen = _screened(before + bad + b"\r\n" + after, size)
@@ -72,9 +74,9 @@ def test_a_bad_row_costs_that_row_alone(case: str, size: int) -> None:
 
 @pytest.mark.parametrize("rows", [b" a,b,c\r\n", b"a,b,c\r\n d,e,f", b"a,b,c ", b"a,b ,c\r\n", b'a," b",c\r\n'])
 def test_a_blank_at_the_edge_of_any_cell_is_seen(rows: bytes) -> None:
-    """A blank at the start or end of a cell is seen also in the first and the last cell of a file.
+    """A blank at the start or end of a cell is found also in the first and the last cell of a file.
 
-    Unless it is seen, the blanks around sourcedIds are not removed, and a padded id counts as another person.
+    Blanks that are not found would stay, and a padded sourcedId would count as another person.
     """
     assert _screened(rows)[1].padded
     assert not _screened(b"a,b c,d\r\ne,f  g,\r\n")[1].padded
@@ -88,7 +90,7 @@ def test_quotes_within_a_value_and_nul_are_kept_visible_and_noted() -> None:
 
 
 def test_two_forgotten_quotes_swallow_no_rows() -> None:
-    """Two rows with a forgotten quote each are refused, so that the rows between them are not lost."""
+    """If two rows each lack a quote, both are refused, and the rows between them are not lost."""
     rows = b"".join(b"s%d,name,note\r\n" % number for number in range(50))
     given, screen = _screened(b'x,"Bo,z\r\n' + rows + b'y,"Jim,z\r\n')
     assert _faults(screen) == [(1, MALFORMED), (52, MALFORMED)]
@@ -97,7 +99,10 @@ def test_two_forgotten_quotes_swallow_no_rows() -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_line_ends_that_differ_from_the_headers_are_mended(end: bytes) -> None:
-    """COPY refuses a file in which line ends change; a carriage return within a value is kept, in quotes."""
+    """Line ends that differ from those of the header are replaced, because COPY refuses a file with several kinds.
+
+    A carriage return within a value is kept, in quotes.
+    """
     given, screen = _screened(b"a,b,c" + end + b"d,e,f\r\n" * (end != b"\r") + b"g,h,i\n" * (end != b"\r"), end=end)
     assert _faults(screen) == []
     assert given.count(end) == given.count(b"a") + 2 * (end != b"\r")
@@ -141,7 +146,10 @@ def test_faults_beyond_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     end=st.sampled_from(["\n", "\r\n"]),
 )
 def test_whatever_is_written_as_csv_is_read_as_it_was(rows: list[list[str]], size: int, end: str) -> None:
-    """Any values at all, quoted by RFC 4180, cut into chunks anywhere: no row is lost, joined, split or refused."""
+    """Any values that are quoted by RFC 4180 are read as they were written, wherever the stream is divided.
+
+    No row is lost, joined, split or refused.
+    """
     out = io.StringIO(newline="")
     csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator=end).writerows(rows)
     given, screen = _screened(out.getvalue().encode(), size, end.encode())
@@ -154,7 +162,7 @@ def test_whatever_is_written_as_csv_is_read_as_it_was(rows: list[list[str]], siz
     size=st.integers(1, 60),
 )
 def test_no_bytes_at_all_break_it(data: bytes, size: int) -> None:
-    """Any bytes give rows of the header's width or a refusal."""
+    """For any bytes, the check yields rows with as many cells as the header, or refuses the file."""
     try:
         given, _ = _screened(data, size)
     except SourceRefused:

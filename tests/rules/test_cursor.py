@@ -1,4 +1,4 @@
-"""Tests that cursors cannot be read, edited, or used with another list. Pure: tests the encryption alone."""
+"""Tests that cursors cannot be read, edited, or used with another list, without a database."""
 
 import base64
 import os
@@ -24,21 +24,21 @@ PLACES = st.lists(st.one_of(st.text(max_size=300), st.integers(0, 2**63 - 1), st
 
 
 def ring(*lines: str) -> Keyring:
-    """A key file of these lines."""
+    """Returns the keys of a key file with these lines."""
     return Keyring.parse("\n".join(lines))
 
 
 @pytest.mark.long
 @given(PLACES)
 def test_a_cursor_opens_to_its_place(place: list[object]) -> None:
-    """A cursor decodes to its position, and the same position gives the same cursor."""
+    """A cursor decodes to the position from which it was made, and the same position gives the same cursor."""
     cursor = SEAL.seal(BOUND, tuple(place))
     assert SEAL.open(BOUND, cursor) == tuple(place)
     assert SEAL.seal(BOUND, tuple(place)) == cursor
 
 
 def test_a_cursor_shows_nothing_of_its_place() -> None:
-    """A cursor shows no name and no id, in its text or decoded as base64."""
+    """A cursor reveals no name and no id, neither in its text nor when it is decoded as base64."""
     raw = base64.urlsafe_b64decode(CURSOR + "=" * (-len(CURSOR) % 4))
     for part in PLACE:
         assert part not in CURSOR
@@ -50,13 +50,13 @@ def test_a_cursor_shows_nothing_of_its_place() -> None:
 @example(len(CURSOR), 0, "\n")
 @example(0, len(CURSOR), "")
 def test_an_edited_cursor_opens_nothing(at: int, removed: int, inserted: str) -> None:
-    """Any edit is seen, also one after which base64 decodes to the same bytes."""
+    """A changed cursor is refused, even if base64 decodes it to the same bytes."""
     edited = CURSOR[:at] + inserted + CURSOR[at + removed :]
     assert (SEAL.open(BOUND, edited) is None) == (edited != CURSOR)
 
 
 def test_every_last_sign_but_its_own_is_refused() -> None:
-    """A cursor has one spelling, so another last character is refused."""
+    """A cursor has only one spelling: with any other last character, it is refused."""
     for sign in ALPHABET:
         if sign != CURSOR[-1]:
             assert SEAL.open(BOUND, CURSOR[:-1] + sign) is None
@@ -64,12 +64,12 @@ def test_every_last_sign_but_its_own_is_refused() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_opens_nothing(text: str) -> None:
-    """Any other text is refused without a fault."""
+    """Any text that is no cursor is refused without an internal error."""
     assert SEAL.open(BOUND, text) is None
 
 
 def test_a_long_text_is_refused_and_long_names_are_not() -> None:
-    """The bound is above any place that the roster can have, in its longest spelling."""
+    """A cursor that is too long is refused. The limit is above any position in a roster, in its longest spelling."""
     place = ("\x01" * 300, "\x7f\U0001f600" * 150, str(UUID(int=3)))
     assert len(SEAL.seal(BOUND, place)) < MAX_CURSOR_LENGTH
     assert SEAL.open(BOUND, "A" * (MAX_CURSOR_LENGTH + 1)) is None
@@ -115,7 +115,7 @@ def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str
 
 
 def test_a_cursor_without_a_keyring_is_of_this_process() -> None:
-    """A cursor without a keyring opens in its own process only."""
+    """A cursor that was made without a keyring can be opened in its own process only."""
     cursor = keyset(DISTRICT, "students", {"grade": "03"}, None, 10).mark(*PLACE)
     assert keyset(DISTRICT, "students", {"grade": "03"}, cursor, 10).after == PLACE
     with pytest.raises(Malformed):

@@ -1,4 +1,4 @@
-"""Tests dosage: delivered against planned, with unknown sessions kept apart from missed ones."""
+"""Tests dosage: delivered sessions against planned ones. Sessions without a record are unknown, and not missed."""
 
 from datetime import date, timedelta
 
@@ -23,14 +23,14 @@ PLAN = {"minutes_per_session": 30, "sessions_per_week": 3}
 
 
 def day(week: int, weekday: int = 0) -> date:
-    """A day of a week, both counted from 0."""
+    """Returns a day, given its week and its weekday, both counted from 0."""
     return MONDAY + timedelta(weeks=week, days=weekday)
 
 
 def session_record(
     held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
 ) -> DeliveredSessions:
-    """Returns one session as a week's sums; minutes beyond the plan lose nothing."""
+    """Returns one session in the form of sums of a week. Minutes beyond the plan are no loss."""
     given = delivered if attended else 0
     return DeliveredSessions(
         monday=monday_of(held_on),
@@ -46,18 +46,18 @@ def session_record(
 def held(
     week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None
 ) -> DeliveredSessions:
-    """A session."""
+    """Returns a session."""
     reason = because or ("schedule" if delivered < planned else None)
     return session_record(day(week, weekday), planned, delivered, delivered > 0, reason)
 
 
 def over(weeks: int, records: list[DeliveredSessions], off: frozenset[date] = frozenset()) -> Dosage:
-    """The dosage of whole weeks, three sessions of 30 minutes planned in each."""
+    """Returns the dosage of whole weeks, with three planned sessions of 30 minutes in each."""
     return dosage(MONDAY, day(weeks - 1, 4), off, records, **PLAN)
 
 
 def test_what_has_no_record_is_unknown_and_not_missed() -> None:
-    """With two of six sessions recorded and held, four are unknown and none is lost."""
+    """If two of six sessions are recorded as given, the other four are unknown, and none counts as lost."""
     result = over(2, [held(0, 0), held(0, 2)])
     assert (result.planned_sessions, result.delivered_sessions, result.unknown_sessions) == (6, 2, 4)
     assert (result.planned_minutes, result.known_minutes, result.delivered_minutes) == (180, 60, 60)
@@ -65,7 +65,9 @@ def test_what_has_no_record_is_unknown_and_not_missed() -> None:
 
 
 def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
-    """If less than half of the sessions is known, there is no share; otherwise it is that of the known sessions."""
+    """The delivered share is computed from the known sessions. If less than half of the sessions is known, there is
+    none.
+    """
     assert over(2, [held(0, 0), held(0, 2)]).share is None
     half = over(2, [held(0, 0), held(0, 2), held(1, 0, 0)])
     assert half.is_known
@@ -73,7 +75,7 @@ def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
 
 
 def test_the_share_is_the_lesser_session_records_and_minutes() -> None:
-    """The share is the lower one of sessions and minutes."""
+    """The delivered share is the lower one of the share of sessions and the share of minutes."""
     result = over(1, [held(0, weekday, 10) for weekday in range(3)])
     assert result.session_share == 1.0
     assert result.share == result.minute_share == pytest.approx(1 / 3)
@@ -81,7 +83,10 @@ def test_the_share_is_the_lesser_session_records_and_minutes() -> None:
 
 
 def test_a_session_that_makes_up_for_another_is_no_plan_of_its_own() -> None:
-    """Missed on Monday, made up for on Thursday: three planned, three delivered."""
+    """A session that makes up for a missed one does not count as planned.
+
+    Example: missed on Monday, made up for on Thursday: three planned, three delivered.
+    """
     records = [held(0, 0, 0), held(0, 1), held(0, 2), held(0, 3, planned=0)]
     result = over(1, records)
     assert (result.planned_sessions, result.delivered_sessions, result.unknown_sessions) == (3, 3, 0)
@@ -89,7 +94,7 @@ def test_a_session_that_makes_up_for_another_is_no_plan_of_its_own() -> None:
 
 
 def test_a_week_without_instruction_asks_for_nothing() -> None:
-    """A break is no loss; a session that was recorded in it counts as one that was planned."""
+    """In a week without instruction nothing is planned. A session that was recorded in it counts as a planned one."""
     off = frozenset({day(1)})
     assert over(3, [], off).planned_sessions == 6
     assert [week.monday for week in over(3, [], off).weeks] == [day(0), day(2)]
@@ -97,7 +102,7 @@ def test_a_week_without_instruction_asks_for_nothing() -> None:
 
 
 def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
-    """A window that contains a part of a week has a proportional number of planned sessions."""
+    """For a period with only a part of a week, the number of planned sessions is in proportion."""
     days = school_days(day(0, 2), day(1, 1), ())
     assert days == {day(0): 3, day(1): 2}
     assert [planned_in(one, 3) for one in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 2, 2, 3]
@@ -106,7 +111,7 @@ def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
 
 
 def test_phases_add_up_and_share_a_week() -> None:
-    """A change in the middle of a week is one week of the support, with both plans' sessions."""
+    """If a plan changes in the middle of a week, the dosage has this week once, with the sessions of both plans."""
     first = dosage(MONDAY, day(1, 1), (), [held(0, 0)], **PLAN)
     second = dosage(day(1, 2), day(2, 4), (), [held(2, 0)], minutes_per_session=20, sessions_per_week=5)
     whole = combine_dosages(MONDAY, day(2, 4), [first, second])
@@ -130,13 +135,13 @@ WEEKLY = st.integers(1, 25)
 
 
 def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> Dosage:
-    """Six weeks of this plan."""
+    """Returns the dosage of six weeks under this plan."""
     return dosage(MONDAY, day(5, 6), off, records, minutes_per_session=45, sessions_per_week=weekly)
 
 
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
-    """Known and unknown sessions sum to the plan, and delivered and lost minutes to the known ones."""
+    """Known and unknown sessions add up to the planned ones, and delivered and lost minutes to the known ones."""
     result = made(records, off, weekly)
     assert result.known_sessions + result.unknown_sessions == result.planned_sessions
     assert result.known_sessions == sum(one.planned_sessions for one in records)
@@ -152,7 +157,9 @@ def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[dat
 def test_the_order_of_records_changes_nothing(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, random: object
 ) -> None:
-    """Nor whether the sums were made one by one or in the database."""
+    """The dosage does not depend on the order of the records, nor on whether they are summed one by one or in the
+    database.
+    """
     mixed = list(records)
     random.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
     assert made(mixed, off, weekly) == made(records, off, weekly)
@@ -177,7 +184,7 @@ def test_the_unknown_is_never_counted_as_missed(
 def test_two_windows_make_the_whole(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, at: int
 ) -> None:
-    """Cut between two weeks, the parts add up to the whole."""
+    """If a period is divided between two weeks, the dosages of the parts add up to that of the whole."""
     parts = [
         dosage(since, until, off, [one for one in records if since <= one.monday <= until], **plan)
         for since, until in ((MONDAY, day(at - 1, 6)), (day(at), day(5, 6)))
@@ -187,7 +194,7 @@ def test_two_windows_make_the_whole(
 
 
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
-    """The dosage of a window is the same with a calendar that was read for other windows too."""
+    """The dosage of a window is the same with a calendar that was loaded for other windows too."""
     weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
     assert off_between(weeks, day(1, 3), day(3, 4)) == frozenset({day(2)})
     assert off_between(weeks, day(0), day(5)) == frozenset({day(2)})
@@ -196,7 +203,7 @@ def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
 
 
 def test_what_a_plan_asks_is_not_changed_by_what_another_student_was_given() -> None:
-    """The cached plan of students with the same plan is not changed by one student's records."""
+    """A plan that is cached for all students with the same plan is not changed by the records of one student."""
     before = dosage(day(0), day(1, 4), (), [], **PLAN)
     given = dosage(day(0), day(1, 4), (), [session_record(day(0), 30, 20, True, None)], **PLAN)
     assert (given.delivered_minutes, given.known_sessions, given.planned_sessions) == (20, 1, 6)

@@ -1,4 +1,4 @@
-"""Tests the gate of a process: slots, queues, long requests, and that no wake-up is lost."""
+"""Tests the gate that limits a process's concurrent requests: slots, queues, long requests, and lost wake-ups."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ class _Clock:
 
 
 async def test_the_slots_are_full_before_anybody_waits() -> None:
-    """A single key gets every slot, and the next request waits until one is free."""
+    """A single key can use every slot, and the next request waits until a slot is free."""
     gate = Gate(ROOMY)
     first, second, third = (gate.enqueue("a") for _ in range(3))
     assert [one.may_run for one in (first, second, third)] == [True, True, False]
@@ -32,13 +32,15 @@ async def test_the_slots_are_full_before_anybody_waits() -> None:
 
 
 async def test_a_key_without_a_request_under_way_is_let_in_at_once() -> None:
-    """Another district's first request waits for no slot; all of them together are bounded by the pool."""
+    """The first request of another district does not wait for a slot. All such requests together are limited by the
+    pool.
+    """
     gate = Gate(Limits(slots=2, most_of_one_key=8, most=4, slot_seconds=3600))
     assert [gate.enqueue(key).may_run for key in "aaabcd"] == [True, True, False, True, True, False]
 
 
 async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
-    """A request pauses while one of a district with fewer running requests runs, and then continues."""
+    """A request pauses while a request of a district with fewer running requests runs, and then continues."""
     clock = _Clock()
     gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
     loud = [gate.enqueue("a") for _ in range(4)]
@@ -72,7 +74,7 @@ async def test_a_pause_is_bounded_where_others_come_all_the_time() -> None:
 
 
 async def test_a_districts_weight_counts_where_requests_pause() -> None:
-    """A district with the weight three may run three requests for one of another district."""
+    """A district with the weight three may run three requests at once for each request of another district."""
     gate = Gate(Limits(slots=8, most_of_one_key=8, most=16, slot_seconds=3600), {"a": 3.0})
     heavy = [gate.enqueue("a") for _ in range(3)]
     gate.enqueue("b")
@@ -82,7 +84,7 @@ async def test_a_districts_weight_counts_where_requests_pause() -> None:
 
 
 async def test_after_a_long_step_the_loop_takes_in_what_has_come() -> None:
-    """After a long step the loop accepts new input before other requests continue."""
+    """After a long step, the event loop accepts new input before other requests continue."""
     gate = Gate(ROOMY)
     first, second = gate.enqueue("a"), gate.enqueue("a")
     first.stepped(0.0001)
@@ -111,7 +113,9 @@ async def test_a_waiting_request_that_is_given_up_leaves_the_queue() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
-    """Hundreds of requests, many cancelled at any moment: those that stay all run, and never more than the slots."""
+    """If many of hundreds of requests are cancelled at any moment, the others all run, never more than there are
+    slots.
+    """
     chosen = random.Random(seed)
     gate = Gate(Limits(slots=3, most_of_one_key=2, most=16, queue_of_one_key=1000, slot_seconds=3600))
     ran, most = 0, 0
@@ -144,7 +148,9 @@ async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
 
 
 async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() -> None:
-    """Requests that wait for a lock fill neither the slots nor the pool: another district is served at once."""
+    """Requests of one district that wait for a lock use up neither the slots nor the pool. Another district is
+    served.
+    """
     clock = _Clock()
     gate = Gate(Limits(slots=2, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=lambda: 0.0)
     clock.now += 1
@@ -180,7 +186,7 @@ async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
 
 
 async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
-    """The timer takes the slot of a long request without being called."""
+    """If a request has its slot for too long, a timer gives the slot to the next request, without being called."""
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=16, slot_seconds=0.01), processor=lambda: 0.0)
     gate.enqueue("a")
     second = gate.enqueue("a")
@@ -189,7 +195,9 @@ async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
 
 
 async def test_a_full_queue_and_a_long_wait_are_refused() -> None:
-    """The queue is bounded by key, so that another key's is not full; a long wait ends with a time to return."""
+    """The queue is limited for each key, so that one key does not fill it for others. A long wait ends with
+    `Retry-After`.
+    """
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=1, queue_of_one_key=2, longest_wait=0.01, slot_seconds=3600))
     gate.enqueue("a")
     waiting = [gate.enqueue("a") for _ in range(2)]
@@ -205,7 +213,10 @@ async def test_a_full_queue_and_a_long_wait_are_refused() -> None:
 
 
 async def test_a_key_is_charged_for_the_time_in_which_its_requests_held_a_slot() -> None:
-    """Cheap requests of one district are not paid for by the dear ones of another: the shares are of time."""
+    """A district is charged for the time in which its requests had a slot, not for their number.
+
+    So a district with cheap requests does not pay for the slow requests of another one.
+    """
     clock = _Clock()
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=1, queue_of_one_key=1000, slot_seconds=3600), clock=clock)
     turns: list[Turn] = [gate.enqueue(key) for _ in range(200) for key in ("dear", "cheap")]
@@ -220,7 +231,7 @@ async def test_a_key_is_charged_for_the_time_in_which_its_requests_held_a_slot()
 
 
 async def test_a_process_that_ends_refuses_what_still_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A waiting request is answered before the server cancels it; a running one goes on."""
+    """When a process ends, waiting requests are refused before the server cancels them, and running requests go on."""
     monkeypatch.setattr(gates, "STOPPING_SECONDS", 0.01)
     gate = Gate(Limits(slots=1, most_of_one_key=1, most=1, slot_seconds=3600))
     running, waiting = gate.enqueue("a"), gate.enqueue("a")

@@ -62,7 +62,11 @@ def test_a_request_waits_only_where_its_key_has_enough_in_service(
 def test_keys_that_always_have_requests_are_served_by_their_weights(
     ours: list[float], theirs: list[float], weights: tuple[float, float], slots: int
 ) -> None:
-    """However the costs lie, the service of two busy keys differs by no more than a few of the longest requests."""
+    """Two keys that always have waiting requests are served in proportion to their weights, whatever their requests
+    cost.
+
+    The difference is at most the cost of a few of the longest requests.
+    """
     order = FairOrder()
     costs = {"a": iter(ours), "b": iter(theirs)}
     weight = dict(zip("ab", weights, strict=True))
@@ -86,7 +90,7 @@ def test_keys_that_always_have_requests_are_served_by_their_weights(
 
 
 def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
-    """A queue of a hundred, and one request of another key: it is the very next, whatever the others still wait for."""
+    """If a request of another key comes while a hundred requests of one key wait, it is served next."""
     order = FairOrder()
     for _ in range(100):
         order.join("a")
@@ -103,7 +107,7 @@ def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
 
 
 def test_a_key_that_was_away_has_saved_nothing_up() -> None:
-    """A key without requests accumulates no credit."""
+    """A key without requests gathers no credit for later."""
     order = FairOrder()
     for _ in range(50):
         order.join("a")

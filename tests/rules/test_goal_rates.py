@@ -1,4 +1,4 @@
-"""Tests of the comparison of a goal's required rate with the norms."""
+"""Tests how the growth rate that a goal requires is compared with published norms."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -13,7 +13,7 @@ from app.support.changes.rates import RateCheck, RequiredRate, check_rate
 
 @dataclass(frozen=True)
 class Norm:
-    """The columns of a benchmark that growth depends on."""
+    """The columns of a benchmark on which the rates of growth depend."""
 
     grade: str
     typical_growth: float | None = None
@@ -33,7 +33,7 @@ PUBLISHED = {"01": 2.0, "02": 1.6, "03": 1.0, "04": 1.2, "05": 0.8, "06": 0.3}
 
 @pytest.mark.parametrize(("grade", "rate"), PUBLISHED.items())
 def test_the_published_norms_state_a_realistic_growth_for_each_grade(grade: str, rate: float) -> None:
-    """Protects the figures that are shipped: a goal is compared with the most that a published norm calls realistic."""
+    """For each grade, the realistic growth is the published rate of that grade."""
     norms = [
         Norm(each.grade, each.typical_growth, each.realistic_growth, citation=each.citation)
         for each in published_benchmarks()
@@ -44,7 +44,7 @@ def test_the_published_norms_state_a_realistic_growth_for_each_grade(grade: str,
 
 
 def test_a_districts_own_norm_takes_precedence_and_grades_are_compared_by_their_number() -> None:
-    """Protects a district's own norm, which may be lower than the published one, and grades written as `3` or `03`."""
+    """A district's own norm applies even if the published one is higher, and the grades `3` and `03` are the same."""
     norms = [Norm("03", realistic_growth=1.0), Norm("3", typical_growth=0.7, published=False)]
     own = realistic_growth(norms, ["03"])
     assert own is not None
@@ -55,7 +55,9 @@ def test_a_districts_own_norm_takes_precedence_and_grades_are_compared_by_their_
 
 
 def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
-    """Protects a student from a goal that no child reaches: the refusal has the figure and a goal that passes."""
+    """A goal that requires more growth than the norms call realistic is refused, with the figure and a goal that
+    passes.
+    """
     rate_check = required(47.0, 70.0, 10, 1.0)
     with pytest.raises(Invalid) as refused:
         check_rate(rate_check, confirmed=False)
@@ -79,7 +81,9 @@ def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
 @pytest.mark.parametrize("weeks", [1, 7, 26])
 @pytest.mark.parametrize("realistic", [0.02, 0.3, 1.5])
 def test_the_proposed_goal_is_realistic_itself(direction: str, weeks: int, realistic: float) -> None:
-    """Protects the proposal, in both directions and for small rates: whoever sends it is not refused again."""
+    """The goal that is proposed is realistic itself, in both directions and for small rates, so sending it is not
+    refused.
+    """
     baseline = 100.5
     goal = 300.0 if direction == "up" else 0.0
     rate_check = required(baseline, goal, weeks, realistic, direction)
@@ -90,7 +94,9 @@ def test_the_proposed_goal_is_realistic_itself(direction: str, weeks: int, reali
 
 
 def test_figures_that_contradict_each_other_are_refused() -> None:
-    """Protects the playbook from mistyped norms: out of range, percentiles in the wrong order, a cut above the goal."""
+    """Norms that contradict each other are refused: out of range, percentiles in the wrong order, a cut above the
+    goal.
+    """
 
     def codes(direction: str = "up", **figures: float) -> list[str]:
         checked = BenchmarkFigures(dict(figures), 0.0, 300.0, direction)

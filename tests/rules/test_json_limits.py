@@ -23,7 +23,7 @@ JSON = st.recursive(
 
 
 def code_of(document: bytes) -> str | None:
-    """The limit that is passed."""
+    """Returns the code of the limit that a JSON document exceeds, or None."""
     try:
         check_json(document)
     except Invalid as error:
@@ -41,7 +41,7 @@ def test_an_ordinary_document_passes(value: Any) -> None:
 
 @given(JSON)
 def test_a_long_list_is_counted_behind_any_text(value: Any) -> None:
-    """A long list is counted after any text."""
+    """A long list is counted, whatever text comes before it."""
     document = json.dumps([value, [0] * MAX_VALUES], ensure_ascii=False).encode()
     assert code_of(document) in ("body.too_many_values", "body.too_many_keys")
 
@@ -66,13 +66,15 @@ def test_the_limits_are_where_they_are_said_to_be(value: Any, code: str | None) 
 
 
 def test_depth_is_limited() -> None:
-    """Lists and objects within each other, mixed."""
+    """The depth of lists and objects within each other is limited, also if they are mixed."""
     assert code_of(b'[{"a":' * (MAX_DEPTH // 2) + b"1" + b"}]" * (MAX_DEPTH // 2)) is None
     assert code_of(b'[{"a":' * MAX_DEPTH + b"1" + b"}]" * MAX_DEPTH) == "body.too_deep"
 
 
 def test_another_encoding_is_refused() -> None:
-    """A parser that guesses the encoding would read another document than the one that was counted."""
+    """JSON in another encoding than UTF-8 is refused. Otherwise the parser could read another document than was
+    measured.
+    """
     with pytest.raises(NotText):
         check_json(json.dumps(["é"], ensure_ascii=False).encode("latin-1"))
     for encoding in ("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le"):
@@ -82,7 +84,7 @@ def test_another_encoding_is_refused() -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_counting_is_cheap(name: str) -> None:
-    """The scan costs little time and memory for each body of the corpus."""
+    """Counting the limits of a JSON body takes little time and memory for each body of the corpus."""
     body = BODIES[name]()
     assert len(body) <= 2 << 20
     began = time.process_time()
@@ -99,7 +101,7 @@ def test_counting_is_cheap(name: str) -> None:
 
 
 def test_a_detail_is_a_sentence() -> None:
-    """The detail of an error names the limit and nothing of the document."""
+    """The detail of an error names the limit that was exceeded and no text of the document."""
     with pytest.raises(Invalid) as refused:
         check_json(b"[" * 100)
     assert re.fullmatch(r"[A-Z].*\d+ deep\.", refused.value.violations[0].detail)

@@ -6,14 +6,17 @@ from app.core.crypto import KeyFault, Keyring, generate_key
 
 
 def test_keys_made_one_after_the_other_have_their_own_ids() -> None:
-    """Ids that begin with a time were equal for keys made within a minute, and a file with both lost one."""
+    """Keys that are made within one minute have different ids.
+
+    Ids that began with a time were once equal, and a file with both keys lost one.
+    """
     lines = [generate_key() for _ in range(50)]
     assert len(Keyring.parse("\n".join(lines)).keys) == 50
 
 
 @pytest.mark.parametrize("second", ["another key", "the same key"])
 def test_a_repeated_id_is_refused(second: str) -> None:
-    """A key file in which an id occurs twice is refused with the line's number, and without the key."""
+    """A key file in which an id occurs twice is refused with the line number and without the key."""
     first = generate_key("k1")
     with pytest.raises(KeyFault, match="Line 3 of the key file repeats the key id 'k1'") as refused:
         Keyring.parse(f"{first}\n\n{generate_key('k1') if second == 'another key' else first}\n")

@@ -1,4 +1,4 @@
-"""Tests how the pages of meetings say why an item is on an agenda, and show many that are alike."""
+"""Tests the text of meeting pages: why an item is on the agenda, and how many similar items are shown."""
 
 from datetime import date
 from uuid import UUID, uuid4
@@ -14,7 +14,7 @@ DAY = date(2026, 10, 6)
 
 
 def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
-    """Protects a reader from "is near, since October 20": the day of a goal or a task is the one that was set."""
+    """A goal date or a due date is not shown as the day since which something exists ("is near, since October 20")."""
     assert write_reason("goal_due", ["goal_due"], DAY) == "The date of the goal is near: October 6, 2026"
     assert write_reason("goal_passed", ["review_due"], DAY) == "The support is to be reviewed: October 6, 2026"
     assert write_reason("action_due", ["action_due"], DAY) == "What we agreed is due: October 6, 2026"
@@ -22,7 +22,7 @@ def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
 
 
 def test_a_signal_and_an_alarm_say_what_they_are() -> None:
-    """Protects a team from an item that does not say what was seen, and from one that hides its second reason."""
+    """The text of an item about a signal says what was seen, and the text of an alarm names its second reason too."""
     assert write_reason("signal", ["failing"], DAY) == (
         "A signal: the grades in a class are failing, since October 6, 2026"
     )
@@ -33,7 +33,7 @@ def test_a_signal_and_an_alarm_say_what_they_are() -> None:
 
 
 def test_each_kind_of_signal_says_what_was_seen() -> None:
-    """Protects a team from an item that says only that there is a signal, as it did of absence."""
+    """The text of each kind of signal says what was seen, and not only that there is a signal."""
     elsewhere = {SignalKind.UNMET_GOAL, SignalKind.AHEAD_OF_GOAL}  # the item is about the day of the goal
     for kind in SignalKind:
         if kind not in elsewhere:
@@ -43,14 +43,14 @@ def test_each_kind_of_signal_says_what_was_seen() -> None:
 
 
 def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:
-    """Protects the page from failing on a reason that a later version knows."""
+    """Each kind of item has a text on the page, even with a reason code that only a later version has."""
     for kind in DEFAULT_ORDER:
         assert write_reason(kind, ["something_else"], DAY).endswith("October 6, 2026")
         assert len(write_reason(kind, [], DAY)) > 20
 
 
 def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() -> None:
-    """Protects a team from thirty equal cards after a screening: the page has one, with all of the names."""
+    """If many items say the same about different students, the page has one item with all of the names."""
     people = {uuid4(): f"Student {letter}" for letter in "ABCD"}
     signals = [_entry(student, "signal", "screening_under_cut") for student in people]
     concern = _entry(next(iter(people)), "new_concern", "new_concern")

@@ -37,7 +37,7 @@ def series(
 def dense(
     times: NDArray[np.int64], y: Array, g: float, start: tuple[float, float], prior: Prior
 ) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """Computes the same posterior with whole covariance matrices: weights, means and standard deviations."""
+    """Computes the same posterior with complete covariance matrices: weights, means and standard deviations."""
     last = int(times[-1])
     out: dict[tuple[int, int], tuple[float, float, float]] = {}
     seen = ~np.isnan(y)
@@ -62,7 +62,10 @@ def dense(
 
 
 def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
-    """A filter each way against dense matrices, with a missing week and two scores in one week."""
+    """A forward and a backward filter together give the same posterior as dense matrices.
+
+    One week is missing, and another week has two scores.
+    """
     rng = np.random.default_rng(8)
     times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
     y = 4 + 0.19 * np.minimum(times, 5) + 0.5 * rng.normal(size=len(times))
@@ -95,7 +98,7 @@ def test_the_normal_distribution_holds_in_both_tails() -> None:
 
 
 def effects(of: Panel) -> tuple[Array, Array]:
-    """The form effects of a panel and their variances, (slots, students)."""
+    """Returns the estimated form effects of a panel of series and their variances, each as (forms, students)."""
     cohorts = Cohorts.of(of.cohort)
     paths = Paths(of.times, of.values, of.g, starting_level(of, cohorts), of.starts)
     surprise = paths.upto(len(of.times), (1 - PRIOR.share) * of.noise, PRIOR)
@@ -104,7 +107,9 @@ def effects(of: Panel) -> tuple[Array, Array]:
 
 
 def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shared factorisation gives each student's own inverse covariance, also when scores are added one by one."""
+    """The factorisation that students share gives each student's inverse covariance, also if scores are added one by
+    one.
+    """
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
     own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
@@ -125,7 +130,7 @@ def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyP
 
 
 def test_the_difficulty_of_forms_is_recovered() -> None:
-    """The estimated difficulties of forms correlate with those from a thousand students by .85 or more."""
+    """The estimated difficulties of forms correlate by .85 or more with those computed from a thousand students."""
     many = panel(simulate(World(cohort=1000), 1000, 12))
     truth, _ = effects(many)
     seen, variance = effects(replace(many, cohort=np.arange(1000) // 25))
@@ -144,7 +149,7 @@ def test_a_cohort_is_judged_by_itself_alone() -> None:
 
 
 def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
-    """A week in which all of a cohort scored a SEM and a half lower is mostly put down to the passage."""
+    """If a whole cohort scores one and a half SEM lower in a week, this is mostly attributed to the passage."""
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 250, 3)
     lower = year.scores.copy()
     lower[:, 11] -= 12
@@ -166,7 +171,7 @@ def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
 
 
 def test_week_by_week_is_what_each_week_alone_would_say() -> None:
-    """Judging week by week gives the same as judging each week alone, up to rounding."""
+    """Judging week by week gives the same results as judging each week alone, up to rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     for week, estimate in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
         alone = judge_panel(whole, PRIOR, week=week)
@@ -175,7 +180,7 @@ def test_week_by_week_is_what_each_week_alone_would_say() -> None:
 
 
 def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
-    """A series that is shifted in the calendar has the same result."""
+    """A series that is shifted along the calendar gives the same result."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     later = replace(whole, times=whole.times + 7, began=np.full(50, 7))
     one, other = judge_panel(whole, PRIOR), judge_panel(later, PRIOR)
@@ -213,13 +218,15 @@ def test_never_and_stopped_are_said_in_one_sentence() -> None:
 
 
 def delivery(*weeks: tuple[int, float]) -> DeliveredMinutes:
-    """Returns a delivery of so many weeks with this share each."""
+    """Returns delivered minutes, given as pairs: a number of weeks, and the delivered share in each of them."""
     shares = [share for number, share in weeks for _ in range(number)]
     return DeliveredMinutes((90.0,) * len(shares), tuple(90 * share for share in shares))
 
 
 def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> None:
-    """A student who grows as far as half of the dose allows gets under_delivered; one who does not grow is flagged."""
+    """A student who grows as far as half of the sessions allow gets under_delivered; one who does not grow is
+    flagged.
+    """
     halved = [30 + 0.75 * t for t in range(1, 16)]
     short = judge("monitor", series(halved, dosage=delivery((15, 0.5))))
     assert (short.state, short.kind) == (State.UNDER_DELIVERED, None)
@@ -233,7 +240,10 @@ def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> 
 
 
 def test_a_session_lost_now_and_then_explains_no_alarm() -> None:
-    """With 95 % delivered, verdicts before an alarm named too little delivery as the cause; only 80 % is too little."""
+    """An alarm is explained by too little delivery only if much is missing.
+
+    With 95 % delivered, earlier verdicts named too little delivery as the cause; with 80 %, this is right.
+    """
     states: dict[float, set[State]] = {}
     for share in (0.95, 0.8):
         random = np.random.default_rng(5)
@@ -259,7 +269,9 @@ def test_lost_weeks_are_not_counted_after_delivery_is_restored() -> None:
 
 
 def test_no_week_of_a_cumulative_share_changes_the_statistic_by_a_jump() -> None:
-    """A little more or less of delivery moves the statistic a little, also where the total share passes 80 %."""
+    """A small change of the delivered share changes the statistic only a little, even where the total share passes
+    80 %.
+    """
     flat = [30 + 0.5 * t for t in range(1, 16)]
     shares = np.arange(0.74, 0.861, 0.01)
     statistics = [judge("monitor", series(flat, dosage=delivery((15, float(share))))).statistic for share in shares]
@@ -269,7 +281,9 @@ def test_no_week_of_a_cumulative_share_changes_the_statistic_by_a_jump() -> None
 
 
 def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With partial delivery, the plain filters over one series equal the arrays' to the last bit, in any company."""
+    """With partial delivery, the filters for one series give the same bits as those for many, whatever the other
+    series.
+    """
     whole = panel(simulate(World(weeks=15), 25, 4))
     rng = np.random.default_rng(4)
     delivered = np.where(rng.random((15, 25)) < 0.5, 1.0, rng.random((15, 25)))
@@ -289,7 +303,10 @@ def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest
 
 
 def test_the_filters_are_exact_with_partial_delivery() -> None:
-    """The posterior of one hypothesis equals dense matrices in which each week adds its share of the rate."""
+    """With partial delivery, the filters give the same posterior as dense matrices.
+
+    In the matrices, each week adds its delivered share of the rate.
+    """
     rng = np.random.default_rng(5)
     shares, g = np.array([1, 0.5, 0.2, 0.0, 1, 0.7, 1, 1.0]), 0.2
     times, y = np.arange(9), 4 + 0.2 * rng.normal(size=9)

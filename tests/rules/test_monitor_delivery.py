@@ -1,4 +1,4 @@
-"""Tests the monitor where a support was given in part, and the student is judged with classmates."""
+"""Tests the monitor with supports that were delivered in part, and students who are judged with their classmates."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def shares_of_alarms(table: NDArray[np.int8]) -> tuple[float, float]:
 
 
 def test_a_class_that_lost_half_of_its_weeks_together_is_seldom_flagged() -> None:
-    """At most 12 % of whole classes are flagged that got half until week 6, and grew 1.7 of 1.5 from week 7 on.
+    """Of classes that got half of their sessions until week 6 and then grew faster, at most 12 % are flagged.
 
-    The estimate of the passages' difficulty took the growth that the class had missed for hard passages before week 7
-    and easy ones after it: .165 of these students were flagged, and .068 were called not responding.
+    They grew 1.7 in a week, where the goal requires 1.5. The estimated difficulty of the passages once mistook the
+    growth that the class had missed for hard passages before week 7 and easy ones after it. Then .165 of these students
+    were flagged, and .068 were called not responding.
     """
     year, share = restored(STUDENTS, 301, early=0.5)
     flagged, named = shares_of_alarms(verdicts(year, share))
@@ -40,7 +41,7 @@ def test_a_class_that_lost_half_of_its_weeks_together_is_seldom_flagged() -> Non
 
 
 def test_only_the_students_own_delivery_enters_a_verdict() -> None:
-    """The estimate of a student is the same but for rounding, whichever classmates' delivery is known.
+    """Which classmates' delivery is known does not change the estimate of a student, except by rounding.
 
     A student who got everything is judged as if no delivery had been recorded.
     """
@@ -62,7 +63,10 @@ def test_only_the_students_own_delivery_enters_a_verdict() -> None:
 
 
 def test_forms_are_doubted_little_after_one_lost_session_and_much_after_weeks() -> None:
-    """One session of three leaves an estimate of forms as it was, by 5 %; the doubt grows without a jump."""
+    """The doubt about the difficulty of forms grows steadily with the lost sessions.
+
+    One lost session of three changes the estimate by 5 % at most.
+    """
     lost = np.linspace(0, 12, 361)
     doubt = doubt_of_forms(lost, np.full(361, 1.5 / 8), DEFAULT.share)
     assert doubt[0] == 0
@@ -73,7 +77,7 @@ def test_forms_are_doubted_little_after_one_lost_session_and_much_after_weeks() 
 
 
 def test_many_series_get_the_states_of_single_verdicts_with_partial_delivery() -> None:
-    """A batch says under_delivered where the verdict on the same series does: if delivery explains a material part."""
+    """A batch gives each series the state that the single verdict gives, also where delivery was partial."""
     year = simulate(World(weeks=14), 300, 9)
     share = np.full(year.scores.shape, 0.94)
     n, weeks = year.scores.shape

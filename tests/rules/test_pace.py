@@ -41,7 +41,7 @@ async def _fails() -> None:
 
 
 async def test_a_result_and_an_error_come_through() -> None:
-    """Timeouts inside, errors of awaited calls, and the value at the end."""
+    """Pacing passes on timeouts within a coroutine, errors of awaited calls, and the result."""
     log: list[str] = []
     pacer = _Pacer()
     assert await paced(_adds(log), pacer) == "done"
@@ -111,7 +111,7 @@ async def _starting(coroutine: Coroutine[Any, Any, None], pacer: _Pacer) -> None
 
 
 async def test_a_cancellation_reaches_nobody_else_who_pauses() -> None:
-    """Several requests pause on one future: one that is cancelled there once ended all the others in mid-answer."""
+    """If several requests pause at the same place, the cancellation of one does not end the others."""
     pacer, log = _Pacer(), list[str]()
 
     async def answers(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Tests that numbers are followed by a noun that a reader can understand, in errors and in the contract."""
+"""Tests that in errors and in the contract, a number is followed by a noun in the right form."""
 
 import pytest
 
@@ -10,7 +10,7 @@ BULK = [str(command.items) for command in CATALOG.commands.values() if command.b
 
 @pytest.mark.parametrize("items", BULK)
 def test_a_number_of_items_is_followed_by_a_noun_in_the_plural(items: str) -> None:
-    """Protects a reader from `1 to 500 attendance` and `1 to 100 action_items`."""
+    """A number of items is followed by a plural, and not, for example, by `attendance` or `action_items`."""
     noun = noun_of(items)
     assert "_" not in noun
     assert noun != "attendance"
@@ -18,7 +18,7 @@ def test_a_number_of_items_is_followed_by_a_noun_in_the_plural(items: str) -> No
 
 
 def test_the_known_nouns() -> None:
-    """Fields that are not named by their noun, or by two words."""
+    """Fields whose name is not the noun of their items, or is two words, have the right noun."""
     assert noun_of("attendance") == "attendance records"
     assert noun_of("action_items") == "action items"
     assert noun_of("notes") == "notes"

@@ -15,7 +15,7 @@ class _Clock:
 
 
 def test_a_key_gets_its_quota_and_no_more_until_its_window_ends() -> None:
-    """A key gets exactly its announced quota until the announced reset."""
+    """A client gets exactly the announced quota until the announced reset."""
     clock = _Clock()
     quotas = Quotas(POLICY, clock)
     assert [quotas.take("a").remaining for _ in range(3)] == [2, 1, 0]
@@ -29,7 +29,7 @@ def test_a_key_gets_its_quota_and_no_more_until_its_window_ends() -> None:
 
 
 def test_what_is_given_back_can_be_used_again() -> None:
-    """A returned request can be used again, but the count never falls below zero."""
+    """A request that is given back can be used again, but the count of used requests never falls below zero."""
     quotas = Quotas(POLICY, _Clock())
     quotas.give_back("a")
     assert quotas.take("a").remaining == 2
@@ -48,5 +48,5 @@ def test_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize(("processes", "quota"), [(1, 100), (3, 33), (8, 12), (1000, 1)])
 def test_each_process_has_its_part(processes: int, quota: int) -> None:
-    """The parts of all processes together are the quota, and no part is zero."""
+    """The parts of a quota that all processes have add up to the quota, and none is zero."""
     assert Policy("district", 100, 60).divided(processes) == Policy("district", quota, 60)

@@ -1,4 +1,4 @@
-"""Tests on which days a rule of RFC 5545 has a series of meetings, and which rules are refused."""
+"""Tests on which days a series of meetings occurs by a rule of RFC 5545, and which rules are refused."""
 
 import random
 import time
@@ -16,12 +16,14 @@ UNTIL = BEGINS + timedelta(days=800)
 
 
 def days(rule: str, count: int) -> list[str]:
-    """Returns the first days of a series with this rule."""
+    """Returns the first `count` days of a recurring series as ISO dates."""
     return [str(day) for day in parse_rule(rule).days(BEGINS, BEGINS, UNTIL)[:count]]
 
 
 def test_rules_of_teams_name_the_days_that_a_calendar_shows() -> None:
-    """Protects the usual rules: every week, every other week, the first Tuesday, the last Friday, until a day."""
+    """The recurrence rules that teams use (weekly, every other week, first Tuesday, last Friday, until a day) give
+    these days.
+    """
     assert days("FREQ=WEEKLY;BYDAY=TU", 2) == ["2026-09-08", "2026-09-15"]
     assert days("RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH;WKST=MO", 3) == ["2026-09-10", "2026-09-21", "2026-09-24"]
     assert days("FREQ=MONTHLY;BYDAY=1TU", 2) == ["2026-10-06", "2026-11-03"]
@@ -32,14 +34,17 @@ def test_rules_of_teams_name_the_days_that_a_calendar_shows() -> None:
 
 
 def test_a_series_goes_on_from_its_beginning_whatever_is_read() -> None:
-    """COUNT and INTERVAL count from the beginning, so that a task that looks weeks later sees the same days."""
+    """COUNT and INTERVAL are counted from the series' beginning, also when only later weeks are read."""
     rule = parse_rule("FREQ=WEEKLY;INTERVAL=3;COUNT=4")
     later = BEGINS + timedelta(weeks=5)
     assert [str(day) for day in rule.days(BEGINS, later, UNTIL)] == ["2026-10-20", "2026-11-10"]
 
 
 def test_random_rules_name_the_days_that_dateutil_names() -> None:
-    """Compares with another implementation, for rules without the mixtures that it is known to read otherwise."""
+    """For random rules, the days equal those of the library dateutil.
+
+    Mixtures of parts that dateutil reads differently are left out.
+    """
     rrulestr: Any = pytest.importorskip("dateutil.rrule").rrulestr
     seeded, compared = random.Random(17), 0
     while compared < 300:
@@ -53,7 +58,10 @@ def test_random_rules_name_the_days_that_dateutil_names() -> None:
 
 
 def test_the_days_of_an_old_series_are_those_of_its_beginning_and_cost_little() -> None:
-    """A calendar reads the days of now: a series that began in 2000 need not be followed through all its years."""
+    """The days of an old series are the same as those from its beginning, and are found quickly.
+
+    For a series that began in 2000, the earlier years are not computed.
+    """
     seeded = random.Random(18)
     since, until, cost = date(2026, 9, 1), date(2027, 10, 1), 0.0
     for _ in range(60):
@@ -95,7 +103,10 @@ def _random_rule(seeded: random.Random) -> str:
     ],
 )
 def test_rules_that_cannot_be_read_or_never_occur_are_refused_at_once(rule: str, code: str) -> None:
-    """A rule of a stranger costs little: searching on for the thirtieth of February took 13 s with a library."""
+    """Rules that cannot be read or never occur are refused at once.
+
+    A library once searched 13 s for the thirtieth of February.
+    """
     started = time.process_time()
     with pytest.raises(Invalid) as refused:
         check_rule(rule, BEGINS)

@@ -1,4 +1,4 @@
-"""Tests judging a whole district in arrays: the same results as one at a time, in any order."""
+"""Tests that judging a whole district in arrays gives the results of judging one series at a time, in any order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def series(of: Batch, n: int) -> Series:
 
 
 def test_a_series_alone_is_judged_as_by_the_single_rule() -> None:
-    """The array's statistic, rate, interval and week are the single rule's to a thousand-millionth."""
+    """A series judged by the array code has the single rule's statistic, rate, interval and week, to 1e-9."""
     of = batch(simulate(World(weeks=20), 50, 7), alone=True, began=3)
     judged = judge_bulk(of)
     rule = RULES["monitor"]
@@ -63,7 +63,7 @@ def test_a_series_alone_is_judged_as_by_the_single_rule() -> None:
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
-    """Rows shuffled, cohorts torn apart: the same bytes for each student."""
+    """The result of each student is the same to the byte if the rows are shuffled and the cohorts are not adjacent."""
     of = batch(simulate(World(weeks=12), 100, 8))
     order = np.random.default_rng(0).permutation(100)
     one, other = judge_bulk(of), judge_bulk(of.rows(np.sort(order)))
@@ -74,7 +74,9 @@ def test_the_order_of_rows_changes_nothing() -> None:
 
 
 def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -> None:
-    """After a week is finalized, the verdict does not depend on the order in which scores arrived."""
+    """After a week is finalized (judged with all of its scores), the verdict does not depend on their order of
+    arrival.
+    """
     of = batch(simulate(World(weeks=10), 50, 12))
     late = of.values.copy()
     late[::2, 9] = np.nan
@@ -123,7 +125,7 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
 
 @pytest.mark.long
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
-    """Forms are adjusted only if several students took the same form."""
+    """A verdict says that the difficulty of forms was considered only if several students took the same form."""
     for shared in (True, False):
         whole = make_series(24, 12, 4)
         if not shared:
@@ -136,12 +138,12 @@ def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
 
 
 def of_forms(one: MonitoredSeries, forms: tuple[str, ...]) -> MonitoredSeries:
-    """Returns the same scores with other forms."""
+    """Returns the same scores with these forms."""
     return replace(one, score_series=replace(one.score_series, scores=replace(one.score_series.scores, forms=forms)))
 
 
 def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
-    """Returns the same series without its first weeks, with later weeks counted from its new beginning."""
+    """Returns the series without its first weeks; the later weeks are counted from the new beginning."""
     scores = one.score_series.scores
     kept = Scores(
         scores.ids[weeks:],
@@ -155,7 +157,7 @@ def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
 
 
 def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The filters over one series alone are the arrays' own, to the last bit."""
+    """The filters on plain floats, used for one series alone, give the same bits as those on arrays."""
     of = batch(simulate(World(weeks=20), 25, 14), alone=True)
     of = replace(of, began=np.where(np.arange(25) % 2, 0, 2)).rows(np.array([0]))
     plain = judge_bulk(of).estimate
@@ -181,7 +183,10 @@ def test_down_is_better_and_other_units_are_the_mirror_image() -> None:
 
 
 def test_what_cannot_be_judged_is_insufficient_data() -> None:
-    """A series without SEM, score or positive goal rate gives insufficient data, and the other series are judged."""
+    """A series without standard error, without enough scores or with a goal rate of 0 gives insufficient data.
+
+    The other series of the batch are judged.
+    """
     of = batch(simulate(World(weeks=12, missing=0), 25, 10))
     values, sem, rate = of.values.copy(), of.sem.copy(), of.goal_rate.copy()
     sem[0], rate[1] = np.nan, 0.0
@@ -194,7 +199,7 @@ def test_what_cannot_be_judged_is_insufficient_data() -> None:
 
 
 def test_a_cohorts_hard_passage_is_allowed_for() -> None:
-    """A week that is lower for all moves a student among classmates less than a student alone."""
+    """If a whole cohort scores low in a week, a student's verdict changes less than it would without classmates."""
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 100, 3)
     lower = year.scores.copy()
     lower[:, 11] -= 12

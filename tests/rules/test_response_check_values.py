@@ -23,7 +23,10 @@ def weekly(values: Iterable[float]) -> Series:
 
 
 def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability() -> None:
-    """12199/32768 within 15 weekly scores, by every one of the 2^15 patterns of noise."""
+    """A student whose growth follows the aimline is flagged with probability 12199/32768 within 15 weekly scores.
+
+    This is found by trying all 2^15 patterns of noise.
+    """
     flagged = 0
     for pattern in itertools.product((-1, 1), repeat=15):
         flagged += any(last_run(pattern[:end], -1) >= 4 for end in range(4, 16))
@@ -31,7 +34,7 @@ def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability() 
 
 
 def test_the_whole_rule_agrees_with_its_inner_count_of_runs() -> None:
-    """The exact count of runs agrees with `judge` for a sample of patterns."""
+    """The exact number of flagged patterns, found by a short count, agrees with `judge` for a sample of patterns."""
     for pattern in np.random.default_rng(7).choice((-1, 1), size=(60, 15)):
         for end in range(4, 16):
             verdict = judge("four-point", weekly(10 + 1.5 * np.arange(1, end + 1) + 3.0 * pattern[:end]))

@@ -31,7 +31,7 @@ def series(values: Iterable[float], *, baseline: float = 10.0, goal: float = 4.0
 def test_the_level_against_the_baseline(
     values: list[float], state: State, kind: NonresponseKind | None, week: int | None
 ) -> None:
-    """Each course of a count from ten to a goal of four a week has its expected state."""
+    """A count that falls from a baseline of ten towards a goal of four a week has the expected state in each case."""
     verdict = judge("level-change", series(values))
     assert (verdict.state, verdict.kind, verdict.change_week) == (state, kind, week)
 
@@ -57,7 +57,7 @@ def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, 
 @pytest.mark.parametrize("baseline", [0.0, 5.0, 20.0, 40.0])
 @pytest.mark.parametrize("before", [[90.0] * 3, [35.0, 60.0, 90.0, 85.0, 90.0, 90.0], [90.0, 20.0, 90.0, 90.0, 85.0]])
 def test_a_collapse_is_stopped_at_the_third_such_score(rule: str, baseline: float, before: list[float]) -> None:
-    """A collapse is judged as stopped at its third score."""
+    """A sudden collapse of counts is judged as stopped at its third low score, and not at its second."""
     fallen = [23.0, 28.0, 6.0]
     verdict = judge(rule, series([*before, *fallen], baseline=baseline, goal=80.0))
     assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
@@ -78,7 +78,7 @@ def test_incidents_that_come_back_are_a_collapse_too(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_a_dip_is_no_collapse(rule: str) -> None:
-    """Three weaker scores of a student who stays above half of the way raise no alert."""
+    """Three weaker scores of a student who stays above half of the way to the goal raise no alert."""
     verdict = judge(rule, series([85.0, 90.0, 85.0, 90.0, 85.0, 70.0, 65.0, 72.0], baseline=20.0, goal=80.0))
     assert verdict.state is not State.NOT_RESPONDING
 
@@ -90,7 +90,7 @@ def test_no_rate_is_stated_for_a_count(rule: str) -> None:
 
 
 def test_a_measure_that_is_no_growth_line_refuses_a_slope_with_the_reason() -> None:
-    """A rule about slopes is refused for another kind of measure, with the rules that fit."""
+    """A rule about slopes is refused for a measure of another kind. The error lists the rules that can judge it."""
     for kind, fitting in FITTING.items():
         for rule in RULES:
             if rule in fitting:

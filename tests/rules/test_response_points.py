@@ -23,7 +23,9 @@ def series(before: tuple[float, ...], *, values: tuple[float, ...] = (44, 46, 48
 
 
 def test_the_scores_of_a_day_are_one_point_their_median() -> None:
-    """Protects a series from a day with several forms, which would outweigh every other week."""
+    """All scores of a day are one point, their median, so that a day with several forms does not outweigh other
+    days.
+    """
     points = combine_by_day((IDS, DAYS, (50.0, 30.0, 42.0, 44.0, 45.0, 48.0), ("C", "A", "B", "A", "B", "B")))
     assert points.days == (DAYS[0], DAYS[3], DAYS[4])
     assert points.values == (42.0, 44.0, 46.5)
@@ -53,12 +55,12 @@ def test_a_series_of_single_scores_is_left_as_it_is() -> None:
 def test_a_baseline_that_improves_is_told_from_one_that_scatters(
     before: tuple[float, ...], better: float, improving: bool
 ) -> None:
-    """Five points in order, on the better side of the measure; four are too few, whatever they show."""
+    """Five rising baseline points in order count as improving; four are too few, and scattered points do not count."""
     assert is_improving(before, better) is improving
 
 
 def test_a_steady_baseline_is_seldom_called_improving() -> None:
-    """Protects the stated error: at most one of twenty baselines without a trend."""
+    """Of baselines without a trend, at most one in twenty is called improving, as the rule states."""
     rng = Random(3)
     for number in (5, 6, 8, 12):
         wrong = sum(is_improving(tuple(rng.gauss(0, 1) for _ in range(number)), 1) for _ in range(4000))
@@ -66,7 +68,7 @@ def test_a_steady_baseline_is_seldom_called_improving() -> None:
 
 
 def test_the_verdict_notes_a_baseline_that_improved_already() -> None:
-    """A verdict mentions a baseline that already improved, and keeps its state."""
+    """A verdict mentions that the baseline was improving already, and its state stays the same."""
     rising, plain = (judge("four-point", series(before)) for before in ((30.0, 32.0, 35.0, 36.0, 40.0), ()))
     assert rising.state is plain.state
     assert [reason.as_json() for reason in rising.because][-1] == {
@@ -80,6 +82,6 @@ def test_the_verdict_notes_a_baseline_that_improved_already() -> None:
 
 
 def test_every_score_of_a_day_stays_among_the_evidence() -> None:
-    """A verdict names all scores that it rests on, so that an amendment of any of them can be traced."""
+    """A verdict names all scores of a day on which it depends, so that an amendment of any of them can be traced."""
     seen = (Observation(1, 44.0, "a", ("b", "c")), Observation(2, 46.0, "d"), Observation(3, 48.0, "e"))
     assert judge("median", Series(seen, 40.0, 70.0, 20)).scores == ("a", "b", "c", "d", "e")

@@ -36,7 +36,7 @@ def series_around_line(leads: Iterable[float], **kwargs: Any) -> Series:
 
 
 def find(rule: str, series: Series) -> Finding:
-    """The rule's own finding, before the shares of growth decide whether the flag has a name."""
+    """Judges a series by one rule alone, and returns its finding without the later check by the shares of growth."""
     return RULES[rule].finding(series, RULES[rule].defaults)
 
 
@@ -129,7 +129,7 @@ def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped() ->
 
 
 def test_goal_met_holds_against_every_rule() -> None:
-    """If the median of the last three scores meets the final goal, no rule gives not responding."""
+    """If the median of the last three scores meets the final goal, no rule concludes "not responding"."""
     long_past = tuple(Observation(t, 41 - 0.01 * t) for t in range(21, 32))
     sentence = "The median of the last three scores (weeks 29 to 31) is 40.7, which meets the goal of 40."
     for rule in RULES:
@@ -223,7 +223,7 @@ def test_the_aimline_runs_from_baseline_to_goal() -> None:
 
 
 def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured() -> None:
-    """A verdict states the false-alarm rate of its rule if it was measured, and otherwise none."""
+    """A verdict states the false-alarm rate of its rule if the rate was measured, and otherwise none."""
     scores = series([10.0 + 0.5 * t for t in range(1, 11)])
     assert judge("four-point", scores).stated_far == 0.296
     assert judge("four-point", scores, {"k": 5}).stated_far is None
@@ -234,7 +234,7 @@ def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured()
 
 @pytest.mark.parametrize("rule", ["four-point", "median", "trend", "theil-sen", "slope-interval"])
 def test_every_rule_for_growth_allows_for_what_was_not_delivered(rule: str) -> None:
-    """Growth in proportion to the delivery is no alarm under a field's rule either, whatever the total share is."""
+    """With a rule of the field too, growth in proportion to the delivery is no alarm, whatever the total share is."""
     for share, expected in ((0.5, State.UNDER_DELIVERED), (0.85, State.UNDER_DELIVERED)):
         observations = tuple(Observation(week, 30 + 1.55 * share * week) for week in range(1, 16))
         dosage = DeliveredMinutes((90.0,) * 15, (90.0 * share,) * 15)

@@ -23,7 +23,7 @@ rules = pytest.mark.parametrize("rule", list(RULES))
 
 @st.composite
 def any_series(draw: st.DrawFn) -> Series:
-    """Whole-number scores in different weeks around and far from an aimline; both directions."""
+    """Draws a series of whole-number scores in different weeks, near and far from an aimline in either direction."""
     weeks = sorted(draw(st.sets(st.integers(0, 40), max_size=20)))
     baseline, rise = draw(st.integers(-50, 50)), draw(st.integers(1, 60))
     values = draw(st.lists(st.integers(-60, 120), min_size=len(weeks), max_size=len(weeks)))

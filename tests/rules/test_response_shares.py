@@ -1,4 +1,4 @@
-"""Tests the shares of growth: they add to one, name an alarm only where they bear it out, and are calibrated."""
+"""Tests the shares of growth: they add to one, are calibrated, and give an alarm its kind only if they support it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def series(values: list[float], sem: float | None = 4.0) -> Series:
 @pytest.mark.parametrize("rule", GROWTH_RULES)
 @given(values=st.lists(st.floats(0, 120), min_size=3, max_size=20))
 def test_every_growth_rule_states_shares_that_add_to_one(rule: str, values: list[float]) -> None:
-    """From three scores on, whichever rule judges, and whatever it concludes."""
+    """With three scores or more, every rule for growth states probabilities that add up to 1, whatever it concludes."""
     verdict = judge(rule, series(values))
     assert verdict.slow is not None
     assert verdict.short is not None
@@ -40,7 +40,10 @@ def test_every_growth_rule_states_shares_that_add_to_one(rule: str, values: list
 
 @pytest.mark.parametrize("rule", GROWTH_RULES)
 def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
-    """Nothing can say how slow growth is, so the headline claims no more than the field's rule found."""
+    """Without a standard error of measurement, an alarm is never called "not responding".
+
+    Nothing can then say how slow growth is.
+    """
     verdict = judge(rule, series([30.0] * 12, sem=None))
     assert (verdict.slow, verdict.kind) == (None, None)
     assert verdict.state in (State.OFF_TRACK, State.INSUFFICIENT_DATA)
@@ -48,7 +51,10 @@ def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
 
 
 def test_a_flat_series_is_off_track_first_and_named_later() -> None:
-    """The alarm comes at the stated false-alarm rate, the name when the scores support it."""
+    """A student who does not grow is first off track, at the stated false-alarm rate.
+
+    The state becomes "not responding" later, when the scores support it.
+    """
     rng = np.random.default_rng(4)
     values = [30 + 0.5 * week + 3 * noise for week, noise in enumerate(rng.normal(size=26), 1)]
     states = [judge("monitor", series(values[:number])).state for number in range(3, 27)]
@@ -58,7 +64,7 @@ def test_a_flat_series_is_off_track_first_and_named_later() -> None:
 
 
 def test_the_sentence_states_the_shares_in_whole_percent() -> None:
-    """A reader can add them up."""
+    """The probabilities in the sentence are whole percentages whose sum is 100."""
     verdict = judge("monitor", series([30.0 + 0.2 * week for week in range(15)]))
     assert verdict.slow is not None
     assert verdict.short is not None
@@ -69,14 +75,14 @@ def test_the_sentence_states_the_shares_in_whole_percent() -> None:
 
 @given(slow=st.floats(0, 1), under=st.floats(0, 1))
 def test_percents_add_to_a_hundred(slow: float, under: float) -> None:
-    """Rounding loses nothing and adds nothing."""
+    """The whole percentages always add up to 100."""
     shares = Shares.below(slow * under, under)
     assert sum(percents(shares)) == 100
     assert all(abs(percent - 100 * share) <= 1 for percent, share in zip(percents(shares), shares.each, strict=True))
 
 
 def test_no_label_says_more_than_its_verdict() -> None:
-    """A screen shows the label alone: it must hold by itself."""
+    """The short label of a verdict, which screens show alone, claims no more than the verdict does."""
     assert set(LABELS) == set(State) - {State.NOT_RESPONDING, State.RESPONDING}
     assert label(State.NOT_RESPONDING, NonresponseKind.STOPPED, 0.02) == "Stopped responding"
     assert label(State.RESPONDING, None, 0.7) == "Responding"
@@ -84,13 +90,16 @@ def test_no_label_says_more_than_its_verdict() -> None:
 
 
 def test_the_shares_are_calibrated_in_a_fresh_population() -> None:
-    """The expected error of each share is under .02, all students and weeks counted."""
+    """The mean error of each probability is under .02 in a population that was not used for its calibration.
+
+    All students and all weeks are counted.
+    """
     year = simulate(World(), 3000, 9001)
     errors = ends(judge_population(year), year).errors
     assert max(errors.values()) < 0.02, errors
 
 
 def test_fewer_than_three_scores_have_no_shares() -> None:
-    """Two scores cannot bear a rate."""
+    """A series of fewer than three scores has no probabilities of growth."""
     assert judge("monitor", series([30.0, 31.0])).slow is None
     assert replace(judge("four-point", series([30.0, 31.0, 33.0]))).slow is not None

@@ -1,4 +1,4 @@
-"""Tests the rules of slope and median with known values from another method, and with an example of each state."""
+"""Tests the rules of slope and median: values known from another method, and an example of each state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests the states of a sync run: the allowed transitions, and that the code uses no other."""
+"""Tests the states of a sync run: which transitions are allowed, and that the code performs no others."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_every_state_says_what_may_follow() -> None:
     ],
 )
 def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> None:
-    """The ways that requests, answers and workers take; a run that has the state already keeps it."""
+    """Every transition that requests, approvals and workers need is allowed, and so is one to the present state."""
     require_transition(states, following)
 
 
@@ -42,6 +42,6 @@ def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> Non
     ],
 )
 def test_a_run_never_takes_another_way(states: tuple[RunState, ...], following: RunState) -> None:
-    """A transition that is not allowed from one of several states is refused."""
+    """A transition is refused if it is not allowed from one of several states."""
     with pytest.raises(IllegalTransition):
         require_transition(states, following)

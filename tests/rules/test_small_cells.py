@@ -30,7 +30,7 @@ def members(cell: Cell, atoms: Collection[Atom]) -> list[int]:
 
 
 def everything(atoms: Mapping[Atom, int]) -> list[Atom]:
-    """Returns every combination of values that occur: what an attacker knows to be possible."""
+    """Returns every combination of values that occurs, because an attacker knows which are possible."""
     values = [sorted({atom[place] for atom in atoms}) for place in range(len(DIMENSIONS))]
     return [(a, b, c, d) for a, b, c, d in product(*values)]
 
@@ -41,8 +41,8 @@ def secrets(atoms: Mapping[Atom, int]) -> list[Cell]:
 
 
 def solved(published: Mapping[Cell, int], possible: list[Atom], hidden_cells: list[Cell]) -> list[Cell]:
-    """Returns the cells that follow from the published ones by adding and subtracting, and by that no count is
-    negative.
+    """Returns the cells whose counts follow from the published ones by addition and subtraction, and by being at least
+    0.
     """
     rows = list(published)
     matrix = np.zeros((len(rows), len(possible)))
@@ -72,9 +72,7 @@ def solved(published: Mapping[Cell, int], possible: list[Atom], hidden_cells: li
 @given(districts())
 @settings(max_examples=150, deadline=None)
 def test_no_small_cell_follows_from_the_published_ones(atoms: dict[Atom, int]) -> None:
-    """Protects a few children in a cell: it is neither published nor the difference of what is, whatever the
-    district.
-    """
+    """A count under 10 is neither published nor the difference of published counts, whatever the district."""
     published = find_published(atoms)
     assert all(students >= SMALLEST and count_cells(atoms)[cell] == students for cell, students in published.items())
     if published:
@@ -84,7 +82,10 @@ def test_no_small_cell_follows_from_the_published_ones(atoms: dict[Atom, int]) -
 @given(districts(), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int], random: Random) -> None:
-    """Protects the fall's small cell from the winter's report: the same children, at other levels, in three windows."""
+    """A student count that one window's report withholds cannot be computed from the reports of later windows.
+
+    The same children are counted in three windows, at other levels.
+    """
     seed = random.randint(0, 2**31)
     levels = sorted({atom[2] for atom in atoms})
     generator = np.random.default_rng(seed)
@@ -112,7 +113,7 @@ def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int
 
 
 def test_a_large_district_publishes_most_of_its_cells() -> None:
-    """Protects the use of the report: withholding must not empty the tables of a district without small cells."""
+    """Withholding small counts leaves most of the tables of a district without small cells."""
     atoms = {
         (f"s{school}", f"g{grade}", level, group): 40 + 3 * school + grade
         for school in range(8)
@@ -134,8 +135,9 @@ def test_a_large_district_publishes_most_of_its_cells() -> None:
 
 
 def test_a_small_cell_between_two_blocks_of_withheld_cells_is_hidden() -> None:
-    """Protects a cell whose row and column have other withheld cells, and which still follows from the sums of a
-    block.
+    """A small cell is withheld if it could be computed as the difference of sums of a block of cells.
+
+    This can be so even if its row and its column have other withheld cells.
     """
     block = {("s0", "l0"), ("s0", "l1"), ("s1", "l0"), ("s1", "l1"), ("s2", "l2"), ("s2", "l3"), ("s3", "l2")}
     block |= {("s3", "l3")}

@@ -1,7 +1,8 @@
-"""Tests that nobody can compute a count under 10 from two windows' published counts together with core stalls.
+"""Tests that nobody can compute a count under 10 from the published counts of two windows and the core stalls.
 
-The attacker knows every published count of both windows, the stalls of every rule that there could be (so the fall of
-each grade in whole points), the lower limit of the counted students, and when grades are compared.
+A core stall states by how many points a grade's share at the benchmark fell. The simulated attacker knows every
+published count of both windows, the stalls of every possible rule (so the fall of each grade in whole points), the
+lower limit of the counted students, and when grades are compared.
 """
 
 from collections import Counter
@@ -24,7 +25,10 @@ Group = tuple[str, str, str]
 
 @st.composite
 def districts(draw: st.DrawFn) -> dict[Group, int]:
-    """Draws a district of one school: students by grade and by the levels in two windows, many of them few."""
+    """Draws a district of one school: the numbers of students by grade and by their levels in two windows.
+
+    Many of these numbers are small.
+    """
     grades = [f"g{number}" for number in range(draw(st.integers(1, 3)))]
     few, many = st.one_of(st.just(0), st.integers(0, 12)), st.one_of(st.integers(0, 12), st.integers(8, 40))
     return {
@@ -44,7 +48,7 @@ def atoms_of(district: dict[Group, int], window: int) -> dict[Atom, int]:
 
 
 class Attacker:
-    """What is known of the numbers of students in the groups of a district: limits of sums of them."""
+    """What an attacker knows of the numbers of students in the groups of a district: bounds for sums of them."""
 
     def __init__(self, district: dict[Group, int]) -> None:
         self.groups = list(district)
@@ -53,11 +57,11 @@ class Attacker:
         self.rows: list[tuple[np.ndarray, float, float]] = []
 
     def form(self, grade: str, weight: dict[tuple[str, str], float]) -> np.ndarray:
-        """Returns the weights of the groups in a sum, which are given by the levels in both windows."""
+        """Returns the weight of each group in a published sum; `weight` has it by the levels in both windows."""
         return np.array([weight.get(group[1:], 0.0) if group[0] == grade else 0.0 for group in self.groups])
 
     def learn(self, form: np.ndarray, low: float, high: float = np.inf) -> None:
-        """Adds that a sum lies between two limits."""
+        """Adds the knowledge that a sum lies between two bounds."""
         self.rows.append((form, low, high))
 
     def learn_window(self, window: int, published: dict[Cell, int]) -> None:
@@ -77,7 +81,7 @@ class Attacker:
             self.learn(inside, students, students)
 
     def conclude(self) -> None:
-        """Narrows the limits of each group by every sum, until nothing changes."""
+        """Narrows the bounds of each group by every known sum, until nothing changes."""
         for _ in range(40):
             before = self.low.copy(), self.high.copy()
             for form, low, high in self.rows:
@@ -92,7 +96,7 @@ class Attacker:
                 return
 
     def knows(self, form: np.ndarray) -> bool:
-        """Returns whether a sum of groups follows from what is known."""
+        """Returns whether a sum over groups follows from the published numbers, so that the attacker knows it."""
         equal = [row for row, low, high in self.rows if low == high]
         matrix = np.array(equal) if equal else np.zeros((1, len(self.groups)))
         _, values, directions = np.linalg.svd(matrix, full_matrices=True)
@@ -128,7 +132,7 @@ SECRETS = {
 
 
 def weights(**of_sums: float) -> dict[tuple[str, str], float]:
-    """Returns the weights of a sum of the named sums."""
+    """Returns the weights of a sum, given the weight of each named sum in it."""
     total: Counter[tuple[str, str]] = Counter()
     for name, factor in of_sums.items():
         for pair, weight in SUMS[name].items():
@@ -139,7 +143,9 @@ def weights(**of_sums: float) -> dict[tuple[str, str], float]:
 @given(districts())
 @settings(max_examples=50, deadline=None)
 def test_no_small_count_follows_from_reports_and_stalls(district: dict[Group, int]) -> None:
-    """Protects a few children from whoever has all snapshots and all core stalls, by whatever rule these came."""
+    """No count under 10 can be computed from all stored reports and all core stalls (falls of grades), whatever the
+    rules.
+    """
     attacker = Attacker(district)
     withheld: set[Cell] = set()
     for window in (0, 1):

@@ -1,4 +1,4 @@
-"""Tests what a phase differs in from the one before it, and what counts as intensified or faded."""
+"""Tests in what a phase differs from the one before it, and what counts as intensified or faded."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ BEFORE = Intensity(level=2, minutes_per_session=30, sessions_per_week=3, group_s
     ],
 )
 def test_each_way_to_intensify_has_a_name(after: dict[str, object], codes: set[str]) -> None:
-    """A higher level is not the only way: dose, group and programme count too, and the history says which."""
+    """Each way to intensify a support has a code in its history: level, dose, group and intervention."""
     changed = replace(BEFORE, **after)  # type: ignore[arg-type]  # fields by name
     assert set(changes_between(BEFORE, changed, PhaseVerb.INTENSIFY)) == codes
     assert is_intensified(BEFORE, changed)
@@ -38,7 +38,7 @@ def test_each_way_to_intensify_has_a_name(after: dict[str, object], codes: set[s
     ],
 )
 def test_less_or_the_same_is_no_intensification(after: dict[str, object]) -> None:
-    """More but much shorter sessions are fewer minutes a week, and so no intensification."""
+    """A phase with less or the same is no intensification. More but much shorter sessions are fewer minutes a week."""
     assert not is_intensified(BEFORE, replace(BEFORE, **after))  # type: ignore[arg-type]  # fields by name
 
 
@@ -53,7 +53,10 @@ def test_each_way_to_fade_counts(after: dict[str, object]) -> None:
 
 
 def test_a_group_of_unknown_size_becomes_what_the_team_says() -> None:
-    """Where the size was not planned, an intensified support with a size has a smaller group, a changed one has not."""
+    """If the earlier size of a group is unknown, the verb decides: an intensified support has a smaller group.
+
+    A support that was only changed has no change of its group.
+    """
     of_unknown_size, of_three = replace(BEFORE, group_size=None), replace(BEFORE, group_size=3)
     assert changes_between(of_unknown_size, of_three, PhaseVerb.INTENSIFY) == [PhaseChange.SMALLER_GROUP]
     assert changes_between(of_unknown_size, of_three, PhaseVerb.FADE) == [PhaseChange.LARGER_GROUP]

@@ -1,4 +1,4 @@
-"""Tests the lengths of texts that a service's input declares, including those of nested inputs."""
+"""Tests the maximum lengths of texts that are declared for inputs, including nested inputs."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -20,7 +20,7 @@ class _Input:
 
 
 def test_what_is_declared_is_found() -> None:
-    """Declared lengths are found, also with `| None`, and undeclared ones are not."""
+    """Declared lengths of texts are read, also with `| None`, and undeclared ones are not."""
     assert texts_of(_Input) == {"name": Text(min=2, max=4), "note": Text(max=3)}
     assert texts_of(NewConcern) == {"description": Text(min=1, max=4000)}
 
@@ -41,7 +41,7 @@ def test_every_violation_is_named_with_its_place(new: object, violations: list[t
 
 
 def test_what_does_not_fit_is_refused_for_every_caller() -> None:
-    """A service refuses texts that are too long for every caller, without repeating a value."""
+    """A service refuses texts that are too long from every caller, and does not repeat them in the error."""
     with pytest.raises(Invalid) as refused:
         Violations(input_violations(_Input("secret"))).refuse()
     assert all("secret" not in one.detail for one in refused.value.violations)
@@ -49,6 +49,9 @@ def test_what_does_not_fit_is_refused_for_every_caller() -> None:
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
 def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(first: str) -> None:
-    """The sign may come in its wide form, or after a line end; any other text stays as it is."""
+    """A text that a spreadsheet would run as a formula gets an apostrophe, also for wide signs or after a line end.
+
+    Any other text stays as it is.
+    """
     assert quote_formula(f'{first}HYPERLINK("https://example.org")')[0] == "'"
     assert [quote_formula(text) for text in ("", "Anna", "a=b", "'x")] == ["", "Anna", "a=b", "'x"]

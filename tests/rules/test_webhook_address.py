@@ -142,7 +142,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("code", "url"), [(code, url) for code, urls in REFUSED.items() for url in urls])
 def test_what_is_no_fit_url_is_refused_with_its_code(code: str, url: str) -> None:
-    """Scheme, user info, port, fragment, and everything that two parsers could read in two ways."""
+    """An invalid URL is refused with its code: its scheme, user info, port or fragment, or anything that is
+    ambiguous.
+    """
     with pytest.raises(Invalid) as refused:
         validate_url(url)
     assert code in {violation.code for violation in refused.value.violations}
@@ -177,7 +179,9 @@ def test_no_text_breaks_the_check(text: str) -> None:
 
 
 def test_a_sandbox_opens_loopback_only() -> None:
-    """A sandbox allows loopback, also over plain HTTP, and no other private network."""
+    """An installation marked as sandbox may send webhooks to loopback, also by plain HTTP, and to no other private
+    network.
+    """
     assert validate_url("http://127.0.0.1:8123/x", SANDBOX) == "http://127.0.0.1:8123/x"
     assert validate_url("http://localhost:8123/", SANDBOX) == "http://localhost:8123/"
     for url in ("http://10.0.0.1/", "https://10.0.0.1/", "http://example.org/", "https://[::ffff:127.0.0.1]/"):
@@ -186,7 +190,7 @@ def test_a_sandbox_opens_loopback_only() -> None:
 
 
 def test_an_operator_opens_a_network() -> None:
-    """An operator's network is allowed, over HTTPS only."""
+    """An address in a network that the operator has allowed is accepted, over HTTPS only."""
     allowed = Allowed.parse("10.1.0.0/16, fd12::/32", "AIMLINE_WEBHOOK_ALLOW_NETWORKS")
     assert allowed.reaches(ip_address("10.1.2.3"))
     assert allowed.reaches(ip_address("fd12::1"))

@@ -24,7 +24,7 @@ STATUSES = st.one_of(st.none(), st.integers(100, 599))
 
 
 def test_the_first_attempt_is_at_once_and_the_last_after_three_days() -> None:
-    """The schedule that integrators know: ten attempts over 75 hours and some."""
+    """The first attempt of a delivery is made at once, and the tenth and last after about 75 hours."""
     assert wait_before(1, 0) == timedelta(0)
     assert len(DELAYS) == 10
     assert sum(DELAYS, timedelta(0)) == timedelta(hours=75, minutes=35, seconds=5)
@@ -32,7 +32,7 @@ def test_the_first_attempt_is_at_once_and_the_last_after_three_days() -> None:
 
 @given(NUMBERS, JITTERS)
 def test_a_wait_is_never_shorter_than_stated_and_little_longer(number: int, jitter: float) -> None:
-    """Jitter lengthens a wait by little and never shortens it."""
+    """The wait before the next attempt is never shorter than stated, and jitter lengthens it only a little."""
     stated = DELAYS[number - 1]
     assert stated <= wait_before(number, jitter) <= stated * (1 + JITTER)
 
@@ -83,14 +83,14 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, waits: timedelta |
 
 @given(st.text(max_size=60))
 def test_no_header_breaks_the_reading(header: str) -> None:
-    """No value of the header causes a fault."""
+    """No value of the Retry-After header raises an exception."""
     wait = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
     assert wait is None or timedelta(0) <= wait <= MAX_REST
 
 
 @given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), MAX_REST))
 def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, wait: timedelta) -> None:
-    """A retry is not earlier than the receiver's or the schedule's time, and the endpoint pauses as long."""
+    """A retry is not earlier than the receiver and the schedule say, and the endpoint is paused until then."""
     step = next_step(number, status, jitter, wait)
     if step.meaning is Meaning.RETRY:
         assert step.wait == max(wait_before(number + 1, jitter), wait)
@@ -99,7 +99,9 @@ def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, j
 
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_an_overloaded_receiver_gets_a_rest(status: int) -> None:
-    """An overloaded receiver gets a pause even without a stated time; other failures concern one delivery."""
+    """A receiver that says it is overloaded gets a pause, even if it states no time. Other failures concern one
+    delivery.
+    """
     assert next_step(1, status, 0).rest == SLOWED
     assert next_step(1, 500, 0).rest is None
 

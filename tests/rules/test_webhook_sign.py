@@ -14,7 +14,9 @@ BODY = '{"type":"concern.raised","data":{"é":1}}'.encode()
 
 
 def test_a_receiver_verifies_what_we_sign() -> None:
-    """The secret as shown, the headers and exactly these bytes."""
+    """A receiver verifies a delivery with the secret as it was shown, the headers, and exactly the bytes of the
+    body.
+    """
     at = datetime.now(UTC)
     sent = headers([SECRET], "evt_1", at, BODY)
     assert sent["webhook-id"] == "evt_1"
@@ -27,7 +29,7 @@ def test_a_receiver_verifies_what_we_sign() -> None:
 
 
 def test_two_secrets_make_two_signatures() -> None:
-    """Two secrets give two signatures, separated by a space, and each verifies with its own secret only."""
+    """With two secrets a webhook has two signatures, separated by a space; each verifies with its own secret only."""
     other = bytes(range(32, 64))
     sent = headers([SECRET, other], "evt_1", datetime.now(UTC), BODY)
     assert len(sent["webhook-signature"].split(" ")) == 2
@@ -38,7 +40,7 @@ def test_two_secrets_make_two_signatures() -> None:
 
 
 def test_a_known_signature() -> None:
-    """HMAC-SHA256 over `id.timestamp.body`, computed by hand: the scheme cannot drift with the library."""
+    """HMAC-SHA256 over `id.timestamp.body` equals a value computed independently of the library."""
     import hashlib
     import hmac
 
@@ -61,12 +63,17 @@ PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68
 
 
 def test_a_known_key_has_its_known_public_half() -> None:
-    """The public key of a known private key has the form of Standard Webhooks, `whpk_` and base64."""
+    """The public key of a known private key is the expected one, in the form of Standard Webhooks (`whpk_` and
+    base64).
+    """
     assert public_key(PRIVATE) == f"whpk_{base64.b64encode(PUBLIC).decode()}"
 
 
 def test_an_asymmetric_signature_is_over_id_time_and_body() -> None:
-    """`v1a,` and base64, one for each key, joined by one space; verified with the public halves alone."""
+    """An asymmetric signature is `v1a,` and base64, one for each key, separated by a space.
+
+    It covers id, time and body, and can be verified with the public keys alone.
+    """
     at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     sent = headers([PRIVATE, SECRET], "evt_1", at, BODY, Signature.ED25519)
     signed = b"evt_1.%d." % int(at.timestamp()) + BODY

@@ -1,4 +1,4 @@
-"""Serializes a verdict, so that tests can compare two of them completely."""
+"""Turns a verdict into bytes, so that tests can compare every part of two verdicts."""
 
 import orjson
 

@@ -1,1 +1,1 @@
-"""Tests of the api's server: connections and processes."""
+"""Tests the API's server: its connections and processes."""

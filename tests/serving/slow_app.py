@@ -1,4 +1,6 @@
-"""An app whose process stops for some seconds in the middle of its start, as on a machine without processor time."""
+"""An app whose process stops for some seconds in the middle of its start, as on a machine without free processor
+time.
+"""
 
 import os
 import signal

@@ -16,9 +16,10 @@ LARGE = b"x" * (32 << 20)
 
 
 async def small_app(scope: Any, receive: Any, send: Any) -> None:
-    """Reads the body, and answers with how long it was; /large answers much, /wait waits, /early does not read.
+    """Reads the body of a request and answers with its length. Three paths behave in other ways.
 
-    A WebSocket is accepted and read until its caller is gone; on /large it gets much and is closed.
+    /large answers with many bytes, /wait waits, and /early answers without reading the body. A WebSocket is accepted
+    and read until its caller is gone; on /large it gets many bytes and is closed.
     """
     if scope["type"] == "websocket":
         await talk(scope, receive, send)
@@ -54,7 +55,7 @@ async def talk(scope: Any, receive: Any, send: Any) -> None:
 
 @contextmanager
 def serving(most_connections: int | None = None) -> Iterator[int]:
-    """The port of a server that runs within the block."""
+    """Runs a server during the block, and yields its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         small_app,
@@ -93,7 +94,7 @@ class Connection:
         self.socket.close()
 
     def send(self, data: bytes) -> bool:
-        """Whether it could still be sent."""
+        """Sends the data, and returns False if the connection has ended."""
         try:
             self.socket.sendall(data)
         except OSError:
@@ -101,7 +102,9 @@ class Connection:
         return True
 
     def answer(self) -> tuple[int, bytes]:
-        """The status and all of the next answer; the status 0 where the connection was closed without one."""
+        """Returns the status and the body of the next answer. The status is 0 if the connection was closed without an
+        answer.
+        """
         while b"\r\n\r\n" not in self._kept:
             if not self._more():
                 return 0, self._kept

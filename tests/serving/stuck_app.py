@@ -1,4 +1,4 @@
-"""The product's app with an additional route that blocks the event loop for ever, and names its process before."""
+"""The product's app with an additional route that blocks the event loop for ever and first names its process."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,9 @@ from typing import Any
 
 
 def create() -> Any:
-    """Returns the app for uvicorn. The product is imported here, so that the parent process does not load it."""
+    """Returns the app for uvicorn. The product is imported within the function, so that the parent process does not
+    load it.
+    """
     from app.main import build
     from app.serving.process import ServedApp
     from app.settings import Settings
@@ -27,7 +29,7 @@ def create() -> Any:
 
 
 def run(port: int, workers: int) -> None:
-    """Serves it, as `aimline serve` does."""
+    """Serves the app in this module, as `aimline serve` does."""
     import uvicorn
 
     from app.cli.serve import run as serve

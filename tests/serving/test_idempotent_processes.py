@@ -1,4 +1,4 @@
-"""Protects commands that are sent to several processes, or whose process dies: each has one effect."""
+"""Tests that a command with an idempotency key has one effect, even if several processes get it or one of them dies."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ AT_ONCE = 16
 
 
 def post(address: str, token: str, key: str, body: dict[str, str]) -> httpx.Response:
-    """Raises a concern over a connection of its own."""
+    """Raises a concern over a separate connection, and returns the answer."""
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
     with client(address) as http:
         return http.post("/v1/concerns", json=body, headers=headers)

@@ -8,7 +8,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
 
 class Sent(asyncio.Transport):
-    """A transport that keeps what is sent by each call."""
+    """A transport that stores the bytes of each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,12 +16,12 @@ class Sent(asyncio.Transport):
         self.is_closed = False
 
     def write(self, data: object) -> None:
-        """Keeps these bytes."""
+        """Keeps these bytes as one message."""
         assert isinstance(data, bytes)
         self.sent.append(data)
 
     def writelines(self, list_of_data: object) -> None:
-        """Keeps these bytes, which leave in one message."""
+        """Keeps these bytes; each call counts as one message."""
         assert isinstance(list_of_data, tuple)
         self.sent.append(b"".join(list_of_data))
 
@@ -31,7 +31,7 @@ class Sent(asyncio.Transport):
 
 
 async def test_a_head_and_its_body_leave_in_one_message() -> None:
-    """A response is one message, and a second one does not wait for the first."""
+    """The head and the body of a response leave in one message, without waiting for a second response."""
     sent = Sent()
     joined = JoinedWrites(sent, asyncio.get_running_loop())
     for _ in range(2):
@@ -42,7 +42,7 @@ async def test_a_head_and_its_body_leave_in_one_message() -> None:
 
 
 async def test_a_head_without_a_body_does_not_wait() -> None:
-    """The head of a stream leaves before its first event, and every byte leaves before the connection is closed."""
+    """The head of a stream is sent before its first event, and every byte is sent before the connection is closed."""
     sent = Sent()
     joined = JoinedWrites(sent, asyncio.get_running_loop())
     joined.write(HEAD)

@@ -32,7 +32,7 @@ NOWHERE = "postgresql://api:secret@127.0.0.1:1/none"
 def served(
     settings: Settings, *command: str, log: int | IO[str] = subprocess.DEVNULL, **more: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Runs the product's server within the block; `log` is a file for its output."""
+    """Runs the product's server until the `with` block ends; its output goes to `log`."""
     serving = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=REPOSITORY,
@@ -53,14 +53,14 @@ def served(
 
 
 def ask(port: int, path: str, timeout: float = 1.0) -> Any:
-    """Returns the answer on a connection of its own, or None if there is none in time."""
+    """Returns the answer to a request on a new connection, or None if it does not arrive in time."""
     with suppress(httpx.TransportError):
         return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=timeout, trust_env=False, verify=TRUSTS_NOBODY)
     return None
 
 
 def pids(port: int, seconds: float, count: int, without: frozenset[int] = frozenset()) -> set[int]:
-    """Returns the answering processes, once there are as many as requested without the excluded ones."""
+    """Waits until `count` processes, other than the excluded ones, have answered on the port; returns their ids."""
     seen: set[int] = set()
     until = time.monotonic() + seconds
     while len(seen) < count and time.monotonic() < until:
@@ -83,7 +83,7 @@ def stick(port: int, stuck: Path) -> int:
 
 @pytest.mark.parametrize("how", ["stopped", "stuck"])
 def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path: Path, how: str) -> None:
-    """A process that is stopped or blocked is replaced, and the other one answers meanwhile."""
+    """A process that is stopped or blocked is replaced, and meanwhile the other process answers."""
     port, log, stuck = free_port(), tmp_path / "log", tmp_path / "stuck"
     command = ("tests.serving.stuck_app", str(port), "2")
     with log.open("w") as file, served(settings, *command, log=file, STUCK_FILE=str(stuck)) as serving:
@@ -106,7 +106,10 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
 
 
 def test_a_process_that_starts_slowly_is_not_replaced(settings: Settings, tmp_path: Path) -> None:
-    """On a busy machine a process falls silent while it loads the app: killing it then would never let it start."""
+    """A process that sends no signs of life while it loads the app on a busy machine is not replaced.
+
+    Otherwise it could never start.
+    """
     port, log = free_port(), tmp_path / "log"
     with log.open("w") as file, served(settings, "tests.serving.slow_app", str(port), log=file) as serving:
         assert len(pids(port, 60, 2)) == 2
@@ -116,7 +119,7 @@ def test_a_process_that_starts_slowly_is_not_replaced(settings: Settings, tmp_pa
 
 
 def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: Path) -> None:
-    """SIGTERM ends a process within 30 s, even if its loop is blocked."""
+    """SIGTERM ends a process within 30 s, even if its event loop is blocked."""
     port = free_port()
     stuck = tmp_path / "stuck"
     with served(settings, "tests.serving.stuck_app", str(port), "1", STUCK_FILE=str(stuck)) as serving:
@@ -131,7 +134,9 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: 
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
-    """The watch ends a process whose loop is blocked, and no other."""
+    """The watch ends a process whose event loop is blocked, but not a process on a machine that was stopped for a
+    while.
+    """
     ended: list[str] = []
     watch = Watch(2, ended.append)
     until = time.monotonic() + 3
@@ -174,7 +179,9 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
-    """After the first look, when the process itself looks: a sentence and exit 1, no stack trace."""
+    """If the database goes away during the start, after it was checked first, the process ends with a sentence and exit
+    1.
+    """
     with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
         _, output = serving.communicate(timeout=180)
     assert serving.returncode == 1
@@ -185,7 +192,7 @@ def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) ->
 
 
 async def test_a_server_that_hangs_up_is_out_of_reach(settings: Settings) -> None:
-    """If the database drops connections, `serve` prints one sentence."""
+    """If the database drops connections, `aimline serve` ends with one sentence."""
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
@@ -202,7 +209,7 @@ async def test_a_server_that_hangs_up_is_out_of_reach(settings: Settings) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere such a port is only free when it is chosen.")
 def test_a_free_port_is_kept_for_the_process_that_names_it() -> None:
-    """A port that the tests give to a process goes to no other program that takes any free port."""
+    """A port that the tests give to one process is not taken by another program that asks for any free port."""
     port = free_port()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))

@@ -19,14 +19,14 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits of time that a test can wait for."""
+    """Sets time limits that are short enough for a test."""
     monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 0.6)
     monkeypatch.setattr(protocol, "CHECK_INTERVAL", 0.1)
     monkeypatch.setattr(protocol, "UNREAD_LIMIT", 1.0)
 
 
 def head(fields: bytes, line: bytes = b"GET / HTTP/1.1") -> bytes:
-    """A request with these fields."""
+    """Returns the bytes of a request with these header fields."""
     return line + b"\r\nHost: x\r\n" + fields + b"\r\n"
 
 
@@ -44,7 +44,10 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_a_head_beyond_64_kb_is_refused(name: str) -> None:
-    """431 as a problem, whatever it is made of and however it is cut; the connection ends."""
+    """A head of more than 64 kB gives 431 as a problem, whatever it contains and however it is split.
+
+    The connection then ends.
+    """
     with serving() as port:
         for size in (256 * KB, 1000):
             data = TOO_LARGE[name]()[: 256 * KB]
@@ -70,7 +73,7 @@ def test_a_head_within_64_kb_is_taken() -> None:
 
 
 def test_memory_does_not_grow_with_what_is_sent() -> None:
-    """Twenty callers that send 30 MB of headers each: the server keeps a head at most."""
+    """If twenty callers send 30 MB of headers each, the server keeps no more than the limit of a head."""
     with serving() as port:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         part = b"x" * MB
@@ -85,7 +88,7 @@ def test_memory_does_not_grow_with_what_is_sent() -> None:
 
 
 def test_trailers_and_marks_of_chunks_are_bounded() -> None:
-    """The trailers of a body count as headers."""
+    """The trailers of a chunked body count as headers, and the extensions of its chunks are limited."""
     chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     for tail in (b"0\r\n" + b"a: b\r\n" * 50_000, b"0\r\nA: " + b"x" * 300 * KB, b"1;" + b"x" * 300 * KB):
         with serving() as port, Connection(port) as connection:
@@ -102,7 +105,9 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
 
 
 def test_an_upgrade_awaits_earlier_responses() -> None:
-    """Otherwise the response of the earlier request would come amid the frames of the WebSocket."""
+    """An upgrade to a WebSocket waits for earlier responses, which could otherwise come between the WebSocket's
+    frames.
+    """
     upgrade = (
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -119,7 +124,9 @@ def test_an_upgrade_awaits_earlier_responses() -> None:
 
 
 def test_chunks_of_one_byte_are_bounded() -> None:
-    """Each costs as much as a large one: many of one byte are refused, and as many bytes in chunks of 64 are not."""
+    """Many chunks of one byte are refused, because each costs as much as a large one. Chunks of 64 bytes are
+    accepted.
+    """
     chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     for chunk, number, statuses in ((b"1\r\nx\r\n", 200_000, {0, 431}), (b"40\r\n%s\r\n" % (b"x" * 64), 3125, {200})):
         with serving() as port, Connection(port) as connection:
@@ -160,7 +167,7 @@ def test_a_request_that_is_half_sent_is_closed(data: bytes, status: int) -> None
     "start", [b"GET / HTTP/1.1\r\nA: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"]
 )
 def test_a_byte_now_and_then_does_not_keep_a_request_open(start: bytes) -> None:
-    """A head has one limit, however it moves; a body must make progress in each window."""
+    """A request whose bytes arrive very slowly is ended: a head has one time limit, and a body must make progress."""
     with serving() as port, Connection(port) as connection:
         connection.send(start)
         deadline = time.monotonic() + 60
@@ -171,7 +178,10 @@ def test_a_byte_now_and_then_does_not_keep_a_request_open(start: bytes) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_who_moves_or_waits_for_us_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long body that makes progress, an idle connection between two requests, and a request that we take long for."""
+    """The time limits do not end three kinds of connection.
+
+    They are a long body that makes progress, an idle connection between two requests, and a request that takes us long.
+    """
     monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 2.0)  # on a busy machine a byte may take long
     with serving() as port, Connection(port) as idle, Connection(port) as waiting, Connection(port) as moving:
         idle.send(GET)
@@ -190,7 +200,7 @@ def test_who_moves_or_waits_for_us_is_left_alone(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("short")
 def test_who_does_not_take_an_answer_is_cut_off() -> None:
-    """A caller that does not read the response is disconnected."""
+    """A caller that does not read its response is disconnected."""
     with serving() as port, Connection(port) as connection:
         connection.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(5)  # five times the limit: a busy machine looks late
@@ -216,7 +226,7 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end() -> None:
 
 
 def test_connections_are_bounded_and_idle_ones_make_room() -> None:
-    """Beyond the maximum number, an idle connection is closed for a new one, or the new one gets 503."""
+    """At the maximum number of connections, an idle one is closed for a new one, or the new one gets 503."""
     with serving(most_connections=3) as port:
         idle = [Connection(port) for _ in range(3)]
         for one in idle:
@@ -263,7 +273,9 @@ def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
     "data", [b"\x16\x03\x01\x02\x00\x01", b"NOT HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nA\x00: b\r\n\r\n"]
 )
 def test_what_is_not_http_is_refused_as_a_problem(data: bytes) -> None:
-    """TLS on a plain port, noise, a character that no header has: 400, and the connection ends."""
+    """Bytes that are no HTTP request (TLS on a plain port, noise, an invalid character) get 400, and the connection
+    ends.
+    """
     with serving() as port, Connection(port) as connection:
         connection.send(data)
         assert connection.answer()[0] == 400
@@ -273,7 +285,10 @@ def test_what_is_not_http_is_refused_as_a_problem(data: bytes) -> None:
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"])
 @pytest.mark.parametrize("name", [b"Accept", b"accept-encoding", b"Connection", b"Upgrade", b"Sec-WebSocket-Protocol"])
 def test_long_lists_of_choices_are_refused(name: bytes, upgrade: bytes) -> None:
-    """A list of thousands of choices is refused unread, in one header or in several, with and without an upgrade."""
+    """A header with a list of thousands of choices is refused unread.
+
+    The list may be in one header or in several, with and without an upgrade.
+    """
     with serving() as port:
         for fields in (name + b": " + b"a," * 2_000 + b"a\r\n", (name + b": " + b",," * 100 + b"a\r\n") * 11):
             with Connection(port) as connection:
@@ -283,7 +298,7 @@ def test_long_lists_of_choices_are_refused(name: bytes, upgrade: bytes) -> None:
 
 
 def test_the_number_of_headers_is_bounded() -> None:
-    """128 headers are read; one more is refused."""
+    """A request with 128 headers is read; one with more is refused."""
     with serving() as port:
         for others, expected in ((127, 200), (128, 431)):
             with Connection(port) as connection:
@@ -292,7 +307,7 @@ def test_the_number_of_headers_is_bounded() -> None:
 
 
 def test_cookies_are_counted_and_never_parsed() -> None:
-    """A cookie that a library takes seconds to parse reaches no route."""
+    """Cookies are limited in size and never parsed, so that a cookie that takes seconds to parse does no harm."""
     cookie = b'Cookie: a="' + b"\\1" * 30_000 + b'"\r\n'
     with serving() as port, Connection(port) as connection:
         connection.send(head(cookie, b"GET /headers HTTP/1.1"))
@@ -302,7 +317,7 @@ def test_cookies_are_counted_and_never_parsed() -> None:
 
 @pytest.mark.parametrize("size", [1, 20, 60])
 def test_a_body_in_tiny_chunks_takes_turns(size: int) -> None:
-    """The whole body arrives, or is refused, and requests of other connections are answered between its parts."""
+    """A body in tiny chunks arrives completely or is refused. Other connections are served between its parts."""
     chunk = f"{size:x}".encode() + b"\r\n" + b"x" * size + b"\r\n"
     chunks = 256 * KB // len(chunk)
     with serving() as port, Connection(port) as connection, Connection(port) as other:

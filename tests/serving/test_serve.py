@@ -33,7 +33,7 @@ pytestmark = pytest.mark.long
 
 
 class Served:
-    """`aimline serve` as a process."""
+    """A running `aimline serve`."""
 
     def __init__(self, settings: Settings, *arguments: str, **more: str) -> None:
         self.port, self.metrics = free_port(), free_port()
@@ -49,7 +49,7 @@ class Served:
         )
 
     def get(self, address: str, verify: ssl.SSLContext = TRUSTS_NOBODY, **headers: str) -> httpx.Response:
-        """The first answer."""
+        """Repeats a GET request until the server answers, and returns the first response."""
         until = time.monotonic() + 120
         while time.monotonic() < until:
             with suppress(httpx.TransportError):
@@ -124,7 +124,7 @@ def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializa
 
 
 def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Settings, tmp_path: Path) -> None:
-    """With a certificate there is no warning, and a connection without a handshake is closed within 15 s."""
+    """With a certificate, `aimline serve` gives no warning. A connection without a handshake is closed within 15 s."""
     certificate, key = _self_signed(tmp_path)
     served = Served(settings, "--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key))  # noqa: S104  # the test needs every address
     try:
@@ -190,7 +190,7 @@ def test_a_certificate_that_cannot_be_served_is_refused_in_a_sentence(tmp_path: 
 
 
 def test_an_open_stream_does_not_delay_the_end(settings: Settings, north: Town, tmp_path: Path) -> None:
-    """SIGTERM ends open event streams at once over REST and GraphQL, and nothing of it is logged as a fault."""
+    """SIGTERM ends open event streams at once, over REST and GraphQL, without a logged fault."""
     log = tmp_path / "log"
     with served_api(settings, log) as (process, address), ExitStack() as opened:
         headers = {"Authorization": f"Bearer {token(north)}", "Accept": "text/event-stream"}

@@ -1,4 +1,4 @@
-"""Protects the time that a process needs to start: nothing that it imports is searched for garbage."""
+"""Tests the start of a process: the garbage collector does not search the modules that it imports."""
 
 import gc
 from importlib import import_module
@@ -10,7 +10,9 @@ from app.serving import process, start
 
 
 def test_garbage_is_collected_again_after_the_block() -> None:
-    """Within the block nothing is collected, even after a block within it; then as before, also after an error."""
+    """Garbage collection is off within the block and within nested blocks, and is on again afterwards, also after an
+    error.
+    """
     with start.uncollected():
         with start.uncollected():
             pass
@@ -22,7 +24,7 @@ def test_garbage_is_collected_again_after_the_block() -> None:
 
 
 def test_commands_are_imported_without_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The modules of a command, which import most of the product, are imported without garbage collection."""
+    """Modules of a command, which import most of the product, are imported while garbage collection is off."""
     collecting: list[bool] = []
 
     def watched(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Tests the limits of WebSocket connections: the rate of frames, the number, and the time that an end may take."""
+"""Tests the limits of WebSocket connections: the rate of frames, the number of connections, and the time to close."""
 
 import asyncio
 import struct
@@ -21,7 +21,7 @@ CONTINUED, TEXT, CLOSE, PING, PONG = 0x0, 0x81, 0x88, 0x89, 0x8A
 
 
 def handshake(path: str = "/", fields: bytes = b"") -> bytes:
-    """A request for a WebSocket."""
+    """Returns the bytes of a request for a WebSocket."""
     return (
         f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode() + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + fields + b"\r\n"
@@ -29,7 +29,7 @@ def handshake(path: str = "/", fields: bytes = b"") -> bytes:
 
 
 def frame(kind: int, data: bytes = b"") -> bytes:
-    """A frame of at most 125 bytes, under a mask of zeros."""
+    """Returns a WebSocket frame of at most 125 bytes, with a mask of zeros."""
     return struct.pack("!BB4x", kind, 0x80 | len(data)) + data
 
 
@@ -44,7 +44,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_of_frames_ends_the_connection(name: str) -> None:
-    """Tiny frames cost more to handle than to send: after a burst the connection is ended, and others are served."""
+    """A flood of tiny frames ends the connection, because they cost more to handle than to send. Others are served."""
     with serving() as port, Connection(port) as connection:
         connection.send(handshake())
         assert connection.answer()[0] == 101
@@ -58,7 +58,7 @@ def test_a_flood_of_frames_ends_the_connection(name: str) -> None:
 
 
 def test_a_calm_caller_is_not_ended() -> None:
-    """As many frames as a burst has, also in one piece, are handled: the last ping gets its pong."""
+    """Frames within the allowed burst, also in one piece, are all handled: the last ping gets its pong."""
     with serving() as port, Connection(port) as connection:
         connection.send(handshake())
         assert connection.answer()[0] == 101
@@ -67,7 +67,7 @@ def test_a_calm_caller_is_not_ended() -> None:
 
 
 def test_a_closing_websocket_that_is_not_read_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller that reads nothing does not keep its place for ever."""
+    """A closing WebSocket whose caller reads nothing is ended after a while, so that its place becomes free."""
     monkeypatch.setattr(protocol, "CLOSING_LIMIT", 0.3)
     monkeypatch.setattr(protocol, "CHECK_INTERVAL", 0.05)
     with serving(most_connections=4) as port:
@@ -91,7 +91,7 @@ def test_a_closing_websocket_that_is_not_read_is_ended(monkeypatch: pytest.Monke
 
 
 def test_websockets_leave_half_of_the_connections_to_requests() -> None:
-    """Beyond half of the connections a WebSocket is refused as a problem; a request is answered."""
+    """Beyond half of all connections, a WebSocket is refused with a problem, and a request is still answered."""
     with serving(most_connections=8) as port:
         held = [Connection(port) for _ in range(4)]
         for connection in held:
@@ -121,7 +121,7 @@ def test_websockets_leave_half_of_the_connections_to_requests() -> None:
     ids=["many fields", "a long field", "two keys", "a body"],
 )
 def test_a_bad_handshake_is_refused(fields: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """It gets an answer, and no fault is logged."""
+    """A bad handshake gets an answer, and no fault is logged."""
     with serving() as port, Connection(port) as connection:
         connection.send(handshake(fields=fields) + b"12345")
         assert connection.answer()[0] in (400, 431)
@@ -130,7 +130,7 @@ def test_a_bad_handshake_is_refused(fields: bytes, caplog: pytest.LogCaptureFixt
 
 
 async def test_one_connection_is_handed_over_in_a_turn() -> None:
-    """Between two handshakes the event loop serves others, however many handshakes arrive at once."""
+    """Between two handshakes, the event loop serves other connections, however many handshakes arrive at once."""
 
     done: list[str] = []
     waiting: deque[Callable[[], None]] = deque([lambda: done.append("handshake")] * 3)

@@ -1,4 +1,4 @@
-"""A OneRoster 1.1 CSV delivery of two small schools, as text that a test can change cell by cell."""
+"""A OneRoster 1.1 CSV delivery of two small schools, as text of which a test can change each cell."""
 
 import zipfile
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ def _files() -> dict[str, str]:
 
 @dataclass
 class CaseZip:
-    """The files by name, as text, and the lines of the manifest by their names."""
+    """A zip with the given texts as its files, and with a line of the manifest for each of them."""
 
     files: dict[str, str] = field(default_factory=_files)
     raw: dict[str, bytes] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class CaseZip:
     """Names of files in the zip that differ from the standard's."""
 
     def change(self, name: str, old: str, new: str) -> "CaseZip":
-        """Changes a text that a file has."""
+        """Replaces a text in a file of the zip; raises if the file does not contain it."""
         assert old in self.files[name], old
         self.files[name] = self.files[name].replace(old, new)
         return self
@@ -66,7 +66,7 @@ class CaseZip:
         return self
 
     def drop(self, name: str, *sourced_ids: str) -> "CaseZip":
-        """Removes rows."""
+        """Removes the rows with these sourcedIds from a file of the zip."""
         lines = self.files[name].split("\r\n")
         self.files[name] = "\r\n".join(line for line in lines if line.partition(",")[0] not in sourced_ids)
         return self

@@ -52,7 +52,7 @@ def _row(sourced_id: str, **cells: str) -> Row:
 
 @dataclass
 class Delivered(Export):
-    """A delivery with the roster of `Export` and a gradebook; a delta has only the rows that a test adds."""
+    """A delivery with the roster of `Export` and a gradebook. A delta of it has only the rows that a test adds."""
 
     files: ClassVar[Iterable[str]] = FILES
     more: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Delivered(Export):
 
     @staticmethod
     def role(sourced_id: str, user: str, role: str, org: str, role_type: str = "primary", **cells: str) -> Row:
-        """A row of roles.csv."""
+        """Returns a row of roles.csv."""
         return _row(sourced_id, userSourcedId=user, role=role, orgSourcedId=org, roleType=role_type, **cells)
 
     def delta(self, **rows: list[Row]) -> "Delivered":
@@ -87,5 +87,5 @@ class Delivered(Export):
         return made
 
     def columns(self, name: str) -> list[str]:
-        """The columns of a file of its version, and more of it."""
+        """Returns the columns of a file: those of the version, and additional ones."""
         return [*expected_columns(FILES[name], self.version), *self.more.get(name, ())]

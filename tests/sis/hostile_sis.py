@@ -1,4 +1,4 @@
-"""Runs a SIS that tries to do harm; a function of the path returns its responses for users."""
+"""Runs a SIS that tries to do harm. A function of the path returns what it sends for users."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ class Hostile:
     count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers one request, and closes."""
+        """Answers one request, and closes the connection."""
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             path = head.split(" ", 2)[1]
@@ -45,14 +45,16 @@ class Hostile:
 
 
 def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "application/json") -> None:
-    """A whole answer."""
+    """Sends a whole HTTP response."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = ["HTTP/1.1 200 OK", f"Content-Type: {kind}", f"Content-Length: {len(raw)}", "Connection: close", *headers]
     writer.write("\r\n".join([*head, "", ""]).encode() + raw)
 
 
 def linking(link: str, pages: float = math.inf) -> Write:
-    """Returns a page of one user with this `next` link, in which `{}` is a growing number. After `pages`, no user."""
+    """Sends pages of one user with this `next` link, in which `{}` is a growing number. After `pages` pages, sends no
+    user.
+    """
 
     def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:
         number = next(self.count)
@@ -66,37 +68,37 @@ def linking(link: str, pages: float = math.inf) -> Write:
 
 
 def huge(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A page of 64 MB, of which no more lies here at once than is being sent."""
+    """Sends a page of 64 MB in small parts, so that this process does not hold it in memory."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (64 << 20))
 
 
 def bomb(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A megabyte that unpacks to a gigabyte."""
+    """Sends a megabyte that unpacks to a gigabyte."""
     say(writer, _bomb(), "Content-Encoding: gzip")
 
 
 def page_of_html(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A page for people, as proxies and portals send with status 200."""
+    """Sends an HTML page with status 200, as proxies and portals do."""
     say(writer, b"<html>Zoe Secret</html>", kind="text/html")
 
 
 def nested(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """JSON of a hundred thousand levels."""
+    """Sends JSON of a hundred thousand levels."""
     say(writer, b'{"users":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
 def drip(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A page that never ends, a byte now and then."""
+    """Sends a page without end, a byte from time to time."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n")
 
 
 def leading_away(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A redirect to the address of a cloud's credentials."""
+    """Redirects to the address at which a cloud's machines get their credentials."""
     writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n\r\n")
 
 
 def long_headers(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """Ten megabytes of headers."""
+    """Sends ten megabytes of headers."""
     writer.write(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(10_000)))
     writer.write(b"Content-Length: 0\r\n\r\n")
 
@@ -108,7 +110,7 @@ def _bomb() -> bytes:
 
 @asynccontextmanager
 async def hostile(users: Write) -> AsyncIterator[Hostile]:
-    """A running one."""
+    """Yields a running hostile SIS that answers requests for users by this function."""
     sis = Hostile(users)
     server = await asyncio.start_server(sis.serve, "127.0.0.1", 0)
     sis.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"

@@ -1,4 +1,4 @@
-"""OneRoster's published field lists, by version and kind, written out so that the sandbox cannot agree with itself.
+"""Lists OneRoster's published fields by version and kind, independently of the sandbox that is compared with them.
 
 `name*` is required; types: s string, d date, t instant, b boolean, f "true" or "false", n number, o object, [x] list of
 x, @kind a GUIDRef, a|b one of these (in 1.2 also values with the prefix ext:).
@@ -71,7 +71,7 @@ FIELDS = {
 
 
 def faults(version: str, kind: str, row: dict[str, Any]) -> list[str]:
-    """How a row departs from the published list; empty if it does not."""
+    """Returns how a row differs from the published list of fields; the result is empty if it does not differ."""
     types = {}
     required = set()
     for field in f"{BASE} {FIELDS[version][kind]}".split():
@@ -88,7 +88,7 @@ def faults(version: str, kind: str, row: dict[str, Any]) -> list[str]:
 
 
 def fits(version: str, type_of: str, value: Any) -> bool:
-    """Whether a value is of a type."""
+    """Returns whether a value is of a type."""
     if type_of.startswith("["):
         return isinstance(value, list) and all(fits(version, type_of[1:-1], one) for one in value)
     if type_of.startswith("@"):

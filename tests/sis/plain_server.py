@@ -14,7 +14,7 @@ LOOKS = 0.005
 
 @dataclass(frozen=True)
 class SisRequest:
-    """A request: its method, its path, its query, its headers by their names in small letters, its body."""
+    """A request to the server: method, path, query, body, and headers keyed by lower-case name."""
 
     method: str
     path: str
@@ -24,13 +24,13 @@ class SisRequest:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Returns the last part of the path."""
         return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. A body that is neither text nor bytes is written as JSON."""
+    """A response of a test server. A body that is neither text nor bytes is sent as JSON."""
 
     status: int = 200
     body: object = ""
@@ -64,7 +64,7 @@ def answering(answer: Callable[[SisRequest], Reply]) -> Iterator[tuple[str, list
         do_GET = do_POST = handle_any
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Writes no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(LOOKS,))

@@ -1,6 +1,6 @@
-"""Tests the sandbox SIS's quirks of authentication and errors: tokens, signatures, throttling.
+"""Tests the sandbox SIS's deviations (quirks) in authentication and errors: tokens, signatures, throttling.
 
-Also records which test shows which quirk.
+Also records which test covers which quirk.
 """
 
 from base64 import b64encode
@@ -25,7 +25,7 @@ IN_BODY = GRANT | {"client_id": "north", "client_secret": "of-a-test"}
 
 
 def shows(quirk: str) -> Callable[[Show], Show]:
-    """Registers a function that shows this quirk on a server with this quirk only."""
+    """Registers a function that demonstrates this quirk (deviation) on a server that has only this quirk."""
 
     def keep(show: Show) -> Show:
         SHOWN[quirk] = show
@@ -40,7 +40,7 @@ def behave(client: httpx.Client, *quirks: str) -> None:
 
 
 def both(path: str) -> Callable[[Callable[[list[Row], list[Row]], Any]], Callable[[httpx.Client], None]]:
-    """Compares all rows of a path with the quirk with those of a well-behaved source."""
+    """Compares all rows of a path with those of a well-behaved source."""
 
     def wrap(compare: Callable[[list[Row], list[Row]], Any]) -> Callable[[httpx.Client], None]:
         def show(client: httpx.Client) -> None:
@@ -87,7 +87,7 @@ def _(client: httpx.Client) -> None:
 
 
 def signed(method: str, address: str, query: dict[str, str], secret: str, nonce: str) -> str:
-    """An OAuth 1.0a header, made here by RFC 5849 for the test's own check of the server's."""
+    """Returns an OAuth 1.0a header, computed from RFC 5849, to check the header that the product computes."""
 
     def plain(text: str) -> str:
         return quote(text, safe="~")

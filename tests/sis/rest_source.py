@@ -1,4 +1,4 @@
-"""A sandbox SIS over HTTP for tests of the REST adapters, and the results of a pull from it."""
+"""Runs a sandbox SIS over HTTP for tests of the REST adapters, and reads from it."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 def connect(address: str, version: Version, **changed: Any) -> Connection:
-    """The settings of a sandbox SIS."""
+    """Returns the connection settings of a sandbox SIS."""
     connection = Connection(
         version=version,
         url=address + (V11 if version == "1.1" else V12),
@@ -47,14 +47,14 @@ def connect(address: str, version: Version, **changed: Any) -> Connection:
 
 
 def behave(address: str, *quirks: str, day: int = 0) -> None:
-    """Has a running sandbox SIS behave like this from now on, on this day."""
+    """Sets the quirks (deviations) of a running sandbox SIS, and the day of its simulation."""
     answer = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)}, verify=TRUSTS_NOBODY)
     assert answer.status_code == 200, answer.text
     httpx.post(f"{address}sandbox/day/{day}", verify=TRUSTS_NOBODY)
 
 
 async def pulled(connection: Connection, since: datetime | None = None) -> tuple[Rows, tuple[str, ...]]:
-    """Every row of a pull, and its warnings."""
+    """Returns every row of a pull, and its warnings."""
     async with open_rest(connection, since=since, progress=quiet) as source:
         return rows_of(source), source.warnings
 
@@ -71,12 +71,12 @@ def rows_of(source: OpenedSource) -> Rows:
 
 
 def cells_of(chunks: Iterable[bytes]) -> list[dict[str, str]]:
-    """CSV as rows."""
+    """Returns the rows of a CSV, keyed by column."""
     return list(csv.DictReader(io.StringIO(b"".join(chunks).decode(), newline="")))
 
 
 def without(rows: Rows, *columns: str) -> Rows:
-    """The rows without some columns."""
+    """Returns the rows without some columns."""
     return {
         kind: {one: {name: cell for name, cell in row.items() if name not in columns} for one, row in kind_rows.items()}
         for kind, kind_rows in rows.items()
@@ -84,7 +84,7 @@ def without(rows: Rows, *columns: str) -> Rows:
 
 
 def alike(rows: Rows) -> Rows:
-    """The rows with every boolean in one form, as the sync's check reads it."""
+    """Returns the rows with all booleans in the one form in which the sync's check reads them."""
     form = {"1": "true", "0": "false"}
     return {
         kind: {

@@ -28,7 +28,7 @@ LENIENT = GuardLimits(removed=1, changed=1, refused=1, lost=1, rekeyed=1)
 
 
 def header(name: str) -> list[str]:
-    """The columns of a file."""
+    """Returns the column names of a file."""
     return ["sourcedId", "status", "dateLastModified", *HEADERS[name].split(",")]
 
 
@@ -116,7 +116,7 @@ class Export:
         return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
 
     def without(self, name: str, *sourced_ids: str) -> list[Row]:
-        """Removes rows and returns them."""
+        """Removes rows of the delivery, and returns them."""
         gone = [row for row in self.rows[name] if row["sourcedId"] in sourced_ids]
         self.rows[name] = [row for row in self.rows[name] if row["sourcedId"] not in sourced_ids]
         return gone
@@ -126,7 +126,7 @@ class Export:
         return header(name)
 
     def sheet(self, name: str) -> str:
-        """A file's text."""
+        """Returns the text of a file."""
         out = io.StringIO(newline="")
         sheet = csv.DictWriter(out, self.columns(name), restval="", lineterminator="\r\n")
         sheet.writeheader()
@@ -134,13 +134,13 @@ class Export:
         return out.getvalue()
 
     def packed(self) -> bytes:
-        """The zip's bytes."""
+        """Returns the bytes of the zip."""
         out = io.BytesIO()
         self._write(out)
         return out.getvalue()
 
     def write(self, path: Path) -> Path:
-        """The zip, as a file."""
+        """Writes the delivery as a zip file, and returns its path."""
         self._write(path)
         return path
 
@@ -211,7 +211,7 @@ async def lose_a_worker(town: Town) -> None:
 
 
 async def row_id(town: Town, kind: str, sourced_id: str) -> Any:
-    """The id of a row by its sourcedId in the source `csv`."""
+    """Returns the id of a row, given its sourcedId in the source `csv`."""
     rows = await ask(
         town,
         """SELECT e.row_id FROM external_id e JOIN source s ON s.district_id = :district AND s.id = e.source_id

@@ -23,7 +23,7 @@ Answer = Callable[[SisRequest], Reply | None]
 
 
 class RowsServer:
-    """The district of `roster_zip` in JSON. `answer` may answer a request in place of the server."""
+    """Serves the district of `roster_zip` in JSON. `answer` may answer a request in place of the server."""
 
     def __init__(self, version: str = "1.1", students: int = STUDENTS, export: Export | None = None) -> None:
         self.version: Literal["1.1", "1.2"] = "1.2" if version == "1.2" else "1.1"
@@ -48,7 +48,7 @@ class RowsServer:
         return self.rows["users"]
 
     def row(self, name: str, sourced_id: str) -> Row:
-        """Returns one row, which the test may change."""
+        """Returns one row. The test may change it."""
         return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
 
     def set_role(self, sourced_id: str, role: str) -> None:
@@ -91,7 +91,7 @@ class RowsServer:
 
     @contextmanager
     def running(self, **settings: Any) -> Iterator[Connection]:
-        """Serves the rows, and yields the settings of the source."""
+        """Serves the rows over HTTP, and yields the connection settings of the source."""
         with answering(self.page) as (address, _):
             yield self.connection(address, **settings)
 

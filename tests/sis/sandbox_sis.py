@@ -42,7 +42,7 @@ def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
 
 
 def signed_in(address: str, scope: str = ALL) -> httpx.Client:
-    """A client that bears a token of these scopes."""
+    """Returns an HTTP client with a token for these scopes."""
     form = {"grant_type": "client_credentials", "scope": scope}
     answer = httpx.post(f"{address}oauth/token", data=form, auth=("north", "of-a-test"), verify=TRUSTS_NOBODY)
     assert answer.status_code == 200, answer.text
@@ -54,13 +54,13 @@ def signed_in(address: str, scope: str = ALL) -> httpx.Client:
 
 @contextmanager
 def client_of(*arguments: str, origin: Warm | None = None) -> Iterator[httpx.Client]:
-    """A client of a sandbox SIS of its own."""
+    """Yields a client of a sandbox SIS that runs for this test only."""
     with running(*arguments, origin=origin) as address, signed_in(address) as client:
         yield client
 
 
 def rows(answer: httpx.Response) -> list[Row]:
-    """The rows of a list's answer."""
+    """Returns the rows in the answer to a list."""
     assert answer.status_code == 200, answer.text
     (listed,) = answer.json().values()
     assert isinstance(listed, list)
@@ -68,7 +68,7 @@ def rows(answer: httpx.Response) -> list[Row]:
 
 
 def everything(client: httpx.Client, path: str, limit: int = 5000, **query: str) -> list[Row]:
-    """All pages, by offset, until one is empty."""
+    """Returns the rows of all pages, read by offset until a page is empty."""
     all_rows: list[Row] = []
     while page := rows(client.get(path, params={"limit": limit, "offset": len(all_rows), **query})):
         all_rows += page

@@ -1,4 +1,4 @@
-"""Builds a CSV file of scores that a test can alter, imports it, and reads the scores afterwards."""
+"""Builds a CSV file of scores that a test can alter, imports it, and reads the recorded scores."""
 
 import csv
 import io
@@ -18,13 +18,13 @@ Row = dict[str, str]
 
 
 def line(student: str, value: str, name: str, day: str = "2026-09-09", **cells: str) -> Row:
-    """A row of the file."""
+    """Returns a row of the file."""
     row = {"studentSourcedId": student, "measure": "orf", "date": day, "value": value, "externalId": name}
     return {"attempt": "", "form": "", "purpose": "screening", **row, **cells}
 
 
 def window() -> list[Row]:
-    """The scores of a screening window: one of each student of the town."""
+    """Returns the rows of a screening window: one score of each student of the district."""
     return [line(student, str(40 + n), f"w{n}") for n, student in enumerate(FIRST.values())]
 
 
@@ -62,7 +62,7 @@ async def load(town: Town, scores: Scores | Path, folder: Path, *, dry: bool = F
 
 
 async def scores_of(town: Town, which: str = "s.removed_at IS NULL") -> list[tuple[Any, ...]]:
-    """Returns the scores of the town by external id: its name, student, value, day, attempt, form and purpose."""
+    """Returns the scores of the district as rows: external id, student, value, day, attempt, form and purpose."""
     rows = await ask(
         town,
         f"""SELECT s.external_id, e.sourced_id, s.value, s.taken_on::text, s.attempt, s.form, s.purpose
@@ -73,7 +73,7 @@ async def scores_of(town: Town, which: str = "s.removed_at IS NULL") -> list[tup
 
 
 async def versions(town: Town) -> list[Any]:
-    """Returns which transaction wrote each score of the town: any write changes it."""
+    """Returns which transaction wrote each score of the district, so that any write shows as a change."""
     return await ask(
         town, "SELECT s.id, s.xmin::text, s.version FROM score s WHERE s.district_id = :district ORDER BY 1"
     )

@@ -1,4 +1,4 @@
-"""Tests that held, failed and missing runs are reported to a real mail server and to a real chat webhook."""
+"""Tests that runs which are held, have failed or are missing are reported to a real mail server and a chat webhook."""
 
 import contextlib
 import http.server
@@ -32,7 +32,10 @@ SANDBOX = Allowed(sandbox=True)
 
 @dataclass
 class Mailbox:
-    """An SMTP server: what it received, how many messages it still refuses for now, and whom it does not know."""
+    """An SMTP server that records what it received.
+
+    It has the number of messages that it still refuses for now, and the recipients that it does not accept.
+    """
 
     port: int = 0
     messages: list[str] = field(default_factory=list)
@@ -43,7 +46,7 @@ class Mailbox:
 
 @contextlib.contextmanager
 def _mail_server() -> Iterator[Mailbox]:
-    """Speaks as much of RFC 5321 as a client needs, without TLS."""
+    """Runs a mail server that understands as much of RFC 5321 as a client needs, without TLS."""
     box = Mailbox()
 
     class Handler(socketserver.StreamRequestHandler):
@@ -84,7 +87,7 @@ def _mail_server() -> Iterator[Mailbox]:
 
 @contextlib.contextmanager
 def _chat(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
-    """A chat's webhook: its address, and the bodies that it received."""
+    """Runs a chat's webhook; yields its address and the list of bodies that it received."""
     bodies: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -128,7 +131,10 @@ async def _hold_a_run(town: Town, folder: Path) -> Report:
 
 
 async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: Path) -> None:
-    """To the district's own recipients, with the guard's numbers and the command; not a word about a student."""
+    """A run that is held for approval is reported once, by mail and chat, to the district's own recipients.
+
+    The text has the guard's numbers and the command to use, and nothing about a student.
+    """
     with _mail_server() as box, _chat() as (address, bodies):
         settings = _settings(box, default=Recipients(("nobody@example.org",), "https://example.org/x"))
         async with north.house() as work:
@@ -151,7 +157,9 @@ async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: P
 
 
 async def test_a_server_that_fails_is_tried_again(north: Town, tmp_path: Path) -> None:
-    """A mail server that asks for patience and a chat that answers 302 or 500: later, and no redirect is followed."""
+    """If a mail server asks to try later, or a chat answers 302 or 500, the notice is sent later. No redirect is
+    followed.
+    """
     with _mail_server() as box, _chat(302) as (address, bodies):
         box.refuses = 1
         settings = _settings(box, default=Recipients(("it@example.org",), address))
@@ -184,7 +192,7 @@ async def test_an_unknown_recipient_does_not_repeat_the_message_for_the_others(n
 
 
 async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) -> None:
-    """A source that cannot be read, and one without a run for 26 hours; a dry run that fails is nobody's business."""
+    """A source that cannot be read, and one without a run for 26 hours, are reported. A dry run that fails is not."""
     broken = tmp_path / "roster.zip"
     broken.write_bytes(b"no zip")
     async with north.unit() as work:
@@ -215,7 +223,10 @@ async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) 
 
 
 async def test_a_chat_in_a_private_network_is_not_reached(north: Town, tmp_path: Path) -> None:
-    """The list of webhooks' networks applies, when the address is set and when it is used."""
+    """A chat in a private network is refused, when its address is set and when it is used.
+
+    The same networks are allowed as for webhooks.
+    """
     with _chat() as (address, bodies), socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         async with north.house() as work:
@@ -230,7 +241,7 @@ async def test_a_chat_in_a_private_network_is_not_reached(north: Town, tmp_path:
 
 
 async def test_the_command_line_sets_the_recipients(north: Town, tmp_path: Path) -> None:
-    """The chat's address is read from a file, and never shown again; an empty value clears."""
+    """The address of a chat is read from a file and never shown again. An empty value deletes it."""
     secret = tmp_path / "chat.txt"
     secret.write_text("https://chat.example.org/hooks/T0P-SECRET\n")
     named = ("sis", "alerts", "--district", north.slug)

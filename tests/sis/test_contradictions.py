@@ -1,6 +1,4 @@
-"""Protects students from a delivery that contradicts itself, and from new ids that would separate them from their
-records.
-"""
+"""Tests deliveries that contradict themselves, and new sourcedIds that would separate students from their records."""
 
 from datetime import date
 from pathlib import Path
@@ -41,8 +39,9 @@ async def _give_score(town: Town, sourced_id: str) -> None:
 
 
 async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_path: Path) -> None:
-    """A student who is missing in users but named by enrollments of the delivery is not removed; the enrollments
-    wait.
+    """A student who is missing in users is not removed if enrollments of the delivery name this student.
+
+    The enrollments wait in quarantine.
     """
     await _sync(north, CaseZip(), tmp_path)
     report = await _sync(north, CaseZip().drop("users", "U002", "U003"), tmp_path)
@@ -57,9 +56,9 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
 
 
 async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(north: Town, tmp_path: Path) -> None:
-    """A school that is missing in orgs stays if classes or people name it, and so does a term that classes name.
+    """A school that is missing in orgs is kept if classes or people name it, and so is a term that classes name.
 
-    Before, the school was removed alone: its people and classes stayed, in a school that was no longer there.
+    Earlier, the school was removed alone, and its people and classes stayed in a school that no longer existed.
     """
     case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
     case.add("users", "T003,,,true,S3,teacher,t3,,Teach3,Family,,93,t3@example.org,,,,,")
@@ -83,7 +82,7 @@ async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(n
 
 
 async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> None:
-    """A school that only ended enrollments, and people of other schools too, still name is removed as before."""
+    """A school that closes is removed, even if ended enrollments, or people of other schools too, still name it."""
     case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
     case.change("users", "U001,,,true,S1,", 'U001,,,true,"S1,S3",')
     case.add("enrollments", "E900,,,C1,S3,U001,student,false,2026-08-20,2026-09-01")
@@ -93,7 +92,7 @@ async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> N
 
 
 async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twice(north: Town, tmp_path: Path) -> None:
-    """If users have a new id of a student while enrollments name the former, the pair is set aside and named."""
+    """If users have a student's new sourcedId and enrollments the former one, the pair is set aside and reported."""
     await _sync(north, CaseZip(), tmp_path)
     case = CaseZip().change("users", "U002,,", "u002,,").change("users", "U003,,", "3,,")
     report = await _sync(north, case, tmp_path)
@@ -108,7 +107,10 @@ async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twic
 
 @pytest.mark.parametrize("has_records", [False, True])
 async def test_zeros_that_a_spreadsheet_removed_are_a_new_id(north: Town, tmp_path: Path, has_records: bool) -> None:
-    """Ids that lose their leading zeros are named as likely the same people; a student with records keeps the row."""
+    """If a spreadsheet has removed leading zeros, the ids are reported as likely the same people.
+
+    A student with records is not replaced.
+    """
     before, after = CaseZip(), CaseZip()
     for number in (1, 2, 3):
         for case, sourced_id in ((before, f"{number:05}"), (after, str(number))):
@@ -137,7 +139,10 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
-    """An empty list of orgs waits over CSV and REST if the student is in classes, and is applied if not."""
+    """A student who is in classes keeps the school, over CSV and REST, if a delivery names no school for the student.
+
+    For a student who is in no class, the change is applied.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     schools = "SELECT cardinality(school_ids) FROM person WHERE district_id = :district AND id = :id"
@@ -177,7 +182,7 @@ def _rekeyed(case: CaseZip, *numbers: int) -> CaseZip:
 
 
 async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Path) -> None:
-    """Three students without records: the roster follows the source, and the report names each pair."""
+    """New sourcedIds of three students without records are applied as in the source, and the report names each pair."""
     await _sync(north, CaseZip(), tmp_path)
     report = await _sync(north, _rekeyed(CaseZip(), 1, 2, 3), tmp_path)
     assert (report.state, report.exit_code, report.kinds["person"].created) == ("applied", 0, 3), report.sentence
@@ -187,7 +192,7 @@ async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Pat
 
 @pytest.mark.parametrize("by", ["identifier", "name and birth date", "email"])
 async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, by: str) -> None:
-    """If a student with records seems to have a new id, both people stay unchanged and the rest of the plan is
+    """If a student with records seems to have a new sourcedId, both people stay unchanged. The rest of the plan is
     applied.
     """
 
@@ -235,7 +240,7 @@ async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path
 
 
 async def test_those_set_aside_get_their_new_ids_by_the_named_command(north: Town, tmp_path: Path) -> None:
-    """The people who were set aside get their new ids by the command that the report names, also after an applied
+    """People who were set aside get their new sourcedIds by the command that the report names, also after an applied
     run.
     """
     await _sync(north, CaseZip(), tmp_path)

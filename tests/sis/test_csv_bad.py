@@ -89,9 +89,10 @@ async def test_a_row_of_10_000_columns_is_one_row_in_quarantine(north: Town, tmp
 async def test_a_row_of_over_8_mb_is_one_row_in_quarantine(
     north: Town, tmp_path: Path, ends: bytes, where: str
 ) -> None:
-    """A row that is too long waits alone, and nobody is removed because of it. Before, it refused the whole delivery.
+    """A row that is too long is quarantined alone, and nobody is removed because of it.
 
-    The row keeps its sourcedId if that can be read; otherwise nobody counts as absent.
+    Earlier, it caused the whole delivery to be refused. The row keeps its sourcedId if that can be read; otherwise no
+    row counts as absent.
     """
     export = Delivered()
     await sync(north, export, tmp_path)
@@ -107,7 +108,7 @@ async def test_a_row_of_over_8_mb_is_one_row_in_quarantine(
 
 
 async def test_a_cell_of_a_megabyte_is_taken_or_named_and_breaks_nothing(north: Town, tmp_path: Path) -> None:
-    """A comment may be long; an id may not."""
+    """A comment of a megabyte is imported, an id of a megabyte is quarantined, and the other rows are imported."""
     export = Delivered()
     export.row("results", "r-quiz-s0")["comment"] = "a" * (1 << 20)
     export.row("users", "s7")["sourcedId"] = "s" * (1 << 20)
@@ -146,7 +147,7 @@ def _twice(path: Path) -> None:
 
 
 def _lies_about_its_size(path: Path) -> None:
-    """Returns a zip whose directory states a few bytes for a file that would be a gigabyte."""
+    """Returns a zip whose directory states a few bytes for a file that would unpack to a gigabyte."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.csv", "propertyName,value\r\noneroster.version,1.1\r\nfile.users,bulk\r\n")
         archive.writestr("users.csv", b"sourcedId," * (100 << 20 >> 3))

@@ -1,4 +1,4 @@
-"""Protects the judgement of single rows of a CSV delivery: each case has the outcome that REST gives the same row."""
+"""Tests single rows of CSV deliveries: each case has the outcome that the same row has over REST."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -137,7 +137,7 @@ async def test_a_text_in_another_form_is_read_and_reported(north: Town, tmp_path
 
 
 async def test_no_value_written_as_null_is_no_value(north: Town, tmp_path: Path) -> None:
-    """A database's NULL is neither a middle name nor a grade."""
+    """A database's text NULL is neither a middle name nor a grade."""
     case = CaseZip().change(
         "users", "Family1,,1001,u1@example.org,,,,03,", "Family1,NULL,1001,u1@example.org,NULL,,,NULL,"
     )
@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_file_that_cannot_be_read_is_named_with_its_fault(north: Town, tmp_path: Path, name: str) -> None:
-    """The message names the file, and the row and the encoding or the delimiter."""
+    """The error message names the file, the row, and the encoding or the delimiter that is wrong."""
     change, words = REFUSED[name]
     case = CaseZip()
     change(case)
@@ -182,7 +182,7 @@ async def test_a_file_that_cannot_be_read_is_named_with_its_fault(north: Town, t
 
 
 async def test_different_rows_of_one_user_wait_and_the_rest_goes_on(north: Town, tmp_path: Path) -> None:
-    """Two different rows of one user are quarantined, the stored person stays, and other rows are imported."""
+    """Two different rows of one user are quarantined, the stored person is unchanged, and other rows are imported."""
     await _sync(north, CaseZip(), tmp_path)
     before = await _person(north, "U001")
     row = CaseZip().files["users"].split("\r\n")[1].replace(",S1,", ",S2,")
@@ -203,7 +203,7 @@ async def test_demographics_without_a_birth_date_are_taken(north: Town, tmp_path
 
 
 async def test_a_birth_date_in_the_future_waits(north: Town, tmp_path: Path) -> None:
-    """A child cannot be born tomorrow: the row is quarantined, and the others are imported."""
+    """A row with a birth date in the future is quarantined, and the other rows are imported."""
     rows = ("sourcedId,status,dateLastModified,birthDate", "U001,,,2999-01-01", "U002,,,2018-02-02")
     report = await _sync(north, CaseZip().add("demographics", *rows), tmp_path)
     assert (report.exit_code, report.kinds["demographics"].created) == (3, 1)
@@ -223,7 +223,7 @@ async def test_a_file_that_is_left_out_is_not_read(north: Town, tmp_path: Path) 
 
 
 async def test_rows_marked_as_deleted_that_are_not_known_are_ignored(north: Town, tmp_path: Path) -> None:
-    """Rows that are marked as deleted and unknown count as ignored, not as unchanged."""
+    """A row that is marked as deleted and that the roster does not have counts as ignored, and not as unchanged."""
     case = CaseZip().change("users", "U012,,", "U012,tobedeleted,").drop("enrollments", "E012")
     report = await _sync(north, case, tmp_path)
     people = report.kinds["person"]

@@ -69,7 +69,7 @@ async def test_a_delta_can_be_mixed_with_bulk(north: Town, tmp_path: Path) -> No
 
 
 async def test_a_delta_without_rows_says_that_nothing_changed(north: Town, tmp_path: Path) -> None:
-    """A quiet day is a fair delta; in bulk the same file would be refused."""
+    """A delta without rows is valid and means that nothing changed. As a bulk file, the same file is refused."""
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -80,7 +80,9 @@ async def test_a_delta_without_rows_says_that_nothing_changed(north: Town, tmp_p
 
 @pytest.mark.parametrize("column", ["status", "dateLastModified"])
 async def test_a_row_of_a_delta_says_what_became_of_it_and_when(north: Town, tmp_path: Path, column: str) -> None:
-    """A row of a delta without status or time of change is quarantined, and a file without these columns is refused."""
+    """A row of a delta without a status or time of change is quarantined, and a file without these columns is
+    refused.
+    """
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -109,7 +111,10 @@ async def test_a_delta_on_an_unknown_row_is_an_orphan(north: Town, tmp_path: Pat
 
 
 async def test_bulk_that_says_what_deltas_say_is_taken_with_a_warning(north: Town, tmp_path: Path) -> None:
-    """Status and dateLastModified filled in: real exporters do so; bulk stays bulk, and `tobedeleted` is heard."""
+    """A bulk file with values in status and dateLastModified is imported with a warning, as real exporters write them.
+
+    It stays a bulk file, and `tobedeleted` is observed.
+    """
     export = Delivered()
     await sync(north, export, tmp_path)
     for name in ("users", "enrollments"):

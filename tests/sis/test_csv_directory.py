@@ -1,4 +1,4 @@
-"""Tests the directory of an untrusted zip: its end record is read first, and no size that it states is trusted."""
+"""Tests how the directory of an untrusted zip is read: its end record first, and without trusting any stated size."""
 
 import random
 import struct
@@ -76,7 +76,7 @@ def test_a_directory_that_is_large_is_never_read(tmp_path: Path, case: str) -> N
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_method_that_unpacks_without_bound_is_refused(tmp_path: Path, method: int) -> None:
-    """A zip with a compression that `zipfile` unpacks without a limit is refused."""
+    """A zip that uses a compression which `zipfile` unpacks without a limit is refused."""
     path = tmp_path / "packed.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("manifest.csv", "propertyName,value\r\noneroster.version,1.1\r\nfile.users,bulk\r\n")
@@ -91,7 +91,10 @@ def test_a_method_that_unpacks_without_bound_is_refused(tmp_path: Path, method: 
 
 
 def test_whatever_a_directory_says_is_an_answer(tmp_path: Path) -> None:
-    """Bytes of the directory and of the end record, changed at random: a roster or a refusal, never another error."""
+    """If bytes of a zip's directory and end record are changed at random, the result is a roster or a refusal.
+
+    There is never another error.
+    """
     whole, path, chance = Export().packed(), tmp_path / "bent.zip", random.Random(7)
     start = whole.index(b"PK\x01\x02")
     outcomes = set()

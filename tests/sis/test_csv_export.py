@@ -1,4 +1,6 @@
-"""Tests the sandbox's exports with a gradebook: true to the bindings, importable, and defective on request."""
+"""Tests the sandbox's CSV exports with a gradebook: they follow the OneRoster bindings, can be imported, and have the
+requested defects.
+"""
 
 import csv
 import io
@@ -91,14 +93,14 @@ def test_a_badly_made_export_is_refused(tmp_path: Path, quirk: str) -> None:
 
 
 def test_an_export_that_fills_in_the_status_is_warned_of(tmp_path: Path) -> None:
-    """A bulk export with a status gives a warning and is imported as bulk."""
+    """A bulk export with values in the status column gives a warning and is imported as bulk."""
     with open_zip(_exported(tmp_path, quirks=("status-filled",))) as source:
         assert any("announced as bulk, with status" in warning for warning in source.warnings)
 
 
 @pytest.mark.parametrize("quirk", ["loud", "utf-16", "utf-16:nowhere", "status-filled:users"])
 def test_a_quirk_that_is_none_is_refused(quirk: str) -> None:
-    """An unknown quirk is refused with the list of quirks."""
+    """An unknown quirk (requested defect of the export) is refused with the list of all quirks."""
     with pytest.raises(UnknownCsvQuirk, match="There are: status-filled"):
         csv_quirks((quirk,), Binding("1.2", gradebook=True).headers)
 

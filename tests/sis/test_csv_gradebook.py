@@ -1,4 +1,6 @@
-"""Tests grades from CSV, 1.1 and 1.2: imported completely, quarantined by row, held and undone like a roster."""
+"""Tests grades from CSV, 1.1 and 1.2: they are imported, quarantined by row, held for approval and undone like a
+roster.
+"""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,7 +27,7 @@ async def _result(town: Town, sourced_id: str, columns: str = "score") -> tuple[
 async def test_a_gradebook_comes_with_the_roster_and_again_without_a_write(
     north: Town, tmp_path: Path, version: str
 ) -> None:
-    """Categories, line items and results are there, in the student's schools; the second run writes no row."""
+    """Categories, line items and results are imported with their students' schools, and a second run writes no row."""
     export = Delivered(version=version)
     report = await sync(north, export, tmp_path)
     assert (report.state, report.exit_code, report.warnings) == ("applied", 0, [])
@@ -53,7 +55,9 @@ async def test_a_gradebook_comes_with_the_roster_and_again_without_a_write(
 
 
 async def test_extra_credit_exemption_and_a_vendors_words_are_taken(north: Town, tmp_path: Path) -> None:
-    """Extra credit, missing scores, unknown statuses and the flags of 1.2 are stored as the source has them."""
+    """Extra credit, missing scores, unknown statuses and the flags of OneRoster 1.2 are stored as the source has
+    them.
+    """
     export = Delivered(version="1.2")
     export.row("results", "r-quiz-s0").update(score="112.5", scoreStatus="Locked (final)", comment="Well done")
     export.row("results", "r-quiz-s1").update(score="", scoreStatus="exempt", textScore="EX", late="true", missing="0")
@@ -90,7 +94,7 @@ async def test_a_result_that_cannot_be_taken_is_named_and_kept_as_it_was(
 
 
 async def test_results_follow_a_student_to_another_school(north: Town, tmp_path: Path) -> None:
-    """A caller who reaches a student also reaches the grades from the student's former school."""
+    """The results of a student who changes school can be read by those who see the student at the new school."""
     export = Delivered()
     await sync(north, export, tmp_path)
     export.row("users", "s1")["orgSourcedIds"] = "north"
@@ -110,7 +114,9 @@ async def test_a_result_that_is_now_another_students_is_in_that_students_schools
 
 
 async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town, tmp_path: Path) -> None:
-    """The guard, the plan and the undo know grades as they know people."""
+    """If results are missing from a delivery, the guard holds the run, the plan lists them, and an undo restores
+    them.
+    """
     export = Delivered()
     for n in range(30):
         export.rows["results"].append({**export.row("results", "r-quiz-s0"), "sourcedId": f"more{n}"})
@@ -133,7 +139,7 @@ async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town
 
 
 async def test_a_delivery_without_grades_leaves_those_that_are_known(north: Town, tmp_path: Path) -> None:
-    """A delivery without grades keeps the stored grades and is not held."""
+    """A delivery without grades leaves the stored grades unchanged, and is not held."""
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north, GRADEBOOK)
@@ -145,8 +151,9 @@ async def test_a_delivery_without_grades_leaves_those_that_are_known(north: Town
 
 
 async def test_scales_and_objectives_become_part_of_what_they_add_to(north: Town, tmp_path: Path) -> None:
-    """The four supplementary files of 1.2 become part of their line items or results; rows without a target are
-    quarantined.
+    """The four supplementary files of OneRoster 1.2 become part of their line items or results.
+
+    Their rows without a line item or result are quarantined.
     """
     export = Delivered(version="1.2")
     export.rows["scoreScales"] = [

@@ -1,4 +1,4 @@
-"""Tests carriage returns in every place: no row is lost or split, and every value is kept or refused."""
+"""Tests carriage returns in every place: no row is lost or split, and every value is stored or refused."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ WORDS = "Given\rs3"
 
 
 def _sheet(export: Export, end: str) -> str:
-    """The users' file as Python's csv module writes it: Python 3.11 quotes a lone carriage return in no such file."""
+    """Returns the users' file as Python's csv module writes it. Python 3.11 does not quote a lone carriage return."""
     out = io.StringIO(newline="")
     sheet = csv.writer(out, lineterminator=end)
     columns = export.columns("users")
@@ -35,7 +35,7 @@ async def _given_names(town: Town) -> dict[str, str]:
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lines of Unix", "lines of Windows"])
 @pytest.mark.parametrize("quoted", [False, True], ids=["bare", "quoted"])
 async def test_a_carriage_return_in_a_value_is_kept(north: Town, tmp_path: Path, end: str, quoted: bool) -> None:
-    """PostgreSQL's COPY refuses a bare one, so that it is quoted on its way: every row is there, and the value."""
+    """A carriage return within a value is kept. It is quoted for PostgreSQL's COPY, which refuses a bare one."""
     export = Export()
     people = len(export.rows["users"])
     export.row("users", "s3")["givenName"] = "X3X"

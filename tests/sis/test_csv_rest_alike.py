@@ -1,4 +1,4 @@
-"""Protects the rule that CSV and REST treat the same rows in the same way, whatever their cells contain."""
+"""Tests that CSV and REST treat the same rows in the same way, whatever their cells contain."""
 
 import random
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""Tests the roles of OneRoster 1.2, which determine a person's role and orgs: in bulk, and in a delta of roles
-alone.
+"""Tests the roles of OneRoster 1.2, which determine a person's role and orgs.
+
+They come in bulk files, or in a delta of roles alone.
 """
 
 from datetime import timedelta
@@ -16,7 +17,7 @@ ZONE = "America/Chicago"
 
 
 async def _person(town: Town, sourced_id: str) -> tuple[str, list[str]]:
-    """Role, and the sourcedIds of the schools in their order."""
+    """Returns a person's role, and the sourcedIds of the schools in their order."""
     rows = await ask(
         town,
         """SELECT p.role, ARRAY (SELECT e.sourced_id FROM unnest(p.school_ids) WITH ORDINALITY u (id, n)
@@ -37,7 +38,7 @@ def _ago(days: int) -> str:
 
 
 async def test_roles_make_what_a_person_is(north: Town, tmp_path: Path) -> None:
-    """A student's role wins, then the primary one, then the first; every org that counts is the person's."""
+    """A person's role is student if any role is, then the primary role, then the first. All current orgs count."""
     export = _delivered()
     export.rows["roles"] += [
         role("a", "s0", "aide", "south", "secondary"),
@@ -60,7 +61,7 @@ async def test_roles_make_what_a_person_is(north: Town, tmp_path: Path) -> None:
 
 
 async def test_shuffled_roles_change_nothing(north: Town, tmp_path: Path) -> None:
-    """Roles in another order change nothing."""
+    """If the roles of a delivery come in another order, nothing changes."""
     export = _delivered()
     export.rows["roles"] += [role("a", "s0", "student", "south", "secondary"), role("z", "t-south", "aide", "north")]
     await sync(north, export, tmp_path)
@@ -86,7 +87,7 @@ async def test_a_role_of_nobody_is_named_by_its_file_and_row(north: Town, tmp_pa
 
 
 async def test_users_in_bulk_without_roles_are_refused(north: Town, tmp_path: Path) -> None:
-    """Users in bulk without a file of roles are refused."""
+    """A bulk delivery of users without a file of roles is refused."""
     export = _delivered()
     await sync(north, export, tmp_path)
     del export.rows["roles"]
@@ -118,7 +119,7 @@ async def test_a_delta_of_roles_alone_moves_a_student(north: Town, tmp_path: Pat
 
 
 async def test_a_delta_of_users_keeps_their_roles(north: Town, tmp_path: Path) -> None:
-    """A delta of users keeps roles that it does not contain."""
+    """A delta of users does not change roles that it does not contain."""
     export = _delivered()
     await sync(north, export, tmp_path)
     user = {**export.row("users", "s0"), "familyName": "Renamed"}

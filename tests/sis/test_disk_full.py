@@ -52,7 +52,7 @@ async def _state(town: Town) -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", ["oneroster-1.1", "oneroster-csv"])
 async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
-    """If the disk is full while data is fetched, the run says so and does not blame the source."""
+    """If the disk is full while data are fetched, the error says so, and does not name the source as the cause."""
 
     def serve(request: SisRequest) -> Reply:
         return Reply(body=" " * (2 << 20)) if request.path.endswith(".zip") else _users(request)
@@ -75,7 +75,7 @@ async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
 
 
 async def test_no_room_at_the_database(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """If PostgreSQL's disk is full during the apply, the run says so and the roster is unchanged."""
+    """If PostgreSQL's disk is full while a plan is applied, the run states this and the roster is unchanged."""
     owner = await asyncpg.connect(settings.url_of("owner"))
     before = await fingerprint(north, KEPT)
     try:

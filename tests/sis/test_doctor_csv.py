@@ -1,4 +1,4 @@
-"""Protects that the doctor judges a CSV source as a run would, with the same exit code, and writes nothing."""
+"""Tests that an inspection judges a CSV source as a run would, with the same exit code, and writes nothing."""
 
 import zipfile
 from collections.abc import Callable
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Change, int, str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 async def test_the_doctor_exits_as_the_run_of_the_same_zip(north: Town, tmp_path: Path, case: str) -> None:
-    """For a file at a path, the doctor names the reason, exits as the run that follows, and writes no row."""
+    """For a file at a path, an inspection names the reason, has the exit code of the next run, and writes no row."""
     change, code, words = CASES[case]
     path, engine, keyring = tmp_path / "roster.zip", north.worker_engine, north.settings.keyring
     new = SourceSettings(kind="oneroster-csv", url=str(Export().write(path)))
@@ -83,7 +83,7 @@ async def test_the_doctor_exits_as_the_run_of_the_same_zip(north: Town, tmp_path
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04", "truncated"], ids=["empty", "html", "zip", "cut"])
 async def test_what_is_no_zip_is_refused_by_doctor_and_run(north: Town, tmp_path: Path, content: bytes | str) -> None:
-    """A file that is no whole zip is refused by both with exit 5, without an error of the program."""
+    """A file that is no whole zip is refused by `doctor` and by the run with exit code 5, without a traceback."""
     path, engine, keyring = tmp_path / "roster.zip", north.worker_engine, north.settings.keyring
     path.write_bytes(content if isinstance(content, bytes) else Export().packed()[:-100])
     async with north.unit() as work:
@@ -106,7 +106,7 @@ MANIFESTS = {
 
 @pytest.mark.parametrize("case", MANIFESTS)
 async def test_a_manifest_that_names_a_file_oddly(north: Town, tmp_path: Path, case: str) -> None:
-    """A file that is named with .csv, or twice alike, is read; two different values are refused, never chosen from."""
+    """A manifest may name a file with `.csv`, or twice with the same value. Two different values are refused."""
     line, code, words = MANIFESTS[case]
     path = tmp_path / "roster.zip"
     with zipfile.ZipFile(Export().write(tmp_path / "good.zip")) as good, zipfile.ZipFile(path, "w") as odd:

@@ -1,4 +1,4 @@
-"""Protects that the doctor reads a source as a run would, and exits as a run would."""
+"""Tests that an inspection reads a source as a run would, and has the same exit code."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,9 @@ async def _exit_of(rows: RowsServer) -> tuple[bool, int, str]:
 
 
 async def test_a_source_that_a_run_reads_is_read() -> None:
-    """Every page of every collection, and exit 0."""
+    """A source that a run can read is read completely by an inspection: every page of every collection, with exit code
+    0.
+    """
     rows = RowsServer()
     ready, exit_code, sentences = await _exit_of(rows)
     assert (ready, exit_code) == (True, 0), sentences
@@ -48,7 +50,7 @@ async def test_an_optional_collection_that_fails_is_named_with_its_option(name: 
 
 
 async def test_a_later_page_that_fails_fails_the_doctor() -> None:
-    """The first page of users is there, a later one is not: the run would fail, and so does the doctor."""
+    """If the first page of users can be read and a later one cannot, an inspection fails as a run does."""
     rows = RowsServer()
 
     def later(request: SisRequest) -> Reply | None:
@@ -90,7 +92,7 @@ CHANGES: dict[str, tuple[Change, int, str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 async def test_the_doctor_exits_as_the_run_and_writes_nothing(north: Town, name: str) -> None:
-    """What a run would do with the rows decides the exit code, the reason is named, and no row of any table stays."""
+    """The exit code of an inspection is that of a run. The reason is named, and no row of any table is changed."""
     change, code, words = CHANGES[name]
     rows = RowsServer()
     await sync_rows(north, rows)

@@ -48,7 +48,7 @@ def status(town: Town) -> tuple[str, str]:
 
 
 async def test_the_status_names_the_frozen_worker(north: Town, tmp_path: Path) -> None:
-    """The status names the frozen process that blocks the run."""
+    """The status of a run names the frozen process that blocks it."""
     async with frozen_worker(north, tmp_path, idle="120"):
         state, sentence = status(north)
         assert state == "running"
@@ -60,7 +60,7 @@ async def test_the_status_names_the_frozen_worker(north: Town, tmp_path: Path) -
 
 
 async def test_a_frozen_worker_does_not_block_the_districts_syncs(north: Town, tmp_path: Path) -> None:
-    """The server ends the sessions of a frozen worker, and another worker applies the run once."""
+    """If a worker is frozen, the server ends its sessions, and another worker applies the run once."""
     async with frozen_worker(north, tmp_path, idle="1") as (worker, watcher, pid):
         await session_ends(watcher, pid)
         for _ in range(200):

@@ -1,4 +1,7 @@
-"""Tests assessments, which only a REST service delivers: imported like grades, mapped to scores, held and approved."""
+"""Tests assessments, which only a REST service delivers.
+
+They are imported like grades and mapped to scores; too large changes are held for approval.
+"""
 
 import csv
 import io
@@ -26,7 +29,7 @@ OBJECTIVES = '[{"id": "RF.3.4", "score": 2, "source": "case"}]'
 
 @dataclass(frozen=True)
 class Given:
-    """A source with these deliveries and nothing else."""
+    """A source that has these deliveries and nothing else."""
 
     deliveries: dict[str, Delivery]
     not_taken: tuple[str, ...] = ()
@@ -120,7 +123,7 @@ async def test_assessments_and_their_results_are_taken(north: Town, tmp_path: Pa
 
 
 async def test_results_of_an_assessment_become_scores(north: Town, tmp_path: Path) -> None:
-    """Results of an assessment become scores by its sourcedId or title, but not by a rule for line items."""
+    """Results of an assessment become scores by a rule for its sourcedId or title, but not by a rule for line items."""
     await sync(north, Delivered(), tmp_path)
     await lay_mapping(
         north,
@@ -143,7 +146,7 @@ async def test_results_of_an_assessment_become_scores(north: Town, tmp_path: Pat
 
 
 async def test_a_held_gradebook_is_approved_as_it_was_read(north: Town, tmp_path: Path) -> None:
-    """The plan outlives the run: results that vanished are removed, and the scores made of them with them."""
+    """The plan of a held gradebook import is stored; approving it removes missing results and their scores."""
     export = Delivered()
     await sync(north, export, tmp_path)
     await lay_mapping(north, {"rules": [{"title": "quiz*", "measure": "orf"}]})

@@ -1,4 +1,6 @@
-"""Tests how mapped results become scores: unchanged, once, judged together, and never over a person's amendment."""
+"""Tests how mapped gradebook results become scores: once, unchanged, judged together, and never over a manual
+amendment.
+"""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -111,8 +113,9 @@ async def test_mapped_results_become_scores_and_the_others_stay_grades(
 
 
 async def test_a_score_follows_its_result(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """A score is amended, removed and restored with its result, each with a log entry; an undo reverts the scores
-    too.
+    """A score is amended, removed and restored with its result, each time with a log entry.
+
+    An undo reverts the scores too.
     """
     await sync(north, mapped, tmp_path)
     mapped.row("results", "r-quiz-s0").update(score="91", scoreDate="2026-09-10")
@@ -157,7 +160,10 @@ async def test_what_people_amended_or_removed_stays_as_they_left_it(
 
 
 async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """A result takes over only a score without client and giver; other scores keep their attempt and value."""
+    """A result becomes an existing score only if this score has neither a client nor a person who gave it.
+
+    Other scores keep their attempt and value.
+    """
     students = {n: ids.format_id("student", await row_id(north, "person", f"s{n}")) for n in range(4)}
     async with north.unit() as work:
         taken = await record_scores(
@@ -246,7 +252,7 @@ def _quizzes(export: Delivered, words: tuple[str, ...]) -> dict[str, Row]:
 
 
 async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """The 0 of work that was not handed in becomes no score; a score of such a result is removed."""
+    """The 0 of work that was not handed in becomes no score, and a score that came from such a result is removed."""
     graded, quizzes = set(_graded()), _quizzes(mapped, UNGRADED)
     await sync(north, mapped, tmp_path)
     assert set(await _scores(north)) == graded | set(quizzes)
@@ -264,7 +270,10 @@ async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mappe
 
 
 async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """The standard's word and vendors' words for it count in any spelling, and so does a 0 that was earned."""
+    """A result with the status for "graded" becomes a score, in the standard's word or a vendor's, in any spelling.
+
+    An earned 0 becomes a score too.
+    """
     graded, quizzes = set(_graded()), _quizzes(mapped, GRADED_WORDS)
     for status, row in zip(GRADED_WORDS, quizzes.values(), strict=True):
         row.update(scoreStatus=status, score="0")
@@ -278,12 +287,12 @@ async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, m
 
 
 def _graded() -> list[str]:
-    """Returns the external ids of the quiz's results in the delivery as it is built."""
+    """Returns the external ids of the quiz's results in the test delivery."""
     return [f"result:r-quiz-s{n}" for n in range(GRADED)]
 
 
 async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:
-    """The flags missing, inProgress and incomplete keep a result from becoming a score; late does not."""
+    """A result that is flagged missing, inProgress or incomplete becomes no score; one that is flagged late does."""
     export = Delivered(version="1.2")
     await sync(north, export, tmp_path)
     await lay_mapping(north, BY_TITLE)
@@ -331,7 +340,7 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_a_mapping_that_is_none_is_refused_by_its_place(case: str) -> None:
-    """Every violation has a pointer and a code."""
+    """An invalid mapping is refused with a pointer and a code for every violation."""
     rules, violations = MALFORMED[case]
     with pytest.raises(Invalid) as caught:
         read_mapping({"rules": rules})
@@ -339,7 +348,7 @@ def test_a_mapping_that_is_none_is_refused_by_its_place(case: str) -> None:
 
 
 async def _support(town: Town, student: str) -> Any:
-    """Creates an active support, from the end of August on, for a student who must gain."""
+    """Creates an active support, from the end of August on, for a student whose score must rise."""
     begins = date(2026, 8, 31)
     new = NewSupport(
         student=ids.format_id("student", await row_id(town, "person", student)),
@@ -361,7 +370,7 @@ async def _support(town: Town, student: str) -> Any:
 
 
 def _flat(export: Delivered, student: str, weeks: int) -> None:
-    """A quiz a week, each at the baseline."""
+    """Adds a quiz for each week, with results at the baseline."""
     item, result = export.row("lineItems", "quiz-north"), export.row("results", "r-quiz-s0")
     for week in range(1, weeks + 1):
         on = str(date(2026, 9, 2) + timedelta(weeks=week))
@@ -374,7 +383,7 @@ def _flat(export: Delivered, student: str, weeks: int) -> None:
 async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
     north: Town, tmp_path: Path, mapped: Delivered, as_news: bool
 ) -> None:
-    """The first load is judged but raises no alert, unless the mapping asks for alerts."""
+    """The first load of mapped results is judged, but raises alerts only if the mapping asks for them."""
     support_id = await _support(north, "s4")
     await lay_mapping(north, {**BY_TITLE, "alerts_on_first_load": as_news})
     _flat(mapped, "s4", 11)

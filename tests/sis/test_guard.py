@@ -1,4 +1,4 @@
-"""Tests which plans the guard holds, from their numbers alone."""
+"""Tests which plans the guard (the limits on changes) holds, given their numbers."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     ],
 )
 def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
-    """A plan is held above the share and the minimum number of rows, not at them."""
+    """A plan is held if it exceeds both the share and the minimum number of rows, and not if it equals them."""
     assert _held(seen) is held
 
 
@@ -53,7 +53,7 @@ def test_a_school_or_class_of_five_may_not_lose_over_half(lost: int, of: int, he
 
 
 def test_people_under_new_ids_are_held_above_two_in_a_hundred() -> None:
-    """An SIS that is upgraded may give everyone another sourcedId."""
+    """A run that finds more than 2 in 100 people under new sourcedIds is held, as after an upgrade of the SIS."""
     assert not _held(_seen(), rekeyed=20)
     assert _held(_seen(), rekeyed=21)
 
@@ -74,14 +74,16 @@ def test_every_reason_is_named_with_its_numbers() -> None:
     [(500, 500, False), (140, 90, False), (181, 90, False), (182, 90, True), (116, 91, False), (120, 0, True)],
 )
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
-    """Ended enrollments and classes go in the course of things, and do not hide the loss of those that live."""
+    """Removals of enrollments and classes that had ended do not count, and do not dilute the share of others that are
+    lost.
+    """
     seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
     assert bool(_reasons(seen)) is held
 
 
 @pytest.mark.parametrize(("silent", "held"), [(False, True), (True, False)])
 def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held: bool) -> None:
-    """A delivery without rows of a known kind is held, even if all known rows had ended."""
+    """A delivery without any row of a kind that is known is held, even if all known rows had ended already."""
     seen = PlannedKind("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
     assert bool(_reasons(seen)) is held
 
@@ -114,7 +116,7 @@ def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held
 def test_each_limit_is_the_sources_own_to_set(
     name: str, value: float, seen: PlannedKind, shrunk: tuple[ShrunkGroup, ...], rekeyed: int, held: bool
 ) -> None:
-    """A source's own limit applies: the value itself passes, one more is held."""
+    """A source can set each limit. A plan at the limit is applied, and a plan just above it is held."""
     limits = GuardLimits(**{name: value})  # type: ignore[arg-type]  # the name determines the type
     assert bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=1000, limits=limits)) is held
 

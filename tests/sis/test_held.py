@@ -1,4 +1,7 @@
-"""Tests held runs: the plan is kept after the run, then applied whole or without its removals, or discarded."""
+"""Tests runs that the guard holds for a person's answer.
+
+Their plan is stored, and then applied completely, applied without its removals, or discarded.
+"""
 
 import asyncio
 from pathlib import Path
@@ -25,7 +28,9 @@ async def _answer(town: Town, run_id: UUID, plan: str, *, without_removals: bool
 
 
 async def _held(town: Town, folder: Path) -> tuple[Export, Report]:
-    """A class that loses most of its students, a new student, a new name."""
+    """Runs a sync that is held, because a class loses most students; a student and a name are new. Returns its delivery
+    and report.
+    """
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -131,7 +136,7 @@ async def test_a_plan_that_no_longer_fits_is_refused(north: Town, tmp_path: Path
 
 
 async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: Town, tmp_path: Path) -> None:
-    """The worker executes the answers of two districts in one call, and the next call finds none."""
+    """The worker carries out the approvals and discards of two districts in one call, and the next call finds none."""
     _, approved = await _held(north, tmp_path)
     _, discarded = await _held(south, tmp_path)
     assert approved.plan is not None
@@ -148,7 +153,7 @@ async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: T
 
 
 async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path: Path) -> None:
-    """A later run, applied or held, discards a held plan; a dry run does not."""
+    """A later run that is applied or held discards the plan of a run that waits for approval; a dry run does not."""
     export, report = await _held(north, tmp_path)
     assert (await sync(north, export, tmp_path, dry=True)).state == "dry"
     assert [row[0] for row in await _state(north)] == ["dry", "held", "applied"]

@@ -1,4 +1,6 @@
-"""Tests that a held run's staging tables are readable by its district only, and are dropped however the run ends."""
+"""Tests that only its district can read the staged plan of a held run, and that the plan is deleted however the run
+ends.
+"""
 
 import asyncio
 from pathlib import Path
@@ -15,7 +17,7 @@ from tests.town import Town, maintain
 
 
 async def _held(town: Town, folder: Path) -> Report:
-    """Creates a held run with people under new sourcedIds, and its held map."""
+    """Runs a sync in which people have new sourcedIds, so that the guard holds it; returns its report."""
     export = Export()
     await sync(town, export, folder)
     for row in export.rows["users"]:
@@ -30,7 +32,7 @@ async def _held(town: Town, folder: Path) -> Report:
 
 
 async def _kept(town: Town, report: Report) -> int:
-    """The number of rows that are kept for a run, as its district's worker sees them."""
+    """Returns the number of rows that are stored for a run, as its district's worker sees them."""
     rows = await ask(
         town,
         "SELECT (SELECT count(*) FROM staging.kept_plan WHERE district_id = :district AND run_id = :run)"
@@ -41,7 +43,7 @@ async def _kept(town: Town, report: Report) -> int:
 
 
 async def test_another_districts_plan_cannot_be_read(north: Town, south: Town, tmp_path: Path) -> None:
-    """A worker that is bound to one district cannot read another district's held plan."""
+    """A worker that is bound to one district cannot read the stored plan of another district."""
     held = await _held(north, tmp_path)
     rekey = await plan_rekey(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, "identifier")
     assert await _kept(north, held) > 40
@@ -53,7 +55,7 @@ async def test_another_districts_plan_cannot_be_read(north: Town, south: Town, t
 
 
 async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Path) -> None:
-    """Maintenance deletes the plan of an ended run and keeps a plan that waits for an answer."""
+    """Maintenance deletes the stored plan of an ended run, and keeps the plan of a held run that has no answer yet."""
     left, waits = await _held(north, tmp_path), await _held(south, tmp_path)
     await ask(north, "UPDATE sis_run SET state = 'failed' WHERE district_id = :district AND id = :run", run=left.run_id)
     await ask(north, "INSERT INTO staging.moved (district_id, run_id, id) VALUES (:district, :run, :run)", run=new_id())

@@ -1,4 +1,4 @@
-"""Tests a person's sync history: why somebody is listed or not, without anything about other people."""
+"""Tests a person's sync history: it shows why a person is listed or not, and nothing about other people."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ async def _history_of(town: Town, name: str) -> list[tuple[str, str]]:
 
 
 async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI, tmp_path: Path) -> None:
-    """The history of a student has each change with its run, and nobody else's changes."""
+    """The history of a student has each change with its run, and no changes of other people."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "New"
@@ -46,7 +46,7 @@ async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI
 
 
 async def test_the_history_of_staff_is_told_as_well(north: Town, tmp_path: Path) -> None:
-    """The history of a teacher can be read as well."""
+    """The history of a teacher can be read like that of a student."""
     await sync(north, Export(), tmp_path)
     assert await _history_of(north, "sis:csv:t-north") == [("person", "create"), ("enrollment", "create")]
 

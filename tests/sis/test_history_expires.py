@@ -26,7 +26,7 @@ async def _undo(town: Town, run_id: UUID) -> Any:
 
 
 async def _changed(town: Town, folder: Path, name: str) -> UUID:
-    """A run that gives two students another name, one of them another enrollment; its id."""
+    """Runs a sync that gives two students another name, one of them also another enrollment; returns the run's id."""
     export = Export()
     for student in ("s3", "s4"):
         export.row("users", student)["givenName"] = name
@@ -37,7 +37,7 @@ async def _changed(town: Town, folder: Path, name: str) -> UUID:
 
 
 async def _age(town: Town, run_id: UUID, days: int) -> UUID:
-    """Gives a run and its changes the id and the times of an older one."""
+    """Changes the ids and times of a run and its changes, as if they were `days` days older."""
     old = UUID(int=new_id().int - ((days * 86_400_000) << 80))
     await ask(
         town,
@@ -63,7 +63,7 @@ async def _age(town: Town, run_id: UUID, days: int) -> UUID:
 
 
 async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
-    """Rows of a run's log, and those that are kept as they were."""
+    """Returns the number of rows in a run's log, and how many of them still have their before-image."""
     rows = await ask(
         town,
         "SELECT count(*), count(before) FROM sis_change WHERE district_id = :district AND run_id = :run",
@@ -89,7 +89,7 @@ async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> No
 
 
 async def test_batches_are_bounded(north: Town, tmp_path: Path) -> None:
-    """A district's millions of changes are blanked in small transactions, oldest first."""
+    """The values before millions of changes are deleted in small transactions, oldest first."""
     await sync(north, Export(), tmp_path)
     young = await _changed(north, tmp_path, "New")
     older, oldest = await _age(north, young, 400), await _age(north, young, 800)

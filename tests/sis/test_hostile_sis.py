@@ -1,4 +1,7 @@
-"""Tests a SIS that means harm: refused with a sentence, in bounded memory and time, without delaying others."""
+"""Tests an SIS that sends harmful answers: each is refused with a sentence, in bounded memory and time.
+
+Other runs are not delayed.
+"""
 
 import asyncio
 import signal
@@ -74,7 +77,7 @@ async def test_a_hostile_answer_is_refused(case: str) -> None:
     ],
 )
 async def test_a_link_leads_nowhere_else(link: str) -> None:
-    """A `next` on another host, scheme or port is never followed: neither the token nor a packet goes there."""
+    """A `next` link to another host, scheme or port is never followed, and nothing is sent there."""
     async with hostile(linking(link, PAGES)) as sis, hostile(linking(link, PAGES)) as other:
         with suppress(SourceRefused):
             await asyncio.wait_for(pulled(connect(sis.address, "1.1", patience=HASTY, auth="oauth1")), 60)
@@ -84,7 +87,7 @@ async def test_a_link_leads_nowhere_else(link: str) -> None:
 
 
 async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Settings, tmp_path: Path) -> None:
-    """A worker syncs one district while the sources of three others are slow, and stops when it is told to."""
+    """A worker syncs one district while the sources of three others are slow, and stops when it gets a signal."""
     slow = [north, *[await found_town(f"slow{n}", north.engine, north.worker_engine, settings) for n in range(2)]]
     allowed = Allowed(sandbox=True)
     async with hostile(hostile_sis.drip) as sis:

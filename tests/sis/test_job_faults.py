@@ -37,8 +37,9 @@ ROSTER = ["person", "enrollment"]
 
 @asynccontextmanager
 async def failing(settings: Settings, town: Town, state: str) -> AsyncIterator[Callable[[], Any]]:
-    """Makes every insertion of an enrollment in a district fail with this SQLSTATE until the returned function is
-    called.
+    """Makes every insertion of an enrollment in a district fail with this SQLSTATE, until a function is called.
+
+    Yields that function.
     """
     owner = await asyncpg.connect(settings.url_of("owner"))
     name = f"fail_{town.district_id.hex}"
@@ -85,7 +86,7 @@ async def _events(town: Town) -> list[str]:
 
 
 async def _held(town: Town, folder: Path) -> tuple[Report, str]:
-    """Returns a held run that would remove half of the enrollments, and the digest of its plan."""
+    """Creates a held run that would remove half of the enrollments; returns it with the digest of its plan."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -126,7 +127,9 @@ async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settin
 
 
 async def test_a_run_that_only_meets_deadlocks_has_failed(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """After three attempts, with one event; each wait is longer than the one before."""
+    """A run that meets a deadlock in each of three attempts fails, with one event. Each wait is longer than the
+    last.
+    """
     await _requested_run(north, Export().write(tmp_path / "a.zip"))
     with capture_logs() as logged:
         async with failing(settings, north, DEADLOCK):
@@ -160,7 +163,10 @@ async def test_a_killed_worker_is_named(north: Town, tmp_path: Path) -> None:
 async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
     north: Town, settings: Settings, tmp_path: Path, then: str
 ) -> None:
-    """Three attempts with waits, then `failed_to_apply`, an event and a gauge; approved again it is applied."""
+    """If a plan cannot be applied in three attempts, the run is `failed_to_apply`, with an event and a gauge.
+
+    If it is approved again, it is applied.
+    """
     report, plan = await _held(north, tmp_path)
     before = await fingerprint(north, ROSTER)
     async with north.unit() as work:
@@ -199,7 +205,9 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
 
 
 async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tmp_path: Path) -> None:
-    """Crashes count as attempts: the fourth claim ends it, and names the worker that was lost last."""
+    """An answer to a held run that three workers did not survive is given up, and the run names the last lost
+    worker.
+    """
     report, plan = await _held(north, tmp_path)
     async with north.unit() as work:
         await approve(work, report.run_id, plan, False)
@@ -213,7 +221,7 @@ async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tm
 async def test_a_failing_answer_is_not_due_while_it_waits(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """While an answer waits for its next attempt, its district is not listed as due."""
+    """While an answer to a held run waits for its next attempt, its district is not listed as due."""
     for town in (north, south):
         report, plan = await _held(town, tmp_path)
         async with town.unit() as work:
@@ -226,7 +234,7 @@ async def test_a_failing_answer_is_not_due_while_it_waits(
 
 
 async def test_no_worker_takes_an_answer_from_the_command_line(north: Town, tmp_path: Path) -> None:
-    """An answer from the command line is claimed in its own transaction, so that no worker claims it."""
+    """An approval on the command line is claimed in its own transaction, so that no worker claims it."""
     report, plan = await _held(north, tmp_path)
     async with north.house() as work:
         await approve(work, report.run_id, plan, False)

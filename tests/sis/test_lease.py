@@ -1,4 +1,4 @@
-"""Protects the lease of a district's sync: one process has it, and only as long as that process renews it."""
+"""Tests the lease of a district's sync: one process has it, and only as long as that process renews it."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ ENDED = "UPDATE sis_lease SET leased_until = now() - interval '1 s' WHERE distri
 
 
 async def test_a_lease_has_one_holder(north: Town, south: Town) -> None:
-    """The second is refused until the first has returned it; another district's is its own."""
+    """While one process has a district's lease, another one is refused. Another district has its own lease."""
     first, second = new_id(), new_id()
     async with north.house() as work:
         length = await take_lease(work, first)
@@ -55,7 +55,9 @@ async def test_a_dead_processs_lease_ends_and_a_late_one_renews_nothing(north: T
 
 
 async def test_who_still_writes_keeps_the_lease_from_being_taken(north: Town) -> None:
-    """A process that is frozen in the middle of its transaction: its lease has ended, its lock has not."""
+    """If a process is frozen in the middle of its transaction, its lease has ended, but its lock prevents another
+    run.
+    """
     async with north.house() as work:
         await take_lease(work, new_id())
     await ask(north, ENDED)

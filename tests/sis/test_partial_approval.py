@@ -1,4 +1,4 @@
-"""Protects that a plan can be approved for some schools or kinds, and that what is left out keeps the roster whole."""
+"""Tests that a plan can be approved for some schools or kinds of rows only, and that the roster stays consistent."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,11 @@ from tests.town import Town
 
 
 def _changed() -> Export:
-    """Half the enrollments are gone; in both schools somebody comes, leaves and gets a new name; s25 moves north."""
+    """Returns a delivery with many changes: half of the enrollments are gone, and student s25 moves to the north
+    school.
+
+    In both schools somebody is new, somebody leaves and somebody has a new name.
+    """
     export = Export()
     export.without("enrollments", *(f"e{n}" for n in range(24)))
     for old, new in (("s8", "s98"), ("s9", "s99")):
@@ -69,7 +73,7 @@ async def _living(town: Town, table: str, key: str = "id") -> set[str]:
 
 
 async def dangling(town: Town) -> list[str]:
-    """The references of living rows to rows that are removed or missing."""
+    """Returns the references of rows that are not removed to rows that are removed or missing."""
     broken = []
     for kind in KINDS:
         for ref in kind.refs:
@@ -90,7 +94,10 @@ async def dangling(town: Town) -> list[str]:
 
 
 async def test_a_plan_is_approved_for_one_school(north: Town, tmp_path: Path) -> None:
-    """North's people come, change and leave; south's stay, and so does who moves between the two."""
+    """If a plan is approved for one school, its people are created, changed and removed.
+
+    Other schools do not change, and neither does a student who moves between the two.
+    """
     report = await _held(north, tmp_path)
     done = await _approve(north, report, schools=[await _school(north, "north")])
     assert (done.state, done.total("left_out") > 0) == ("applied", True)
@@ -112,7 +119,10 @@ async def test_a_plan_is_approved_for_one_school(north: Town, tmp_path: Path) ->
 
 
 async def test_what_is_left_out_comes_again_with_the_next_run(north: Town, tmp_path: Path) -> None:
-    """The same file plans the rest again; approved, the roster is as if the plan had been approved whole."""
+    """The part of a plan that was not approved is planned again by the next run of the same file.
+
+    Once that is approved too, the roster is as if the whole plan had been approved at once.
+    """
     report = await _held(north, tmp_path)
     done = await _approve(north, report, schools=[await _school(north, "north")])
     repeated = await sync(north, _changed(), tmp_path)
@@ -125,7 +135,7 @@ async def test_what_is_left_out_comes_again_with_the_next_run(north: Town, tmp_p
 
 
 async def test_the_counts_of_a_part_add_up(north: Town, tmp_path: Path) -> None:
-    """What was planned is what was changed and what was left out."""
+    """After a partial approval, the planned rows equal the sum of the changed and the left-out rows."""
     report = await _held(north, tmp_path)
     planned = {name: counts.changes for name, counts in report.kinds.items()}
     done = await _approve(north, report, kinds=["person", "demographics"])
@@ -135,7 +145,10 @@ async def test_the_counts_of_a_part_add_up(north: Town, tmp_path: Path) -> None:
 
 
 async def test_an_enrollment_of_a_student_who_was_not_approved_stays_out(north: Town, tmp_path: Path) -> None:
-    """Neither a new student's, nor one that follows a move that stays out; with the reason in the report."""
+    """An enrollment of a new student, or one after a move, is left out if the student or the move was not approved.
+
+    The report has the reason.
+    """
     report = await _held(north, tmp_path)
     done = await _approve(north, report, kinds=["enrollment"])
     enrollments = await _living(north, "enrollment")
@@ -151,7 +164,7 @@ async def test_an_enrollment_of_a_student_who_was_not_approved_stays_out(north: 
 
 
 async def test_nobody_is_removed_from_under_an_enrollment_that_stays(north: Town, tmp_path: Path) -> None:
-    """A student who leaves stays while the end of the enrollment is not approved."""
+    """A student who has left is kept as long as the end of the enrollment is not approved."""
     report = await _held(north, tmp_path)
     done = await _approve(north, report, kinds=["person"])
     people = await _living(north, "person")
@@ -161,7 +174,7 @@ async def test_nobody_is_removed_from_under_an_enrollment_that_stays(north: Town
 
 
 async def test_a_new_school_and_all_that_is_in_it_stay_out_together(north: Town, tmp_path: Path) -> None:
-    """Classes, people and enrollments of a school that is not approved do not come."""
+    """Classes, people and enrollments of a new school that is not approved are left out together with the school."""
     await sync(north, Export(), tmp_path)
     export = _changed()
     export.rows["orgs"].append({**export.row("orgs", "north"), "sourcedId": "west", "name": "School west"})
@@ -187,7 +200,7 @@ async def test_a_new_school_and_all_that_is_in_it_stay_out_together(north: Town,
     ],
 )
 async def test_a_part_that_is_none_is_refused(north: Town, tmp_path: Path, part: dict[str, Any], where: str) -> None:
-    """At its place, before anything is marked."""
+    """An invalid part of a plan is refused with its place, before anything is stored."""
     report = await _held(north, tmp_path)
     with pytest.raises(Invalid) as refused:
         await _approve(north, report, **part)
@@ -195,7 +208,10 @@ async def test_a_part_that_is_none_is_refused(north: Town, tmp_path: Path, part:
 
 
 async def test_a_part_is_bound_to_the_plan_that_was_read(north: Town, tmp_path: Path) -> None:
-    """A newer run of a changed source replaces the plan; a roster that changed discards it."""
+    """A partial approval is valid only for the plan that was read.
+
+    A newer run replaces the plan if the source has changed; the plan is discarded if the roster has changed.
+    """
     report = await _held(north, tmp_path)
     school = await _school(north, "north")
     newer = await sync(north, _changed(), tmp_path)
@@ -211,7 +227,7 @@ async def test_a_part_is_bound_to_the_plan_that_was_read(north: Town, tmp_path: 
 
 
 async def test_a_map_is_approved_as_a_whole(north: Town, tmp_path: Path) -> None:
-    """It has no schools of its own."""
+    """A map of sourcedIds is approved only as a whole, because it has no schools."""
     await sync(north, Export(), tmp_path)
     export = Export()
     for row in export.rows["users"] + export.rows["demographics"]:

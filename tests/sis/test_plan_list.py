@@ -1,4 +1,4 @@
-"""Protects that a held or dry run lists who and what it would change, and who may read which value of it."""
+"""Tests that a held or dry run lists the changes that it would make, and who may read which value of the list."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def _fields(changes: list[PlannedChange], sourced_id: str) -> dict[str, tuple[st
 
 
 def _altered() -> Export:
-    """A new name, a new grade, a student who moves, one who leaves, one who comes."""
+    """Returns a delivery with a new name, a new grade, a student who moves, one who leaves and a new one."""
     export = Export()
     export.row("users", "s1")["givenName"] = "=Ada"
     export.row("users", "s3")["grades"] = "4"
@@ -60,8 +60,9 @@ async def _dry(town: Town, folder: Path) -> Report:
 
 
 async def test_a_dry_run_lists_who_and_what(north: Town, tmp_path: Path) -> None:
-    """Each row with its kind, action, sourcedId and changed fields; the list is there after the run, and exactly as
-    long as the counts say.
+    """The list of a dry run has each row with its kind, action, sourcedId and changed fields.
+
+    It can be read after the run, and is exactly as long as the counts of the run say.
     """
     report = await _dry(north, tmp_path)
     changes = await _read(north, report.run_id, _caller(north, Can.READ_SYNC, Can.READ_ROSTER))
@@ -85,7 +86,10 @@ async def test_a_dry_run_lists_who_and_what(north: Town, tmp_path: Path) -> None
 
 
 async def test_a_held_plan_is_listed_before_anybody_approves(north: Town, tmp_path: Path) -> None:
-    """By kind, action and school; a row that concerns two schools is listed for both."""
+    """The planned changes of a run that waits for approval can be listed by kind, action and school.
+
+    A row of two schools is listed for both.
+    """
     await sync(north, Export(), tmp_path)
     export = _altered()
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -101,7 +105,11 @@ async def test_a_held_plan_is_listed_before_anybody_approves(north: Town, tmp_pa
 
 
 async def test_personal_values_are_digests_without_the_scope_of_the_record(north: Town, tmp_path: Path) -> None:
-    """`roster:read` shows people, `demographics:read` demographics; equal values have equal digests within a run."""
+    """`roster:read` shows the values of people, and `demographics:read` those of demographics; other values are
+    digests.
+
+    Within a run, equal values have equal digests.
+    """
     report = await _dry(north, tmp_path)
     blind = await _read(north, report.run_id)
     before, after, is_digest = _fields([one for one in blind if one.kind == "person"], "s1")["givenName"]
@@ -119,7 +127,9 @@ async def test_personal_values_are_digests_without_the_scope_of_the_record(north
 
 
 async def test_two_runs_have_no_digest_in_common(north: Town, tmp_path: Path) -> None:
-    """A digest tells nothing outside its run, and cannot be found by trying names."""
+    """Two runs have no digest in common: a digest means nothing outside its run, and cannot be found by trying
+    names.
+    """
     first = await _read(north, (await _dry(north, tmp_path)).run_id)
     second = await _read(north, (await sync(north, _altered(), tmp_path, dry=True)).run_id)
     digests = [
@@ -136,7 +146,7 @@ async def test_two_runs_have_no_digest_in_common(north: Town, tmp_path: Path) ->
 
 
 async def test_a_client_of_one_school_sees_its_students_only(north: Town, tmp_path: Path) -> None:
-    """Row-level security holds for planned rows as for the roster."""
+    """A client of one school sees only planned changes about its students, as in the roster."""
     report = await _dry(north, tmp_path)
     school = await row_id(north, "org", "north")
     mine = _caller(north, Can.READ_SYNC, Can.READ_ROSTER, schools=(school,))
@@ -144,7 +154,7 @@ async def test_a_client_of_one_school_sees_its_students_only(north: Town, tmp_pa
 
 
 async def test_who_was_shown_is_in_the_disclosure_log(north: Town, tmp_path: Path) -> None:
-    """One row with the students of the page; a student who does not exist yet is among them."""
+    """The disclosure log gets one row with the students whom the page shows, even students who do not exist yet."""
     report = await _dry(north, tmp_path)
     await _read(north, report.run_id, kind="person")
     (row,) = await ask(
@@ -155,7 +165,7 @@ async def test_who_was_shown_is_in_the_disclosure_log(north: Town, tmp_path: Pat
 
 
 async def test_a_spreadsheet_runs_nothing_of_the_list(north: Town, tmp_path: Path) -> None:
-    """A value that begins as a formula is a text in the CSV file."""
+    """In the CSV file of planned changes, a value that begins like a formula is written as text."""
     report = await _dry(north, tmp_path)
     caller = _caller(north, Can.READ_SYNC, Can.READ_ROSTER)
     parts = csv_of_changes(
@@ -167,7 +177,9 @@ async def test_a_spreadsheet_runs_nothing_of_the_list(north: Town, tmp_path: Pat
 
 
 async def test_a_likely_rekey_is_listed_beside_its_two_rows(north: Town, tmp_path: Path) -> None:
-    """Under both sourcedIds, so that it is found by its action."""
+    """A likely rekey is listed under both sourcedIds, in addition to its two rows, so that its action can be
+    filtered.
+    """
     await sync(north, Export(), tmp_path)
     export = Export()
     for name in ("users", "demographics"):
@@ -182,7 +194,7 @@ async def test_a_likely_rekey_is_listed_beside_its_two_rows(north: Town, tmp_pat
 
 @pytest.mark.parametrize("dry", [True, False])
 async def test_a_run_that_applies_leaves_no_list(north: Town, tmp_path: Path, dry: bool) -> None:
-    """The change log says what an applied run did."""
+    """A run that is applied directly has no list of planned changes; a dry run lists each of them."""
     report = await sync(north, Export(), tmp_path, dry=dry)
     assert (report.listed > 0) == dry
     assert len(await _read(north, report.run_id)) == report.listed

@@ -1,4 +1,4 @@
-"""Protects the list of planned changes in both APIs: filters, pages, CSV, scopes, and the approval of a part."""
+"""Tests the list of planned changes in both APIs: filters, pages, CSV, scopes, and the approval of a part."""
 
 import csv
 import io
@@ -33,7 +33,10 @@ async def _held(town: Town, folder: Path) -> Report:
 
 
 async def test_rest_lists_a_held_plan(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """In pages, by kind, action and school; the same rows as CSV, where no value is a formula."""
+    """REST lists the planned changes of a held run in pages, filtered by kind, action and school.
+
+    A CSV has the same rows, and none of its values is a formula.
+    """
     report = await _held(north, tmp_path)
     asks, run = caller(app, north), f"/v1/sync-runs/{format_id('run', report.run_id)}"
     path = f"{run}/planned-changes"
@@ -54,7 +57,10 @@ async def test_rest_lists_a_held_plan(app: FastAPI, north: Town, tmp_path: Path)
 async def test_the_csv_file_is_read_in_turn(
     app: FastAPI, north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sixteen downloads of one district made another one wait two seconds: each batch waits for its turn."""
+    """Each batch of a CSV download waits for its turn among the requests of the process.
+
+    Sixteen downloads of one district once made another district wait for two seconds.
+    """
     report = await sync(north, Export(), tmp_path, dry=True)
     monkeypatch.setattr("app.sis.runs.plans.changes.BATCH", 20)
     turns = 0
@@ -72,7 +78,7 @@ async def test_the_csv_file_is_read_in_turn(
 
 
 async def test_what_is_no_filter_is_refused_at_its_place(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """An unknown kind, action or school; a run that is not there."""
+    """An unknown kind, action or school in a filter is refused with its name, and an unknown run gives 404."""
     report = await _held(north, tmp_path)
     asks = caller(app, north)
     path = f"/v1/sync-runs/{format_id('run', report.run_id)}/planned-changes"
@@ -86,7 +92,10 @@ async def test_what_is_no_filter_is_refused_at_its_place(app: FastAPI, north: To
 
 
 async def test_digests_without_the_scope_and_a_logged_disclosure(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """With `sync:read` alone no name is shown, over any road; what is shown is logged, the CSV file too."""
+    """With `sync:read` alone no name is shown, in whatever form the changes are read.
+
+    All that is shown is in the disclosure log, also for the CSV file.
+    """
     report = await _held(north, tmp_path)
     path = f"/v1/sync-runs/{format_id('run', report.run_id)}/planned-changes"
     blind = caller(app, north, frozenset({"sync:read"}))
@@ -106,7 +115,7 @@ async def test_digests_without_the_scope_and_a_logged_disclosure(app: FastAPI, n
 
 
 async def test_graphql_lists_the_same(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """With enums and a connection."""
+    """GraphQL returns the same list of planned changes as REST, with enums and as a connection."""
     report = await _held(north, tmp_path)
     asks, run, after, sourced_ids = caller(app, north), format_id("run", report.run_id), None, set()
     while True:
@@ -124,7 +133,10 @@ async def test_graphql_lists_the_same(app: FastAPI, north: Town, tmp_path: Path)
 
 
 async def test_a_part_is_approved_over_rest(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """By kind and school; the worker applies it, and the report says what is left out and why."""
+    """Over REST, a plan is approved for some kinds and schools. The worker applies this part.
+
+    The report says what is left out, and why.
+    """
     report = await _held(north, tmp_path)
     assert report.plan is not None
     asks, run = caller(app, north), f"/v1/sync-runs/{format_id('run', report.run_id)}"

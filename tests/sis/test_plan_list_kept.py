@@ -1,4 +1,6 @@
-"""Protects that the list of planned changes is bounded: in time, in runs, in rows, and by a person's erasure."""
+"""Tests the limits of the list of planned changes: how long it is kept, for how many runs, how many rows, and
+erasure.
+"""
 
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +36,9 @@ async def _expire(town: Town, kept: timedelta = retention.LISTS_KEPT, most: int 
 
 
 async def test_a_list_is_deleted_when_it_is_old_and_not_before(north: Town, tmp_path: Path) -> None:
-    """In batches; the list of a run that waits for an answer stays as long as it waits."""
+    """A list is deleted in batches when it is old. The list of a run that waits for approval stays as long as it
+    waits.
+    """
     dry = await sync(north, Export(), tmp_path, dry=True)
     await sync(north, Export(), tmp_path)
     export = Export()
@@ -51,7 +55,7 @@ async def test_a_list_is_deleted_when_it_is_old_and_not_before(north: Town, tmp_
 async def test_only_the_newest_lists_of_a_source_are_kept(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often somebody plans."""
+    """Only the newest lists of planned changes of a source are stored, however often somebody plans."""
     monkeypatch.setattr(retention, "LISTS_OF_SOURCE", 2)
     runs = [(await sync(north, Export(), tmp_path, dry=True)).run_id for _ in range(3)]
     await _expire(north, most=1000)
@@ -59,7 +63,7 @@ async def test_only_the_newest_lists_of_a_source_are_kept(
 
 
 async def test_a_list_has_its_bound_and_says_so(north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each kind only the first rows are listed, and the report tells how many there are."""
+    """The list of planned changes has only the first rows of each kind, and the report states how many there are."""
     monkeypatch.setattr(changes, "MOST_LISTED", 5)
     report = await sync(north, Export(), tmp_path, dry=True)
     assert "The list of changes has the first 5 of 42 people, removals first." in report.warnings
@@ -72,7 +76,7 @@ async def test_a_list_has_its_bound_and_says_so(north: Town, tmp_path: Path, mon
 
 
 async def test_a_person_who_is_forgotten_is_in_no_list(north: Town, tmp_path: Path) -> None:
-    """Neither in digests nor in clear."""
+    """A person who was erased is in no list of planned changes, neither as digests nor as plain text."""
     await sync(north, Export(), tmp_path)
     export = Export()
     export.row("users", "s3")["givenName"] = "Secret"

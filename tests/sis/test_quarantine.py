@@ -1,4 +1,4 @@
-"""Protects that a quarantined row can be identified, listed for the SIS's clerk, and acknowledged until it changes."""
+"""Tests that a quarantined row can be identified, listed for the SIS's clerk, and acknowledged until it changes."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from tests.town import Town
 
 
 async def test_the_list_for_the_clerk_names_file_row_id_field_and_code(north: Town, tmp_path: Path) -> None:
-    """The CSV list has file, row, id, field and code, and no value of the row."""
+    """The CSV list of quarantined rows has the file, row, id, field and code, and no value of the row."""
     await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     bad = CaseZip().change("users", "U002,,,true", "U002,,,perhaps").change("enrollments", "C1,S1,U003", "X,S1,U003")
     report = await sync(north, bad.write(tmp_path / "b.zip"), tmp_path)
@@ -48,7 +48,7 @@ async def test_an_acknowledged_row_no_longer_counts_until_it_changes(north: Town
 
 
 async def test_a_row_over_rest_is_acknowledged_as_one_of_csv(north: Town) -> None:
-    """A row over REST can be acknowledged, with the collection in place of the file."""
+    """A quarantined row from REST can be acknowledged like one from CSV; the collection takes the place of the file."""
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.row("users", "s3")["enabledUser"] = "perhaps"
@@ -71,9 +71,9 @@ MALFORMED = {
 
 @pytest.mark.parametrize("fault", MALFORMED)
 async def test_a_malformed_row_is_acknowledged_until_it_changes(north: Town, tmp_path: Path, fault: str) -> None:
-    """A row that cannot be split into cells, or has no id, is known again by its content, without the time of change.
+    """A row that cannot be split into cells, or has no id, is recognized by its content without the time of change.
 
-    Once any of its cells changes, it counts again.
+    It counts as acknowledged until any of its cells changes.
     """
     line, old, new = MALFORMED[fault]
     line = line.replace(",,,", ",,2026-11-20T01:00:00Z,", 1) if fault != "a malformed row without an id" else line
@@ -96,7 +96,9 @@ async def test_a_malformed_row_is_acknowledged_until_it_changes(north: Town, tmp
 
 
 async def test_a_row_of_which_nothing_can_be_read_cannot_be_acknowledged(north: Town) -> None:
-    """A row over REST that is no object could not be told from another such row later."""
+    """A REST row that is no object cannot be acknowledged, because it could not be distinguished from another such row
+    later.
+    """
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.users.append("no object")  # type: ignore[arg-type]  # as a source may send it

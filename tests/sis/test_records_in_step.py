@@ -60,7 +60,7 @@ COMMANDS = {"concern": _concern, "settled": _settled, "score": _score, "loop": _
 
 @asynccontextmanager
 async def waiting_for_a_lock(town: Town, sync_: "asyncio.Task[Report]") -> AsyncIterator[None]:
-    """Begins when the sync waits for a lock, or has ended without."""
+    """Runs the block once the sync waits for a lock, or has ended without waiting."""
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = :name"
     while not sync_.done():
         ((count,),) = await ask(town, waits, name="aimline tests worker")
@@ -72,7 +72,7 @@ async def waiting_for_a_lock(town: Town, sync_: "asyncio.Task[Report]") -> Async
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 async def test_a_row_written_before_its_student_moves_goes_along(north: Town, tmp_path: Path, command: Command) -> None:
-    """A command that has not committed when the sync moves its student: its rows are in the new school."""
+    """If a command has not committed yet when a sync moves its student, its rows get the new school too."""
     await sync(north, Export(), tmp_path)
     student = ids.format_id("student", await row_id(north, "person", "s0"))
     async with north.unit() as work:
@@ -109,7 +109,7 @@ async def test_a_row_written_while_its_student_moves_waits_for_it(
 
 
 async def test_a_sync_repairs_what_is_out_of_step_and_counts_it(north: Town, tmp_path: Path) -> None:
-    """A sync corrects rows in other schools than their student and counts them."""
+    """A sync corrects rows whose schools differ from those of their student, and counts them."""
     await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s0")
     async with north.unit() as work:

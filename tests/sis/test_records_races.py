@@ -1,4 +1,4 @@
-"""Tests records and syncs under load: no row with a former school, no deadlock, no failed sync."""
+"""Tests records and syncs under load: no row keeps a former school, no deadlock occurs, and no sync fails."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 async def test_writers_and_syncs_do_not_meet(
     app: FastAPI, north: Town, tmp_path: Path, writers: int, moved: int, syncs: int
 ) -> None:
-    """Rows that both APIs write while syncs move the students end at the students' schools."""
+    """Rows that both APIs write while syncs move the students end at the students' new schools."""
     outcome = await race(north, app, tmp_path, writers=writers, moved=moved, syncs=syncs)
     assert (outcome.out_of_step, outcome.deadlocks, outcome.syncs) == ({}, 0, {"applied": syncs}), outcome
     taken = {name for name in outcome.written if " " not in name}

@@ -1,4 +1,4 @@
-"""Tests people under new sourcedIds: the map is planned from a held run, listed, applied once approved, and undone."""
+"""Tests maps of old to new sourcedIds: one is planned from a held run, listed, applied after approval, and undone."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 def _rekeyed(export: Export) -> Export:
-    """Every person under another id, in every file."""
+    """Gives every person in every file of a delivery another sourcedId."""
     for row in export.rows["users"] + export.rows["demographics"]:
         row["sourcedId"] = f"new-{row['sourcedId']}"
     for row in export.rows["enrollments"]:
@@ -57,7 +57,7 @@ async def _states(town: Town) -> list[str]:
 
 
 async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> None:
-    """After a rekey the people keep their rows and history, and the next run changes nothing."""
+    """After people got new sourcedIds, they have the same rows and history, and the next run changes nothing."""
     export, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     planned = await _plan(north, held.run_id)
@@ -85,7 +85,7 @@ async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> 
 
 
 async def test_a_report_names_the_first_of_many_people(north: Town, tmp_path: Path) -> None:
-    """If everybody has another id, the text of the report names twenty and the number of the others."""
+    """If everybody has another id, the text of the report names twenty people and the number of the others."""
     _, held = await _held(north, tmp_path)
     lines = render_rekeys(held)
     assert sum(line.startswith("Likely the same person") for line in lines) == 20
@@ -94,7 +94,7 @@ async def test_a_report_names_the_first_of_many_people(north: Town, tmp_path: Pa
 
 
 async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
-    """A rekey can be undone: the roster is the same as before, to the byte."""
+    """After a rekey is undone, the roster is the same as before, to the byte."""
     _, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     done = await _approved(north, await _plan(north, held.run_id))
@@ -110,7 +110,7 @@ async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_path: Path) -> None:
-    """People who cannot be matched without doubt are counted and stay unchanged."""
+    """People who cannot be matched without doubt are counted, and stay unchanged."""
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
     export.row("users", "new-s5")["identifier"] = ""
@@ -135,7 +135,9 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
 
 
 async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
-    """Of a given map, the pairs that fit the held run are used; an id that occurs twice is not used."""
+    """Of a given map of old to new sourcedIds, only pairs that fit the held run are used, and no id that occurs
+    twice.
+    """
     _, held = await _held(north, tmp_path)
     file = tmp_path / "map.csv"
     file.write_text("old,new\ns1,new-s1\ns2,new-s2\ns2,new-s4\ns3,nobody\n\ns5 , new-s5\n")
@@ -160,7 +162,9 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
 
 
 async def test_only_a_held_run_with_people_can_be_rekeyed(north: Town, tmp_path: Path) -> None:
-    """Only a held run with people can be rekeyed, and only by a field that the delivery has."""
+    """New sourcedIds can be planned only for a run that waits for approval and has people, and only by a delivered
+    field.
+    """
     applied = await sync(north, Export(), tmp_path)
     with pytest.raises(Conflict) as refused:
         await _plan(north, applied.run_id)

@@ -1,4 +1,6 @@
-"""Protects people who came under a new sourcedId although they were known: one command gives them their rows back."""
+"""Tests that people who came under a new sourcedId although they were known get their former rows back by one
+command.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -22,11 +24,13 @@ from tests.town import Town
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """No progress."""
+    """Shows no progress."""
 
 
 async def _rekeyed_run(town: Town, folder: Path) -> tuple[Report, Any]:
-    """Two students without records come under other ids. Returns the report, and the former row of the first."""
+    """Delivers two students without records under new sourcedIds. Returns the report, and the former row of the
+    first.
+    """
     await sync(town, CaseZip().write(folder / "a.zip"), folder)
     former = await row_id(town, "person", "U001")
     report = await sync(town, _rekeyed(CaseZip(), 1, 2).write(folder / "b.zip"), folder)
@@ -54,7 +58,7 @@ async def _memberships(town: Town, person: Any) -> list[Any]:
 
 
 async def test_the_report_has_one_command_for_all(north: Town, tmp_path: Path) -> None:
-    """The same for people without records as for those who were set aside."""
+    """The report has one command for all people with a likely new sourcedId, whether they have records or not."""
     report, _ = await _rekeyed_run(north, tmp_path)
     lines = render_rekeys(report)
     run = ids.format_id("run", report.run_id)
@@ -63,7 +67,10 @@ async def test_the_report_has_one_command_for_all(north: Town, tmp_path: Path) -
 
 
 async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
-    """The former row goes on under the new id; the next run moves the rest, and the one after it changes nothing."""
+    """A person who was removed and created again gets the former row back, with the new sourcedId.
+
+    The next run moves everything else to this row, and the one after it changes nothing.
+    """
     report, former = await _rekeyed_run(north, tmp_path)
     assert await row_id(north, "person", "01") != former
     planned = await _plan(north, report)
@@ -88,7 +95,7 @@ async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_it_can_be_undone(north: Town, tmp_path: Path) -> None:
-    """The people are as the run had made them, and its file changes nothing."""
+    """After an undo, the people are as before the map of sourcedIds was applied, and the run's file changes nothing."""
     report, former = await _rekeyed_run(north, tmp_path)
     new = await row_id(north, "person", "01")
     done = await _apply(north, await _plan(north, report))
@@ -101,7 +108,10 @@ async def test_it_can_be_undone(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_has_records_under_the_new_id_is_left(north: Town, tmp_path: Path) -> None:
-    """A score that was recorded for the new row would be lost with it; recorded after the plan, it voids the plan."""
+    """A student with records under the new sourcedId is left out of the map, because its records would be lost.
+
+    If a score is recorded after the map was planned, the plan is discarded.
+    """
     report, _ = await _rekeyed_run(north, tmp_path)
     planned = await _plan(north, report)
     student = ids.format_id("student", await row_id(north, "person", "01"))
@@ -117,7 +127,7 @@ async def test_who_has_records_under_the_new_id_is_left(north: Town, tmp_path: P
 
 
 async def test_a_run_that_names_nobody_has_no_map(north: Town, tmp_path: Path) -> None:
-    """There is nothing to match."""
+    """Changing sourcedIds is refused for a run in which no person has a new one."""
     report = await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     with pytest.raises(Conflict):
         await _plan(north, report)

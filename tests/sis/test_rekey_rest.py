@@ -1,4 +1,4 @@
-"""Tests a map of new sourcedIds over REST: requested, planned by the worker, read and approved."""
+"""Tests changing sourcedIds by a map over REST: it is requested, planned by the worker, read and approved."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def _map(*pairs: tuple[str, str]) -> dict[str, Any]:
 
 
 async def _planned(asks: Caller, town: Town, held: Report, body: dict[str, Any] = MATCH) -> tuple[str, Any]:
-    """The path of the run that plans the map, and its report once the worker has been there."""
+    """Returns the path of the run that plans the map, and its report after the worker has executed it."""
     answer = await asks.post(_path(held), body)
     assert (answer.status_code, answer.json()["state"], answer.json()["mode"]) == (202, "pending", "rekey"), answer.text
     run = answer.headers["location"]
@@ -52,7 +52,9 @@ def _codes(answer: httpx.Response) -> set[tuple[str, str]]:
 
 
 async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A rekey can be requested, planned, approved and applied over REST, and the next run finds nothing to do."""
+    """Changing people's sourcedIds can be requested, planned, approved and applied over REST; the next run changes
+    nothing.
+    """
     export, held = await _held(north, tmp_path)
     before, roster = await row_id(north, "person", "s3"), await fingerprint(north)
     asks = caller(app, north)
@@ -77,7 +79,10 @@ async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_p
 
 
 async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Some ambiguous, some unmatched: the same numbers, the same sentence, the same digest."""
+    """A request over REST gives the same plan of new sourcedIds as the command line: numbers, sentence and digest.
+
+    Some people in it are ambiguous, and some unmatched.
+    """
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
     export.row("users", "new-s5")["identifier"] = ""
@@ -95,7 +100,7 @@ async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp
 
 
 async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Of a given map, only the pairs that fit the held run are changed."""
+    """Of a map of old to new sourcedIds that a caller sends, only the pairs that fit the held run are applied."""
     _, held = await _held(north, tmp_path)
     asks, before = caller(app, north), await row_id(north, "person", "s1")
     given = _map(("s1", "new-s2"), ("s2", "new-s1"), ("s3", "nobody"), (" s5 ", "new-s5"))
@@ -163,7 +168,9 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(
 
 
 async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A second request is refused while one waits, and another worker executes the request of a lost one."""
+    """A second request for new sourcedIds is refused while one waits. If a worker is lost, another one executes the
+    request.
+    """
     _, held = await _held(north, tmp_path)
     asks = caller(app, north)
     answer = await asks.post(_path(held), _map(("s1", "new-s1")))
@@ -177,7 +184,10 @@ async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: 
 
 @pytest.mark.parametrize("answer", ["discard", "sync"])
 async def test_what_was_answered_meanwhile_has_no_map(app: FastAPI, north: Town, tmp_path: Path, answer: str) -> None:
-    """If the held run is answered or replaced before the worker comes, the map's run fails with the reason."""
+    """If the held run is approved, discarded or replaced before the worker plans new sourcedIds, that request fails.
+
+    The failed run states the reason.
+    """
     export, held = await _held(north, tmp_path)
     asks = caller(app, north)
     second_answer = await asks.post(_path(held), MATCH)

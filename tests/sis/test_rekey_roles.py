@@ -1,4 +1,4 @@
-"""Tests that roles follow their person to new sourcedIds: afterwards no role is held, removed or created."""
+"""Tests that roles move with their person to new sourcedIds: no role is held, removed or created by the move."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ ROLES = """SELECT id, sourced_id FROM person_role
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """A sandbox SIS whose behaviour each test sets."""
+    """Yields the address of a sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
@@ -46,7 +46,7 @@ async def _roles(town: Town) -> dict[UUID, str]:
 
 
 async def test_over_rest_the_run_after_a_rekey_is_quiet(north: Town, sis: str) -> None:
-    """Over REST the run after a rekey changes nothing, and the rekey can be undone."""
+    """Over REST, the run after a rekey changes nothing, and the rekey can be undone."""
     behave(sis, day=DAY)
     assert (await sync_rest(north, connect(sis, "1.2"))).state == "applied"
     before = await _roles(north)
@@ -91,7 +91,7 @@ def _rekeyed() -> Delivered:
 
 
 async def test_ids_of_roles_that_say_nothing_are_taken_as_they_came(north: Town, tmp_path: Path) -> None:
-    """Roles with independent ids are matched by person, role, org and begin."""
+    """Roles whose ids say nothing are matched by person, role, org and first day."""
     first, second = Delivered(version="1.2"), _rekeyed()
     first.rows["roles"].append(Delivered.role("twice", "s1", "student", "south", "secondary"))
     first.rows["roles"].append(Delivered.role("aide", "s1", "aide", "north", "secondary"))
@@ -119,7 +119,9 @@ async def test_ids_of_roles_that_say_nothing_are_taken_as_they_came(north: Town,
 
 
 async def test_a_role_that_was_changed_since_gives_the_map_up(north: Town, tmp_path: Path) -> None:
-    """A role has the new id by now: neither people nor roles are changed, and the map is discarded (exit 6)."""
+    """If a role already has the new sourcedId, neither people nor roles are changed, and the plan is discarded (exit
+    6).
+    """
     assert (await sync(north, Delivered(version="1.2"), tmp_path)).state == "applied"
     held = await sync(north, _rekeyed(), tmp_path)
     planned = await _planned(north, held.run_id)

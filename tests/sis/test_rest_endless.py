@@ -1,5 +1,6 @@
-"""Tests sources that send endlessly, in every way: each ends as a clear refusal. Uses real sockets and small
-servers.
+"""Tests sources that send data without end, in different ways: each is refused with a clear reason.
+
+The tests use real sockets and small servers.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ ROSTER = {"orgs", "academicSessions", "courses", "classes", "users", "enrollment
 
 
 def with_users(users: Callable[[SisRequest], Reply]) -> Callable[[SisRequest], Reply]:
-    """Returns a source that has only users, which the function `users` serves."""
+    """Returns a source that has only users, which the function `users` sends."""
 
     def answer(request: SisRequest) -> Reply:
         if request.name == "token":
@@ -38,7 +39,7 @@ def with_users(users: Callable[[SisRequest], Reply]) -> Callable[[SisRequest], R
 
 
 def in_a_circle(request: SisRequest) -> Reply:
-    """A page, then one that leads to the next, which leads back."""
+    """Returns the first page, then a page that leads to another one, which leads back."""
     after = {"": "b", "b": "c", "c": "b"}
     position = request.query.get("cursor", "")
     return Reply(
@@ -47,7 +48,7 @@ def in_a_circle(request: SisRequest) -> Reply:
 
 
 def without_an_end(request: SisRequest) -> Reply:
-    """Returns a source that serves users from any offset on without end."""
+    """Answers with users from any offset on, without end."""
     first = int(request.query["offset"])
     return Reply(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(request.query["limit"]))]})
 
@@ -91,7 +92,7 @@ async def test_a_collection_without_an_end_ends_with_its_time() -> None:
 
 @asynccontextmanager
 async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
-    """A server that never stops answering, a byte now and then; and how many answers it began."""
+    """Yields a server that sends single bytes without end, and a list of how many answers it began."""
     begun: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,7 +118,7 @@ async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
 
 
 async def test_a_byte_now_and_then_is_no_answer() -> None:
-    """A response that sends a byte now and then is stopped by the time limit of a whole response."""
+    """A response of which single bytes arrive from time to time is stopped by the time limit of a whole response."""
     patience = RetryPolicy(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
     async with _trickling() as (address, begun):
         with pytest.raises(SourceRefused, match="does not answer in time"):
@@ -138,7 +139,7 @@ async def test_a_page_that_is_too_long_names_the_page_size() -> None:
 
 
 async def test_a_run_of_such_a_source_has_failed_and_changed_nothing(north: Town) -> None:
-    """A run of such a source fails with exit code 5 and leaves the roster unchanged."""
+    """A run of a source that sends data without end fails with exit code 5, and the roster is unchanged."""
     allowed = Allowed(sandbox=True)
     with answering(with_users(in_a_circle)) as (address, _):
         new = SourceSettings(

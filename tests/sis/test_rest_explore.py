@@ -1,6 +1,4 @@
-"""Tests the inspection of a source: its findings are true, are sentences and JSON, and contain nothing about a
-person.
-"""
+"""Tests the inspection of a source: its findings are true, come as sentences and as JSON, and name no person."""
 
 import json
 from collections.abc import Iterator
@@ -18,13 +16,13 @@ CORE = f"{PURL['1.1']}roster-core.readonly"
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """A sandbox SIS whose behaviour each test sets."""
+    """Runs a sandbox SIS, whose behaviour each test sets, and yields its address."""
     with running("--students", "40") as address:
         yield address
 
 
 def text_of(findings: Findings) -> str:
-    """All sentences."""
+    """Returns all sentences."""
     assert json.loads(json.dumps(findings.facts)) == findings.facts
     return " ".join(findings.sentences)
 
@@ -47,7 +45,10 @@ async def test_a_well_behaved_source_is_described(sis: str) -> None:
 
 
 async def test_an_odd_source_is_found_out(sis: str) -> None:
-    """Another base, Basic only, cut pages, no totals, one time for all rows, no demographics: with the settings."""
+    """An inspection finds the settings for an unusual source.
+
+    It has another base address, only Basic sign-in, cut pages, no totals, one time for all rows, and no demographics.
+    """
     odd = ["base:learningdata/v1", "token-basic", "clamp:50", "no-total", "modified-same", "missing:demographics"]
     behave(sis, *odd, "no-tombstones", day=8)
     findings = await explore(connect(sis, "1.2", auth="oauth2-body", token_url=None))
@@ -77,7 +78,7 @@ async def test_a_gradebook_at_another_base_is_to_be_set(sis: str) -> None:
 
 @pytest.mark.parametrize("signature", ["HMAC-SHA256", "HMAC-SHA1"])
 async def test_a_way_to_sign_in_that_is_set_and_works_is_left(sis: str, signature: str) -> None:
-    """A configured sign-in that works is kept, even if the source accepts others."""
+    """If the configured sign-in works, the inspection keeps it, even if the source accepts others."""
     behave(sis)
     findings = await explore(connect(sis, "1.1", token_url=None, auth="oauth1", signature=signature))
     assert findings.ready, findings.sentences
@@ -85,7 +86,7 @@ async def test_a_way_to_sign_in_that_is_set_and_works_is_left(sis: str, signatur
 
 
 async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
-    """Without a token endpoint both signatures of OAuth 1.0a are tried."""
+    """If a source has no token endpoint, the inspection tries both signatures of OAuth 1.0a."""
     behave(sis, "oauth1-only", "modified-null")
     assert not (await explore(connect(sis, "1.1", token_url=None))).ready, "as it is set, no sync would sign in"
     findings = await explore(connect(sis, "1.1", token_url=None, auth="oauth1"))
@@ -105,7 +106,9 @@ async def test_a_wrong_secret_is_told(sis: str) -> None:
 
 
 async def test_it_asks_with_get_only_and_tells_no_value() -> None:
-    """Only GET requests are sent besides that for a token, and no finding contains a value or a scope of the source."""
+    """An inspection sends only GET requests, apart from that for a token. No finding has a value or a scope of the
+    source.
+    """
 
     def answer(request: SisRequest) -> Reply:
         if request.name == "token":

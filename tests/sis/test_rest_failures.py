@@ -1,4 +1,4 @@
-"""Protects a REST sync from the failure of an optional collection, and from a source that refuses the filter."""
+"""Tests a REST sync with an optional collection that fails, and with a source that refuses the filter for changes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ LOST: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town, name: str) -> None:
-    """If an optional collection fails, its rows stay, the roster is synced (exit 3), and the sentence names the
+    """If an optional collection fails, its rows stay, the rest is synced (exit 3), and the sentence names the
     option.
     """
     rows = RowsServer()
@@ -55,7 +55,7 @@ async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name:
 
 @pytest.mark.parametrize("name", LOST)
 async def test_an_optional_collection_that_is_no_longer_there_keeps_what_is_known(north: Town, name: str) -> None:
-    """A collection that had rows and is now missing or forbidden has failed: its rows stay, and the exit code is 3."""
+    """If an optional collection had rows and is now missing or forbidden, its rows stay, and the exit code is 3."""
     collection, response = LOST[name]
     rows = RowsServer()
     rows.rows["categories"] = [{"sourcedId": "quiz", "status": "active", "title": "Quizzes"}]
@@ -85,7 +85,7 @@ async def test_an_optional_collection_that_is_no_longer_there_keeps_what_is_know
 async def test_pages_that_break_off_are_named_and_end_with_exit_3(
     north: Town, answer: Any, sentence: str, total: bool
 ) -> None:
-    """If pages in the middle are refused or empty, nobody is removed, and the run does not end as if all was read."""
+    """If pages in the middle are refused or empty, nobody is removed, and the run ends with exit code 3."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     before = await fingerprint(north, ["person", "enrollment"])
@@ -103,7 +103,9 @@ REFUSALS = {"500": Reply(500), "400": Reply(400), "HTML": Reply(body="<html>"), 
 
 @pytest.mark.parametrize("response", REFUSALS.values(), ids=REFUSALS)
 async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, response: Reply) -> None:
-    """If the filter is refused, the run is a full one, says so, and removes people who are gone."""
+    """If a source refuses the filter for changes, the run becomes a full one, reports this, and removes people who are
+    gone.
+    """
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     rows.answer = lambda request: response if "filter" in request.query else None
@@ -116,7 +118,7 @@ async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, r
 
 
 async def test_a_filter_that_fails_on_a_later_page_falls_back_to_a_full_pull(north: Town) -> None:
-    """A filter that fails in the middle of its pages is no reason to fail: the source is read in full."""
+    """If the filter for changes fails on a later page, the source is read in full, and the run does not fail."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     rows.cap = 2
@@ -132,7 +134,7 @@ async def test_a_filter_that_fails_on_a_later_page_falls_back_to_a_full_pull(nor
 
 
 async def test_a_delta_of_a_source_without_an_optional_collection_stays_a_delta(north: Town) -> None:
-    """A collection that the source does not have, with or without a filter, does not make a delta a full run."""
+    """If a source does not have an optional collection, a delta stays a delta, with and without a filter."""
     rows = RowsServer()
     rows.answer = lambda request: Reply(404) if request.name == "demographics" else None
     assert (await sync_rows(north, rows)).exit_code == 0
@@ -163,7 +165,7 @@ async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> No
 
 
 async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
-    """If a role is refused, the user's stored roles stay."""
+    """If a role of a user is refused, all stored roles of the user stay."""
     rows = RowsServer("1.2")
     assert (await sync_rows(north, rows)).state == "applied"
     rows.set_role("s4", "learner")
@@ -173,7 +175,7 @@ async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
 
 @pytest.mark.parametrize("org", [{"org": None}, {}], ids=["null", "missing"])
 async def test_the_roles_of_a_student_who_would_be_in_no_school_stay(north: Town, org: dict[str, Any]) -> None:
-    """If a role comes without its school, the student and the roles stay as they are. Before, the role lost it."""
+    """If a student's only role names no school, the student and the known roles stay, and the rows are quarantined."""
     rows = RowsServer("1.2")
     assert (await sync_rows(north, rows)).state == "applied"
     rows.row("users", "s4")["roles"] = [{"roleType": "primary", "role": "student", **org}]

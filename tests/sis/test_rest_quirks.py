@@ -1,6 +1,7 @@
-"""Tests each quirk of the sandbox SIS through the REST adapters: the same rows as without it, or a clear refusal.
+"""Tests each quirk (deviation from the specification) of the sandbox SIS through the REST adapters.
 
-The quirks that only the guard can judge (an empty collection, new ids, a rollover) are in `test_rest_sync`.
+The rows are the same as without it, or it is refused with the reason. Quirks that only the guard can recognize (an
+empty collection, new ids, a rollover) are in `test_rest_sync`.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """A sandbox SIS whose behaviour each test sets."""
+    """Yields the address of a sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
@@ -59,7 +60,9 @@ UNSEEN = [
 async def test_a_quirk_of_the_wire_or_of_a_shape_changes_no_row(
     sis: str, well: dict[Version, Rows], quirks: list[str], version: Version
 ) -> None:
-    """Paging, references, lists, tokens, throttles: every row, once, with the same cells, without a warning."""
+    """Quirks of paging, references, lists, tokens and throttling change no row: each is read once, without a
+    warning.
+    """
     behave(sis, *quirks, day=DAY)
     left_out = GRADES if version == "1.2" else frozenset()  # 1.1 has enough pages of grades for both
     rows, warnings = await pulled(connect(sis, version, page_size=PAGE, leave_out=left_out))
@@ -90,7 +93,7 @@ OTHERWISE = [
 async def test_a_quirk_of_a_value_changes_that_value_only(
     sis: str, well: dict[Version, Rows], quirk: str, columns: list[str], version: Version
 ) -> None:
-    """A quirk in a value is passed on to the sync's checks, and no row is missing."""
+    """A source's irregular values are passed on to the checks of the sync, and no row is missing."""
     more = ["americanIndianOrAlaskaNative", "nativeHawaiianOrOtherPacificIslander", "demographicRaceTwoOrMoreRaces"]
     left = [*columns, *more, "hispanicOrLatinoEthnicity"] if quirk == "booleans:null" else columns
     behave(sis, quirk, day=DAY)
@@ -133,7 +136,7 @@ async def test_rows_that_are_not_served_are_the_only_ones_missing(
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("quirk", ["row-per-school", "rekeyed", "re-enrolled", "rollover", "lagging-users"])
 async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, version: Version) -> None:
-    """A quirk in ids is passed on unchanged, because the sync decides about identity."""
+    """A source's irregular sourcedIds are passed on unchanged, because the sync decides who is who."""
     behave(sis, quirk, day=DAY)
     rows, warnings = await pulled(connect(sis, version, leave_out=GRADES))
     assert warnings == ()
@@ -146,7 +149,7 @@ async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, v
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> None:
-    """An error with status 200 is refused and not read as an empty collection."""
+    """A response that has the status 200 but reports an error is refused, and not read as an empty collection."""
     behave(sis, "error-200:enrollments")
     with pytest.raises(SourceRefused, match=r"something other than a list \(internal_server_error\)"):
         await pulled(connect(sis, version))
@@ -157,7 +160,7 @@ async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_empty_collection_is_a_delivery_without_rows(sis: str, version: Version) -> None:
-    """An empty collection is a delivery without rows, which the guard holds."""
+    """A tested source that returns an empty collection delivers no rows, and the guard holds the run."""
     behave(sis, "empty:enrollments", day=DAY)
     rows, _ = await pulled(connect(sis, version))
     assert rows["enrollment"] == {}
@@ -178,7 +181,7 @@ async def test_what_is_optional_may_be_missing(sis: str, well: dict[Version, Row
 async def test_what_is_set_to_be_left_out_is_not_asked_for(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """Optional collections only; without a warning, because it was set so."""
+    """Optional collections that the settings leave out are not requested, and cause no warning."""
     behave(sis, day=DAY)
     rows, warnings = await pulled(connect(sis, version, leave_out=frozenset({"demographics", "results", "users"})))
     assert set(well[version]) - set(rows) == {"demographics", "result"}
@@ -208,7 +211,7 @@ async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_day_that_turns_restarts_what_was_read(sis: str, version: Version) -> None:
-    """If the source changes during the pull, the outdated collections are read again."""
+    """If the source changes while it is read, the outdated collections are read again."""
     behave(sis, "day-turns:80", day=DAY)  # a pull is about 50 pages: the second meets the turn, and no other
     await pulled(connect(sis, version, page_size=100))
     assert _day(sis) == DAY
@@ -229,7 +232,7 @@ async def test_a_source_that_never_stands_still_is_given_up(sis: str, version: V
 
 
 async def test_another_base_is_a_setting(sis: str, well: dict[Version, Rows]) -> None:
-    """An odd base without a `gradebook` segment has its gradebook under the same."""
+    """A base URL with another path can be set, and its gradebook is read under the same path."""
     behave(sis, "base:learningdata/v1", day=DAY)
     rows, warnings = await pulled(connect(sis, "1.2", url=f"{sis}learningdata/v1"))
     assert (rows, warnings) == (well["1.2"], ())
@@ -238,7 +241,7 @@ async def test_another_base_is_a_setting(sis: str, well: dict[Version, Rows]) ->
 
 
 async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, Rows]) -> None:
-    """The configured method of sign-in is used, and a wrong one gives a sentence with advice."""
+    """The configured method of sign-in is used. If it is wrong, the error gives advice."""
     behave(sis, "token-body", day=DAY)
     rows, _ = await pulled(connect(sis, "1.1", auth="oauth2-body"))
     assert rows == well["1.1"]
@@ -256,7 +259,7 @@ async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, 
 
 
 async def test_what_is_not_granted_is_left_out_or_refused(sis: str, well: dict[Version, Rows]) -> None:
-    """403 for want of a scope: demographics stay away, classes cannot."""
+    """If a scope is refused with 403, demographics are left out, but a sync without classes is refused."""
     behave(sis, day=DAY)
     purl = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
     rows, warnings = await pulled(connect(sis, "1.2", scopes=(f"{purl}roster-core.readonly",)))
@@ -297,6 +300,6 @@ def _day(address: str) -> int:
 
 
 def test_every_quirk_goes_through_the_adapters() -> None:
-    """A quirk that is added to the sandbox must go through the adapters."""
+    """Each quirk (deviation from the specification) of the sandbox SIS is tested with the REST adapters."""
     source = Path(__file__).read_text()
     assert [name for name in QUIRKS if name.partition(":")[0] not in source] == []

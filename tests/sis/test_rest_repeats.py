@@ -1,4 +1,4 @@
-"""Protects a sync from repeated rows of a source, and from a source that changes while it is read."""
+"""Tests a sync with repeated rows of a source, and with a source that changes while it is read."""
 
 import random
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class _Pages(Reader):
 
 
 async def _users(rows: RowsServer, page_size: int) -> tuple[list[dict[str, str]], bool, tuple[str, ...]]:
-    """The rows of users as they were delivered, whether they are complete, and the warnings."""
+    """Returns the delivered rows of users, whether they are complete, and the warnings."""
     pull = RestPull(rows.connection(page_size=page_size), None, quiet)
     try:
         source = await pull.source(_Pages(rows))
@@ -62,7 +62,9 @@ def _of_one(rows: list[Row], sourced_id: str) -> set[str]:
 async def test_repeats_of_the_source_itself_are_delivered_and_complete(
     repeats: list[tuple[int, int, bool]], page_size: int, total: bool, sorts: bool
 ) -> None:
-    """Rows that the source itself repeats are delivered without identical repeats, and missing rows may be removed."""
+    """Rows that the source itself repeats are delivered without identical repeats, and the collection counts as
+    complete.
+    """
     rows = RowsServer(students=STUDENTS)
     rows.total, rows.sorts = total, sorts
     for number, place, is_changed in repeats:
@@ -81,7 +83,7 @@ async def test_repeats_of_the_source_itself_are_delivered_and_complete(
 
 @pytest.mark.parametrize("total", [True, False])
 async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) -> None:
-    """If pages come in another order each time, missing rows are not removed."""
+    """If pages come in another order each time, missing rows are not removed, because they may have been skipped."""
     rows, dice = RowsServer(students=STUDENTS), random.Random(7)
 
     def shuffled(request: SisRequest) -> Reply | None:
@@ -101,7 +103,7 @@ async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) ->
 
 
 async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
-    """If the order of rows depends on the page size, missing rows are not removed."""
+    """If the order of rows depends on the page size, missing rows are not removed from the roster."""
     rows = RowsServer(students=STUDENTS)
 
     def tied(request: SisRequest) -> Reply | None:
@@ -120,7 +122,7 @@ async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
 
 
 async def test_a_row_that_differs_each_time_is_given_up() -> None:
-    """A row that differs at each reading is refused with a sentence."""
+    """A row that differs at each reading makes the pull fail with a sentence."""
     rows, count = RowsServer(students=STUDENTS), [0]
     rows.users.insert(9, dict(rows.users[2]))
 
@@ -135,7 +137,7 @@ async def test_a_row_that_differs_each_time_is_given_up() -> None:
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_a_user_listed_twice_is_quarantined_or_counted_once(north: Town, version: str) -> None:
-    """A user who is listed twice is quarantined if the rows differ, and counted once otherwise."""
+    """A user who is listed twice is quarantined if the rows differ, and counted once if they are equal."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
     before = await ask(north, STORED_PERSON, id="s3")

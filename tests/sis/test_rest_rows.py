@@ -1,4 +1,4 @@
-"""Protects single rows and letters over REST: other encodings, rows that are no objects, and how the last page ends."""
+"""Tests single rows and texts over REST: other encodings, rows that are no objects, and the end of the last page."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ NAME = "SELECT given_name FROM person WHERE district_id = :district AND username
 
 
 def _encoded(server: RowsServer, name: str, codec: str, content_type: str) -> Answer:
-    """Answers for one collection in another encoding."""
+    """Returns a response with one collection in another encoding."""
 
     def answer(request: SisRequest) -> Reply | None:
         if request.name != name:
@@ -29,8 +29,9 @@ def _encoded(server: RowsServer, name: str, codec: str, content_type: str) -> An
 
 @pytest.mark.parametrize("codec", ["cp1252", "utf-16", "mac-roman"])
 async def test_names_in_another_encoding_are_not_imported_wrongly(north: Town, codec: str) -> None:
-    """Text that is not UTF-8 fails the run as in CSV, with the collection and the encoding. Before, letters were lost
-    without a word.
+    """Text that is not UTF-8 fails the run, with the collection and the encoding, as in CSV.
+
+    Earlier, letters of names were lost without a message.
     """
     server = RowsServer()
     await sync_rows(north, server)
@@ -49,7 +50,7 @@ async def test_names_in_another_encoding_are_not_imported_wrongly(north: Town, c
     ("codec", "charset"), [("cp1252", "ISO-8859-1"), ("cp1252", '"windows-1252"'), ("utf-16", "UTF-16")]
 )
 async def test_a_charset_that_is_stated_is_read(north: Town, codec: str, charset: str) -> None:
-    """A source that states the charset of its text gets its names read in it."""
+    """Text in a charset that the source states in its header is decoded with that charset."""
     server = RowsServer()
     server.row("users", "s3")["givenName"] = "José"
     server.answer = _encoded(server, "users", codec, f"application/json; charset={charset}")
@@ -60,9 +61,9 @@ async def test_a_charset_that_is_stated_is_read(north: Town, codec: str, charset
 
 @pytest.mark.parametrize("junk", [None, "x", {}, {"givenName": ""}, []], ids=str)
 async def test_rows_that_cannot_be_read_remove_nobody(north: Town, junk: Any) -> None:
-    """Rows without a sourcedId that are alike on several pages wait in quarantine, and nobody counts as absent.
+    """Rows without a sourcedId that are equal on several pages go into quarantine, and no other row counts as absent.
 
-    They did not end the run for ever as if the source had changed meanwhile.
+    They once made the run end again and again, as if the source had changed while it was read.
     """
     server = RowsServer()
     await sync_rows(north, server)
@@ -80,7 +81,7 @@ async def test_rows_that_cannot_be_read_remove_nobody(north: Town, junk: Any) ->
 
 @pytest.mark.parametrize("status", [204, 404, 416])
 async def test_a_status_behind_the_last_row_is_the_end(north: Town, status: int) -> None:
-    """A source that answers a page behind its last row with this status is read completely."""
+    """If a source answers a page after its last row with this status, it is read completely."""
     server = RowsServer()
     server.total, server.cap = False, 10
 

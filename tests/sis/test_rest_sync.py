@@ -35,7 +35,7 @@ SAMPLE = Path(__file__).parents[3] / "shared/oneroster/samples/edfi-grandbend-1.
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """A sandbox SIS whose behaviour each test sets."""
+    """Yields the address of a sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
@@ -48,7 +48,7 @@ async def sync_rest(town: Town, connection: Connection, limits: GuardLimits | No
 
 
 def changed(report: Report) -> dict[str, int]:
-    """The kinds of the roster that changed, and by how many rows."""
+    """Returns the kinds of roster records that changed, each with the number of changed rows."""
     counts_by_kind = {kind: report.kinds[kind] for kind in ROSTER}
     return {
         kind: counts.created + counts.updated + counts.removed
@@ -66,7 +66,7 @@ async def _from_csv(town: Town, sis: str, folder: Path) -> Report:
 
 
 async def test_rest_11_after_csv_changes_nothing(north: Town, sis: str, tmp_path: Path) -> None:
-    """A sync over REST 1.1 after one of the same district by CSV changes nothing."""
+    """A sync over REST 1.1, after one of the same district from CSV files, changes nothing."""
     behave(sis, day=DAY)
     first = await _from_csv(north, sis, tmp_path)
     assert first.state == "applied", first.sentence
@@ -102,7 +102,7 @@ async def test_rest_12_after_csv_changes_the_roles_that_12_alone_tells_apart(
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_days_pass_over_rest(north: Town, sis: str, version: Version) -> None:
-    """Deltas over several days give the same roster as a full pull."""
+    """Deltas over several days give the same roster as a full pull of the last day."""
     few = connect(sis, version, leave_out=GRADES)
     behave(sis, day=0)
     assert (await sync_rest(north, few)).state == "applied"
@@ -127,7 +127,10 @@ HELD = [
 async def test_what_looks_like_a_district_that_empties_is_held(
     north: Town, sis: str, quirk: str, version: Version, reason_part: str
 ) -> None:
-    """A delivery in which most rows are missing is held with exit 4 and a sentence, and the roster is unchanged."""
+    """A delivery in which most rows are missing is held for approval, with exit code 4 and the reason.
+
+    The roster is unchanged.
+    """
     few = connect(sis, version, leave_out=GRADES)
     behave(sis, day=DAY)
     assert (await sync_rest(north, few)).state == "applied"
@@ -160,7 +163,7 @@ TAKEN = ["no-tombstones", "re-enrolled", "lagging-users", "grades-names"]
 
 @pytest.mark.parametrize("quirk", TAKEN)
 async def test_what_is_only_odd_is_taken(north: Town, sis: str, quirk: str) -> None:
-    """A source with permanent irregularities is synced each day without changes."""
+    """A source whose irregularities are always the same is synced each day without changes."""
     few = connect(sis, "1.2", leave_out=GRADES)
     for day in (0, 4):
         behave(sis, quirk, day=day)
@@ -173,7 +176,7 @@ async def test_what_is_only_odd_is_taken(north: Town, sis: str, quirk: str) -> N
 
 @contextmanager
 def _served(sample: Path) -> Iterator[str]:
-    """Returns a server for the sample's pages, with 500 rows at most and no statement about the limit."""
+    """Yields a server for the pages of a sample, with at most 500 rows in a page, and without stating this limit."""
     with zipfile.ZipFile(sample) as archive:
         files = {Path(name).stem: json.loads(archive.read(name)) for name in archive.namelist()}
 
@@ -191,7 +194,10 @@ def _served(sample: Path) -> Iterator[str]:
 
 
 async def test_what_a_provider_of_others_served_is_taken_whole(north: Town) -> None:
-    """Grand Bend as an Ed-Fi provider served it: no total, no Link, pages cut to 500, empty titles and usernames."""
+    """The roster of a real provider (Grand Bend, Ed-Fi) is read completely.
+
+    It has no total and no Link header, pages of at most 500 rows, and empty titles and usernames.
+    """
     if not SAMPLE.exists():
         pytest.skip("The samples of other authors are not in the folder next to this project.")
     with _served(SAMPLE) as address:

@@ -1,4 +1,4 @@
-"""Tests that a JSON row becomes the cells of the CSV binding, whatever form a source gives its fields. Pure."""
+"""Tests that a JSON row becomes the cells of the CSV binding, in whatever form a source gives its fields. Pure."""
 
 import json
 from typing import Any
@@ -15,13 +15,13 @@ USER: dict[str, Any] = {"sourcedId": "u1", "status": "active", "givenName": "G",
 
 
 def cells(kind: str, row: object) -> dict[str, str]:
-    """A row's cells by their headers."""
+    """Returns the cells of a row, keyed by header."""
     translator = Translator(BY_NAME[kind])
     return dict(zip(translator.header, translator.cells(row), strict=True))
 
 
 def org(name: str) -> dict[str, str]:
-    """A GUIDRef."""
+    """Returns a GUIDRef to an org."""
     return {"href": f"https://sis.example.org/orgs/{name}", "sourcedId": name, "type": "org"}
 
 
@@ -41,7 +41,7 @@ def org(name: str) -> dict[str, str]:
     ids=str,
 )
 def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None:
-    """GUIDRef, flat, a href only, another case, a list of one, a number."""
+    """A reference may be a GUIDRef, a plain id, only a href, in another case, a list of one, or a number."""
     assert cells("org", {"sourcedId": "o", "parent": value})["parentSourcedId"] == expected
     assert cells("org", {"sourcedId": "o", "parentSourcedId": value})["parentSourcedId"] == expected
 
@@ -59,7 +59,7 @@ def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None
     ids=str,
 )
 def test_references_are_read_in_every_form(value: object, expected: str) -> None:
-    """A list of GUIDRefs, of ids, one alone, a string; each once."""
+    """References may be a list of GUIDRefs, a list of ids, a single one, or a string; each id is returned once."""
     assert cells("class", {"sourcedId": "c", "terms": value})["termSourcedIds"] == expected
     assert cells("class", {"sourcedId": "c", "termSourcedIds": value})["termSourcedIds"] == expected
 
@@ -91,7 +91,7 @@ def test_grades_are_read_in_every_form(value: object, expected: str) -> None:
     ids=str,
 )
 def test_booleans_go_on_as_text_that_the_sync_reads(value: object, expected: str) -> None:
-    """Booleans become text for the sync's checks, and values without meaning stay."""
+    """Booleans become the text that the sync's checks expect, and other values stay as they are."""
     assert cells("person", USER | {"enabledUser": value})["enabledUser"] == expected
 
 
@@ -107,7 +107,7 @@ def test_booleans_go_on_as_text_that_the_sync_reads(value: object, expected: str
     ids=str,
 )
 def test_a_date_with_a_time_is_its_day(value: object, expected: str) -> None:
-    """The day that the source names, in its own time."""
+    """A date with a time is read as the day that the source states, in the source's own time zone."""
     assert cells("enrollment", {"sourcedId": "e", "beginDate": value})["beginDate"] == expected
 
 
@@ -144,7 +144,9 @@ def test_the_roles_and_orgs_of_11_stay_as_they_are() -> None:
 
 
 def test_lists_of_the_csv_binding() -> None:
-    """userIds and the values of a score scale in braces, agents by id, also under a provider's misspelt name."""
+    """Lists are read in the forms of the CSV binding: user ids, score scales, and agents, even under a misspelt
+    name.
+    """
     ids = [{"type": "State", "identifier": "7"}, {"type": "Badge", "identifier": "B"}]
     converted = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
     assert converted["userIds"] == "{State:7},{Badge:B}"
@@ -154,7 +156,7 @@ def test_lists_of_the_csv_binding() -> None:
 
 
 def test_learning_objectives_are_json_in_a_fixed_order() -> None:
-    """Learning objectives become JSON in the order of source and id, with scores for a result."""
+    """Learning objectives become JSON, sorted by source and id; those of a result include scores."""
     sets = [
         {"source": "case", "learningObjectiveIds": ["b", "a"]},
         {"source": "case", "learningObjectiveResults": [{"learningObjectiveId": "c", "score": 3, "textScore": "ok"}]},
@@ -172,7 +174,7 @@ def test_keys_are_found_in_any_case_and_passwords_never() -> None:
 
 
 def test_what_is_no_row_is_an_empty_one() -> None:
-    """A value that is no row becomes an empty row, so that no absent row is removed because of it."""
+    """A value that is no row becomes an empty row. Because of it, no absent row is removed."""
     for row in (None, "text", 7, ["a"]):
         assert set(cells("person", row).values()) == {""}
         assert roles_of(row) == []
@@ -199,7 +201,7 @@ UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 @UNHURRIED
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8), st.sampled_from([kind.name for kind in KINDS]))
 def test_no_row_breaks_the_translation(row: dict[str, Any], kind: str) -> None:
-    """Any field may be anything: there is a text for every cell."""
+    """Whatever type a field has, the translation gives a text for every cell."""
     assert all(isinstance(cell, str) for cell in cells(kind, row).values())
     assert all(isinstance(cell, str) for one in roles_of(row) for cell in one)
 
@@ -212,7 +214,7 @@ def test_no_row_breaks_the_translation(row: dict[str, Any], kind: str) -> None:
     st.booleans(),
 )
 def test_a_page_reads_as_its_rows_do(names: list[str], values: list[Any], kind: str, odd: bool) -> None:
-    """Column by column or row by row, of one shape or several: the same cells in the same order."""
+    """A page that is translated column by column has the same cells in the same order as row by row."""
     rows: list[Any] = [
         {name: values[(at + number) % len(values)] for at, name in enumerate(names)} for number in range(40)
     ]
@@ -238,19 +240,19 @@ COLUMNS = [
 @pytest.mark.parametrize("values", COLUMNS, ids=str)
 @pytest.mark.parametrize(("kind", "name"), [("enrollment", "primary"), ("enrollment", "user"), ("result", "score")])
 def test_equal_values_that_are_not_the_same_stay_apart(kind: str, name: str, values: list[Any]) -> None:
-    """Values that are equal in Python but differ, such as 1, 1.0 and true, give different cells."""
+    """Values that are equal in Python but not the same, such as 1, 1.0 and true, give different cells."""
     rows = [{"sourcedId": str(number), name: values[number % len(values)]} for number in range(60)]
     translator = Translator(BY_NAME[kind])
     assert translator.page(rows) == list(map(translator.cells, rows))
 
 
 def test_objectives_that_are_no_list_name_nothing() -> None:
-    """Objectives that are not a list become an empty list."""
+    """Learning objectives that are not a list are read as an empty list."""
     assert objectives([{"source": "state", "learningObjectiveIds": 5, "learningObjectiveResults": "x"}]) == ""
 
 
 def test_rows_without_an_id_are_no_repeats() -> None:
-    """Two rows without a sourcedId do not make a source look as if it changed."""
+    """Two rows without a sourcedId do not count as a repeated row, which would mean that the source has changed."""
     spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     try:
         spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])

@@ -32,7 +32,7 @@ async def test_the_earlier_collection_goes_first() -> None:
 
 
 async def test_no_turn_is_lost_with_one_who_left() -> None:
-    """Cancelled while waiting, while having a turn, and in the moment of being called."""
+    """No turn is lost if a request is cancelled: while it waits, while it has its turn, or just when its turn comes."""
     turns = TurnQueue(1)
 
     async def hold(until: asyncio.Event) -> None:
@@ -56,7 +56,7 @@ async def test_no_turn_is_lost_with_one_who_left() -> None:
 
 
 async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
-    """All walks together keep no more pages than the budget, and none of them waits for ever."""
+    """All walks through collections together keep no more pages than the budget, and none of them waits for ever."""
     hand, held, stuck = PageBudget(4), 0, asyncio.Event()
     most = 0
 

@@ -13,23 +13,25 @@ from app.sis.port import SourceRefused
 
 
 def page(rows: list[str], **metadata: object) -> WalkPage:
-    """A page of rows that are their ids."""
+    """Returns a page whose rows are only ids."""
     return WalkPage(list(rows), list(rows), **metadata)  # type: ignore[arg-type]  # fields by name
 
 
 def many(count: int) -> list[str]:
-    """That many rows."""
+    """Returns this many rows with distinct ids."""
     return [f"r{number}" for number in range(count)]
 
 
 async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
-    """Returns every row in the order of the pages, and the walk."""
+    """Returns every row in the order of the pages, and the walk that read them."""
     walk = Walk(fetch, limit, PageBudget(ahead - 1))
     return [row async for one in walk.walk() for row in one.rows], walk
 
 
 def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: bool, overlap: int) -> Fetch:
-    """A source that cuts pages at `cap`, and some short of it; that repeats rows at a page's head."""
+    """Returns a source that cuts pages at `cap` rows, makes some shorter by `short`, and repeats `overlap` rows on the
+    next page.
+    """
     cuts = iter(short * 1000)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -55,7 +57,10 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
 async def test_every_row_comes_once_whatever_the_pages(
     count: int, limit: int, cap: int, short: list[int], total: bool, link: bool, overlap: int, ahead: int
 ) -> None:
-    """Caps, short pages, repeats at a page's head, with and without totals and links, one by one and ahead."""
+    """Every row is read exactly once, whatever the size of the pages, the repeated rows, the totals and the links.
+
+    Pages are requested one by one, and in advance.
+    """
     rows = many(count)
     served = serving(rows, cap, short, total=total, link=link, overlap=overlap)
     ids, walk = await walked(served, limit, ahead)
@@ -66,7 +71,9 @@ async def test_every_row_comes_once_whatever_the_pages(
 
 
 async def test_a_small_collection_is_asked_about_once_more() -> None:
-    """A total that only repeats how many rows the page has would otherwise cost the rest."""
+    """If a total equals only the number of rows in its page, one more page is requested. Otherwise rows would be
+    lost.
+    """
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -106,7 +113,9 @@ async def test_a_total_that_is_too_high_proves_no_absence() -> None:
 
 
 async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
-    """If a `next` link leads to nothing, the collection is marked as incomplete."""
+    """If a `next` link leads to an empty page, the collection is marked as incomplete, so that no row is removed as
+    absent.
+    """
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page(many(10), more=True) if not offset else page([])
@@ -119,7 +128,7 @@ async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
     ("count", "total", "whole"), [(25, False, True), (7, False, True), (100, False, False), (20, True, True)]
 )
 async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: bool, whole: bool) -> None:
-    """If an error follows full pages, the collection is marked as incomplete."""
+    """If an error follows full pages, the collection is marked as incomplete, so that no row is removed as absent."""
     rows = many(count)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -157,7 +166,7 @@ async def test_a_source_that_ignores_the_offset_is_refused(cap: int) -> None:
 
 @pytest.mark.parametrize("end", ["last page again", "first page again", "nothing"])
 async def test_the_end_is_seen_however_it_looks(end: str) -> None:
-    """The end is recognized if the source repeats its last page or starts again."""
+    """The end of a collection is recognized even if the source repeats its last page or begins again."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -226,7 +235,9 @@ def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("metadata", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
 async def test_a_source_that_moves_is_noticed(metadata: dict[str, object], ahead: int) -> None:
-    """A change of the total or the revision during the walk is noticed, with one page at a time and with several."""
+    """A change of the total or of the revision while pages are read is noticed, with and without requests in
+    advance.
+    """
     with pytest.raises(CollectionChanged):
         await walked(_turning(40, lambda: metadata), ahead=ahead)
 
@@ -254,7 +265,7 @@ async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> N
 
 
 async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
-    """Some cursors are one link for every page: as long as each page is new, it is followed."""
+    """Some sources return the same link for every page. The link is followed as long as each page has new rows."""
     parts = iter(many(40)[at : at + 10] for at in range(0, 40, 10))
 
     async def fetch(_limit: int, _offset: int, _link: str | None) -> WalkPage:
@@ -267,7 +278,7 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
 
 
 async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
-    """A source without a total that counts offsets in a circle, with pages that never fall on its first again."""
+    """If offsets lead in a circle, a source without a total is refused, even if no page equals its first page again."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number if number < 10 else 10 + number % 20}" for number in range(offset, offset + limit)])
@@ -277,7 +288,7 @@ async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
 
 
 async def test_a_total_ends_what_turns_in_a_circle() -> None:
-    """If pages repeat but a total states the end, the walk ends there and missing rows are noticed."""
+    """If pages repeat but a total states the end, the reading ends there, and missing rows are noticed."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)
@@ -288,7 +299,7 @@ async def test_a_total_ends_what_turns_in_a_circle() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 25])
 async def test_a_source_that_pages_only_by_links_may_fit_on_one_page(count: int) -> None:
-    """A source that ignores the offset, and links to the next page, is read completely, also if it has only one."""
+    """A source that ignores the offset and pages by `next` links is read completely, even if it has only one page."""
     rows = many(count)
 
     async def fetch(limit: int, _offset: int, link: str | None) -> WalkPage:
@@ -313,7 +324,9 @@ COUNTS: dict[str, Callable[[int, int, int], int]] = {
 @pytest.mark.parametrize("count", [1, 7, 10, 20, 25, 95])
 @pytest.mark.parametrize("counts", COUNTS)
 async def test_a_total_that_counts_something_else_is_no_change(counts: str, count: int, ahead: int) -> None:
-    """If each page's total counts the rows that remain, or those so far, every row is read, and none may be missing."""
+    """If each page's total counts only the remaining rows, or the rows so far, every row is read and none counts as
+    missing.
+    """
     rows = many(count)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -327,7 +340,7 @@ async def test_a_total_that_counts_something_else_is_no_change(counts: str, coun
 
 @pytest.mark.parametrize("ahead", [1, 5])
 async def test_a_collection_that_shrinks_by_a_page_is_noticed(ahead: int) -> None:
-    """A total that falls by as many rows as have come is a change, if the page has no row."""
+    """If a total falls by as many rows as were read, and the page has no row, the collection has changed."""
     with pytest.raises(CollectionChanged):
         await walked(_halving(many(20)), ahead=ahead)
 

@@ -1,4 +1,4 @@
-"""Tests requests to a source: signing in, waiting, limits. Uses real sockets and small servers that misbehave."""
+"""Tests requests to a source: sign-in, waits, limits. Uses real sockets and small servers that misbehave."""
 
 import asyncio
 import base64
@@ -24,14 +24,14 @@ EMPTY = {"orgs", "academicSessions", "courses", "classes", "users", "enrollments
 
 
 def well(request: SisRequest) -> Reply:
-    """A source without rows and without grades."""
+    """Answers as a source without rows and without grades."""
     if request.name == "token":
         return Reply(body=TOKEN)
     return Reply(body={request.name: []}) if request.name in EMPTY else Reply(404)
 
 
 def test_signature_of_rfc_5849() -> None:
-    """The example of RFC 5849, 1.2: base string and HMAC-SHA1."""
+    """The OAuth 1 signature equals the example of RFC 5849, 1.2, in its base string and HMAC-SHA1."""
     oauth = {
         "oauth_consumer_key": "dpf43f3p2l4k3l03",
         "oauth_token": "nnch734d00sl2jdk",
@@ -44,7 +44,10 @@ def test_signature_of_rfc_5849() -> None:
 
 
 def test_signature_base_of_rfc_5849() -> None:
-    """The example of RFC 5849, 3.4.1.1: every parameter, doubled, empty and encoded ones too; the port left out."""
+    """The example of RFC 5849, 3.4.1.1, gives its signature base string.
+
+    It includes repeated, empty and encoded parameters, and leaves out the port.
+    """
     oauth = {
         "oauth_consumer_key": "9djdj82h48djs9d2",
         "oauth_token": "kkk9d7dh3k39sjv7",
@@ -62,13 +65,16 @@ def test_signature_base_of_rfc_5849() -> None:
 
 
 def test_a_secret_is_in_no_text_of_the_settings() -> None:
-    """The secret is in neither repr nor str of the settings."""
+    """The `repr` and `str` of the connection settings do not contain the secret."""
     connection = connect("http://127.0.0.1/", "1.1", client_secret="kept-to-ourselves")
     assert "kept-to-ourselves" not in f"{connection!r} {connection}"
 
 
 async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
-    """RFC 6749 encodes id and secret in the header; servers that do not decode them are common."""
+    """Client id and secret are first encoded as RFC 6749 requires, and then sent as they are.
+
+    Servers that do not decode them are common.
+    """
 
     def answer(requests: SisRequest) -> Reply:
         if requests.name != "token":
@@ -83,7 +89,7 @@ async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
 
 
 async def test_the_secret_follows_no_redirect_to_another_host() -> None:
-    """A redirect of the token endpoint to another host is refused, and no secret is sent there."""
+    """If the token endpoint redirects to another host, the redirect is refused and the secret is not sent there."""
     with answering(well) as (other, seen):
 
         def answer(request: SisRequest) -> Reply:
@@ -97,7 +103,7 @@ async def test_the_secret_follows_no_redirect_to_another_host() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_page_is_fetched_from_another_place(status: int) -> None:
-    """A redirect of a page is refused, and no token is sent elsewhere."""
+    """If a page answers with a redirect, it is refused, and no token is sent to the other address."""
     with answering(well) as (other, seen):
 
         def answer(request: SisRequest) -> Reply:
@@ -150,7 +156,7 @@ INNER = ["https://10.0.0.1/v1p1", "https://169.254.169.254/v1p1", "http://127.0.
 
 @pytest.mark.parametrize("url", INNER)
 async def test_an_inner_address_is_not_asked(url: str) -> None:
-    """Neither as the base nor as the token endpoint, without a sandbox."""
+    """Without a sandbox, a private address is requested neither as the base nor as the token endpoint of a source."""
     with pytest.raises(SourceRefused, match="url cannot be used"):
         await pulled(connect("https://sis.example.org/", "1.1", url=url, sandbox=False))
     with pytest.raises(SourceRefused, match="token-url cannot be used"):
@@ -158,7 +164,7 @@ async def test_an_inner_address_is_not_asked(url: str) -> None:
 
 
 async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name looks public and resolves to loopback: no packet leaves."""
+    """If a name that looks public resolves to loopback, the connection is refused before a packet is sent."""
 
     def inside(*_: object, **__: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
@@ -169,7 +175,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 
 def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Retry-After` is read as seconds or as a date, and ignored otherwise."""
+    """`Retry-After` is read as seconds or as a date, and is ignored otherwise."""
     assert parse_retry_after("7") == 7
     at = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     monkeypatch.setattr("app.sis.oneroster_rest.wire.now", lambda: at)
@@ -180,7 +186,7 @@ def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
-    """Retries end after a limit with a sentence that gives advice."""
+    """Requests to a source are repeated only up to a limit. The error then gives advice."""
     with answering(lambda requests: Reply(body=TOKEN) if requests.name == "token" else Reply(status, "<html>busy")) as (
         address,
         requests,
@@ -192,7 +198,7 @@ async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
 
 
 async def test_a_wait_beyond_patience_is_not_begun() -> None:
-    """A wait that exceeds the limit is not begun, and the sentence states the wait."""
+    """If a source asks for a wait that exceeds the limit, the run does not wait, and the error states the wait."""
     with answering(lambda _: Reply(429, headers={"Retry-After": "86400"})) as (address, requests):
         with pytest.raises(SourceRefused, match="a delay of 86,400 s"):
             await pulled(connect(address, "1.1"))
@@ -200,7 +206,7 @@ async def test_a_wait_beyond_patience_is_not_begun() -> None:
 
 
 async def test_a_retry_after_is_honoured_by_every_request() -> None:
-    """After a 429 no request is sent before the stated time, and the concurrency is lowered by one."""
+    """After a 429 no request is sent before the stated time, and one request fewer is sent at once."""
     named: list[float] = []
     came: list[float] = []
     turn = threading.Lock()
@@ -230,7 +236,7 @@ GARBLED = ["", "<html>maintenance</html>", '{"orgs": [', "\ufeff"]
 
 @pytest.mark.parametrize("body", GARBLED)
 async def test_an_answer_that_is_no_json_is_asked_for_again_and_then_refused(body: str) -> None:
-    """A response that is no JSON is requested again and finally refused, without a word of it."""
+    """A response that is no JSON is requested again and finally refused. The error quotes nothing of it."""
     with answering(lambda requests: Reply(body=body) if requests.name == "orgs" else well(requests)) as (
         address,
         requests,
@@ -275,7 +281,7 @@ NO_LISTS: list[object] = [
 
 @pytest.mark.parametrize("body", NO_LISTS, ids=str)
 async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
-    """A 200 response without a list is refused, and its free text is not shown."""
+    """A response 200 without a list is refused instead of counting as an empty list, and its text is not shown."""
     with answering(lambda request: Reply(body=body) if request.name == "users" else well(request)) as (
         address,
         _,
@@ -289,7 +295,7 @@ async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
     "body", [{"Users": [{"SourcedId": "u1"}]}, [{"sourcedId": "u1"}], {"users": {"sourcedId": "u1"}}]
 )
 async def test_a_list_in_another_dress_is_one(body: object) -> None:
-    """Another case, no envelope, one row without a list: the row is there."""
+    """A list is read although its key is in another case, its envelope is missing, or its only row is not in a list."""
 
     def answer(request: SisRequest) -> Reply:
         more = request.name == "users" and request.query["offset"] == "0"
@@ -313,7 +319,7 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_sort_that_is_refused_is_done_without() -> None:
-    """If the source refuses the sort parameter, pages are requested without it."""
+    """If a source refuses the sort parameter, its pages are requested without it."""
 
     def answer(request: SisRequest) -> Reply:
         return Reply(400) if "sort" in request.query else well(request)
@@ -325,7 +331,9 @@ async def test_a_sort_that_is_refused_is_done_without() -> None:
 
 
 async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    """Through a pull that succeeds and one that fails in the middle, at every level."""
+    """No name of a student is logged or in an error, for a pull that succeeds and one that fails, at every log
+    level.
+    """
     rows = [{"sourcedId": f"u{number}", "givenName": "Canary", "password": "canary-word"} for number in range(3)]
 
     def answer(request: SisRequest) -> Reply:
@@ -344,7 +352,7 @@ async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixtur
 
 
 async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
-    """Client credentials in the body when so set, with the scopes of the version that is read."""
+    """If so configured, client credentials are sent in the body, with the scopes of the version that is read."""
     with answering(well) as (address, requests):
         await pulled(connect(address, "1.2", auth="oauth2-body", leave_out=frozenset({"demographics"})))
     form = parse_qs(requests[0].body)

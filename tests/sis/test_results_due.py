@@ -1,4 +1,6 @@
-"""Tests that after a sync the signals look again at exactly the students whose results in the gradebook changed."""
+"""Tests that after a sync, signals are computed again for exactly those students whose results in the gradebook
+changed.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,9 @@ from tests.town import Town
 async def test_the_students_of_new_changed_and_removed_results_are_looked_at(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New, changed, removed and restored results name their students; an unchanged gradebook names nobody.
+    """After a sync, signals are computed for the students of new, changed, removed and restored results only.
 
-    The results themselves are read only where the plan does not say whose they are.
+    The results themselves are read only if the plan does not say whose they are.
     """
     usernames: list[set[str]] = []
     joined: list[bool] = []
@@ -57,7 +59,7 @@ async def test_the_students_of_new_changed_and_removed_results_are_looked_at(
 
 
 async def test_an_approved_plan_and_an_undo_have_their_students_looked_at(north: Town, tmp_path: Path) -> None:
-    """Protects a student from signals that go on telling of results that a person's answer has removed or restored."""
+    """After a held plan is approved, and after its undo, the signals of its students are due to be computed again."""
     export = Delivered()
     for n in range(30):
         export.rows["results"].append({**export.row("results", "r-quiz-s0"), "sourcedId": f"more{n}"})

@@ -1,4 +1,4 @@
-"""Protects the records of a student whose sourcedId a source gives to another person."""
+"""Tests that a student's records are kept if a source gives the student's sourcedId to another person."""
 
 import random
 from dataclasses import replace
@@ -35,7 +35,7 @@ identities = st.builds(Identity, words, words, days, st.integers(1, 10**6).map(s
 
 
 def _roster(seed: int) -> tuple[Export, random.Random]:
-    """A delivery in which no two students have a name, a birth date or an identifier in common."""
+    """Returns a delivery in which no two students share a name, a birth date or an identifier."""
     chance, export = random.Random(seed), Export()  # a test's names are no secret
     whole = [(one, other) for one in GIVEN for other in FAMILY]
     names = chance.sample(whole, len(whole))
@@ -49,7 +49,7 @@ def _roster(seed: int) -> tuple[Export, random.Random]:
 
 
 def _exchange(export: Export, one: str, other: str, names: tuple[str, ...] = NAMES) -> None:
-    """Exchanges the people of two sourcedIds, in users and demographics."""
+    """Exchanges the people of two sourcedIds in a delivery, in users and demographics."""
     for file, columns in (("users", names), ("demographics", ("birthDate", "sex"))):
         first, second = export.row(file, one), export.row(file, other)
         for column in columns:
@@ -57,7 +57,7 @@ def _exchange(export: Export, one: str, other: str, names: tuple[str, ...] = NAM
 
 
 def _stranger(export: Export, sourced_id: str) -> Row:
-    """Gives a sourcedId to somebody whom nobody knows."""
+    """Gives a sourcedId of the delivery to somebody who is not in the roster."""
     export.row("demographics", sourced_id)["birthDate"] = "2016-12-24"
     values = {"givenName": "Zelda", "familyName": "Quill", "identifier": "99999", "email": "zelda@example.org"}
     row = export.row("users", sourced_id)
@@ -92,7 +92,7 @@ def _pairs(report: Report) -> list[tuple[str, str | None, bool]]:
 
 @given(identities, identities)
 def test_one_changed_field_is_never_another_person(before: Identity, after: Identity) -> None:
-    """A change of one field, or of the names alone, is a correction, a marriage or an adoption, whatever the names."""
+    """A change of one field, or of both names alone, never means another person: it is a correction or a new name."""
 
     for name in ("given_name", "family_name", "birth_date", "identifier"):
         assert not is_other_person(before, replace(before, **{name: getattr(after, name)}))
@@ -104,7 +104,7 @@ def test_one_changed_field_is_never_another_person(before: Identity, after: Iden
 
 @given(identities, identities)
 def test_another_person_is_seen_in_both_directions(before: Identity, after: Identity) -> None:
-    """The decision does not depend on which of the two is known, nor on case, accents and blanks."""
+    """The decision whether two people are the same does not depend on their order, nor on case, accents and blanks."""
 
     assert is_other_person(before, after) == is_other_person(after, before)
     shouted = replace(after, given_name=f" {after.given_name.upper()} ", family_name=after.family_name.upper())
@@ -128,13 +128,15 @@ def test_another_person_is_seen_in_both_directions(before: Identity, after: Iden
     ],
 )
 def test_what_stands_for_another_person(before: Identity, after: Identity, expected: bool) -> None:
-    """Without birth date and identifier, e-mail and username decide; exchanged or longer names are the same person."""
+    """If birth date and identifier are unknown, e-mail and username decide. Exchanged or longer names are the same
+    person.
+    """
     assert is_other_person(before, after) == expected
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_exchanged_ids_do_not_exchange_records(north: Town, tmp_path: Path, seed: int) -> None:
-    """Two known children whose sourcedIds were exchanged keep their names and records; all others are synced."""
+    """Two known children whose sourcedIds were exchanged keep their names and records; all other rows are synced."""
     export, chance = _roster(seed)
     await sync(north, export, tmp_path)
     one, other, third = chance.sample([f"s{n}" for n in range(40)], 3)
@@ -158,7 +160,7 @@ async def test_exchanged_ids_do_not_exchange_records(north: Town, tmp_path: Path
 
 @pytest.mark.parametrize("seed", [4, 5])
 async def test_exchanged_ids_are_exchanged_by_the_named_command(north: Town, tmp_path: Path, seed: int) -> None:
-    """If the ids really are those of the other children now, the map gives each child its new id, and can be undone."""
+    """If two students have really exchanged their ids, a map gives each the new id, and it can be undone."""
     export, chance = _roster(seed)
     await sync(north, export, tmp_path)
     one, other = chance.sample([f"s{n}" for n in range(0, 40, 2)], 2)
@@ -185,7 +187,10 @@ async def test_exchanged_ids_are_exchanged_by_the_named_command(north: Town, tmp
 
 
 async def test_an_id_issued_again_does_not_rename_a_student(north: Town, tmp_path: Path) -> None:
-    """An id that comes with a stranger's name, birth date and identifier waits; the map frees it for the stranger."""
+    """If a sourcedId comes with another name, birth date and identifier, the row waits for approval.
+
+    A map of sourcedIds then frees the sourcedId for the new person.
+    """
     export, _ = _roster(6)
     await sync(north, export, tmp_path)
     person = await _give_score(north, "s3")
@@ -207,7 +212,9 @@ async def test_an_id_issued_again_does_not_rename_a_student(north: Town, tmp_pat
 
 
 async def test_the_id_of_a_student_who_left_is_issued_again(north: Town, tmp_path: Path) -> None:
-    """The id of a student who left years ago does not bring that student's records back under a new name."""
+    """If the sourcedId of a student who left years ago is issued again, that student's records do not come back with
+    it.
+    """
     export, _ = _roster(7)
     await sync(north, export, tmp_path)
     person = await _give_score(north, "s3")
@@ -222,7 +229,7 @@ async def test_the_id_of_a_student_who_left_is_issued_again(north: Town, tmp_pat
 
 
 async def test_a_person_can_state_that_a_student_is_the_same(north: Town, tmp_path: Path) -> None:
-    """A student whose names and identifier really changed at once is imported once an operator has said so."""
+    """A student whose names and identifier really changed at once is imported once an operator has confirmed this."""
     export, _ = _roster(8)
     await sync(north, export, tmp_path)
     person = await _give_score(north, "s3")
@@ -239,7 +246,7 @@ async def test_a_person_can_state_that_a_student_is_the_same(north: Town, tmp_pa
 
 
 async def test_a_plain_acknowledgement_does_not_import_another_person(north: Town, tmp_path: Path) -> None:
-    """Acknowledging all rows of a run silences the exit code, but never gives a record another name."""
+    """Acknowledging all rows of a run changes its exit code, but never gives a person's records another name."""
     export, _ = _roster(9)
     await sync(north, export, tmp_path)
     person = await _give_score(north, "s3")
@@ -277,7 +284,10 @@ async def test_corrections_are_not_held(north: Town, tmp_path: Path, changes: di
 
 
 async def test_twins_are_held_only_if_their_ids_were_exchanged(north: Town, tmp_path: Path) -> None:
-    """If a clerk corrects the confused given names of twins, nothing waits; with the identifier, ids were exchanged."""
+    """If a clerk corrects exchanged given names of twins, the rows are imported.
+
+    If the identifiers are exchanged too, the sourcedIds were exchanged, and the rows wait.
+    """
     export, _ = _roster(11)
     for column in ("familyName", "orgSourcedIds"):
         export.row("users", "s4")[column] = export.row("users", "s6")[column]
@@ -293,7 +303,7 @@ async def test_twins_are_held_only_if_their_ids_were_exchanged(north: Town, tmp_
 
 
 async def test_children_of_one_name_are_told_apart(north: Town, tmp_path: Path) -> None:
-    """Exchanged ids of two children with the same name are seen by birth date and identifier."""
+    """Exchanged sourcedIds of two children with the same name are recognized by birth date and identifier."""
     export, _ = _roster(14)
     for column in ("givenName", "familyName"):
         export.row("users", "s4")[column] = export.row("users", "s7")[column]
@@ -304,7 +314,7 @@ async def test_children_of_one_name_are_told_apart(north: Town, tmp_path: Path) 
 
 
 async def test_without_records_the_roster_follows_and_the_report_names_it(north: Town, tmp_path: Path) -> None:
-    """An exchange of children without records is applied, as nothing could go astray, and is named."""
+    """Exchanged sourcedIds of children without records are applied, because nothing can be lost, and are reported."""
     export, _ = _roster(12)
     await sync(north, export, tmp_path)
     _exchange(export, "s4", "s7")
@@ -314,7 +324,9 @@ async def test_without_records_the_roster_follows_and_the_report_names_it(north:
 
 
 async def test_ids_that_are_row_numbers_hold_the_run(north: Town, tmp_path: Path) -> None:
-    """If everybody's id shifts by one, the run is held, and the map moves each known child to its new id."""
+    """If everybody's sourcedId shifts by one row, the run is held. The map then gives each known child the new
+    sourcedId.
+    """
     export, _ = _roster(13)
     last = export.without("users", "s39") + export.without("demographics", "s39")
     export.without("enrollments", "e39")
@@ -340,7 +352,7 @@ async def test_ids_that_are_row_numbers_hold_the_run(north: Town, tmp_path: Path
 
 
 async def test_exchanged_ids_over_rest_wait_too(north: Town) -> None:
-    """The same exchange over REST is set aside as over CSV."""
+    """Exchanged sourcedIds are set aside over REST too, as from CSV."""
     rows = RowsServer()
     await sync_rows(north, rows)
     await _give_score(north, "s3")

@@ -1,4 +1,4 @@
-"""Tests that a role of OneRoster 1.2 has one outcome in every form of REST, and that changed roles have that of CSV."""
+"""Tests that a role of OneRoster 1.2 gives the same result in every form of REST and in CSV, also after a change."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ WAITS = {
 
 
 async def _state(town: Town) -> tuple[str, list[str]]:
-    """The role and the schools of the student s3."""
+    """Returns the role of the student s3 and the sourcedIds of the student's schools."""
     rows = await ask(
         town,
         """SELECT p.role, ARRAY (SELECT e.sourced_id FROM unnest(p.school_ids) AS u (id)
@@ -50,7 +50,7 @@ async def _state(town: Town) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("form", AS_BEFORE)
 async def test_a_role_in_any_form_is_the_role(north: Town, form: str) -> None:
-    """Whatever the form of the list, the case, the reference or the date, the student stays one, in the same school."""
+    """A student stays a student of the same school, whatever the form of the role's list, case, reference or date."""
     rows = RowsServer("1.2")
     await sync_rows(north, rows)
     rows.row("users", "s3")["roles"] = AS_BEFORE[form]
@@ -61,7 +61,7 @@ async def test_a_role_in_any_form_is_the_role(north: Town, form: str) -> None:
 
 @pytest.mark.parametrize("form", WAITS)
 async def test_a_user_without_a_readable_role_waits(north: Town, form: str) -> None:
-    """A user whose roles cannot be read keeps the known role and schools, and the row waits with exit 3."""
+    """A user whose roles cannot be read keeps the stored role and schools. The row is quarantined, with exit code 3."""
     rows = RowsServer("1.2")
     await sync_rows(north, rows)
     rows.row("users", "s3")["roles"] = WAITS[form]
@@ -72,7 +72,7 @@ async def test_a_user_without_a_readable_role_waits(north: Town, form: str) -> N
 
 
 async def test_a_current_role_without_an_org_waits(north: Town) -> None:
-    """A student who is in classes and whose current role names no org stays in the known school."""
+    """If a student's current role names no org, the student stays in the known school and the role is quarantined."""
     rows = RowsServer("1.2")
     await sync_rows(north, rows)
     rows.row("users", "s3")["roles"] = [ROLE | {"org": None}]
@@ -98,7 +98,7 @@ CHANGES: dict[str, tuple[list[dict[str, str]], tuple[str, list[str]]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_changed_roles_have_the_same_outcome_over_csv_and_rest(north: Town, tmp_path: Path, change: str) -> None:
-    """A changed role, a role besides and a changed school make the same person over CSV and over REST."""
+    """A changed role, an additional role and a changed school give the same person over CSV and over REST."""
     roles, expected = CHANGES[change]
     export = Delivered(version="1.2")
     for file in ("categories", "lineItems", "results"):

@@ -1,4 +1,4 @@
-"""Tests that a killed run blocks nobody, and that a run without its lock does not overwrite a later one."""
+"""Tests that a killed run delays no other run, and that a run that lost its lock does not overwrite a later one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ LOST = "UPDATE sis_lease SET leased_until = now() - interval '1 s' WHERE distric
 
 
 async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
-    """Returns the id of a scheduled source whose manual run was killed."""
+    """Leaves a run of a scheduled source behind, as if its process had been killed. Returns the id of the source."""
     path = Export().write(folder / "a.zip")
     async with town.unit() as work:
         new = SourceSettings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
@@ -55,7 +55,7 @@ async def _runs(town: Town) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("lease", ["NULL", "now() - interval '1 s'"])
 async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path: Path, lease: str) -> None:
-    """A manual run that was killed is ended as failed by the next scheduled run."""
+    """If the process of a manually started run is killed, the next scheduled run ends that run as failed."""
     await _killed(north, tmp_path)
     await ask(north, f"UPDATE sis_run SET leased_until = {lease} WHERE district_id = :district")
     await _run_due_syncs(north)
@@ -65,7 +65,9 @@ async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path:
 
 
 async def test_a_killed_run_is_told_of_by_whoever_runs_next(north: Town, tmp_path: Path) -> None:
-    """The run that follows ends it, with the event of one that failed: before the lease ends no worker would."""
+    """The next run marks a killed run as failed and records its event, even before the lease of the killed run has
+    ended.
+    """
     await _killed(north, tmp_path)
     assert (await sync_zip(north, Export(), tmp_path)).state == "applied"
     assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
@@ -74,7 +76,7 @@ async def test_a_killed_run_is_told_of_by_whoever_runs_next(north: Town, tmp_pat
 
 
 async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_path: Path) -> None:
-    """A manual run blocks requests only as long as its process has the lease."""
+    """A run that was started by hand and killed prevents requests only as long as its process has the lease."""
     source_id = await _killed(north, tmp_path)
     await ask(north, "UPDATE sis_run SET leased_until = NULL WHERE district_id = :district")
     async with district_sync_lease(north.worker_engine, north.settings.keyring, north.district_id):
@@ -123,7 +125,9 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
 async def test_a_delta_with_rows_in_quarantine_moves_no_watermark(
     north: Town, tmp_path: Path, mode: str, refused: int, moves: bool
 ) -> None:
-    """A delta with quarantined rows does not move the watermark, so that the next delta requests them again."""
+    """After a delta with quarantined rows, the next delta begins at the same time as this one, and requests them
+    again.
+    """
     source_id = await _killed(north, tmp_path)
     before, at = now() - timedelta(days=2), now() - timedelta(days=1)
     await ask(north, "UPDATE sis_source SET pulled_until = :at WHERE district_id = :district", at=before)

@@ -1,4 +1,4 @@
-"""Tests that two sandbox SIS of one seed answer with the same bytes, and that a token's request may name no scope."""
+"""Tests that two sandbox SISs with one seed send the same bytes, and that a token request may leave out the scope."""
 
 import csv
 import subprocess
@@ -25,7 +25,7 @@ PATHS = (
 
 @contextmanager
 def _sandbox(hash_seed: int, port: int) -> Iterator[str]:
-    """The address of a sandbox SIS whose process orders its sets by this seed."""
+    """Yields the address of a sandbox SIS whose process orders its sets by this hash seed."""
     arguments = ["sandbox", "sis", "--students", "40", "--seed", "7", "--on", ON, "--client", "north:of-a-test"]
     process = subprocess.Popen(
         [sys.executable, "-m", "app", *arguments, "--port", str(port), "--until-stdin-closes"],
@@ -65,7 +65,10 @@ def _answers(address: str) -> dict[str, tuple[int, dict[str, str], bytes]]:
 
 
 def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
-    """Rows, order, ids, headers, zips with their times, and refusals: nothing is of the moment or of the process."""
+    """Two runs with one seed give the same bytes: rows, order, ids, headers, zips with their times, and refusals.
+
+    Nothing depends on the time or on the process.
+    """
     answers = []
     for hash_seed in (1, 2):
         with _sandbox(hash_seed, 0) as address:
@@ -77,7 +80,9 @@ def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
 
 
 def test_a_screening_window_is_of_the_districts_students(tmp_path: Path) -> None:
-    """One score of each student, within the measure's range, and the same bytes from the same seed."""
+    """A file of screening scores has one score of each student, in the measure's range, and the same bytes for a
+    seed.
+    """
     district = District(7, 60, date.fromisoformat(ON))
     texts = []
     for name in ("one.csv", "two.csv"):

@@ -1,4 +1,4 @@
-"""Tests the synthetic district and its OneRoster 1.1 CSV export: valid, complete, repeatable."""
+"""Tests the synthetic district and its OneRoster 1.1 CSV export: valid, complete and repeatable."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ Rows = list[dict[str, str]]
 
 
 def read(path: Path) -> dict[str, Rows]:
-    """Every file of the zip as rows by header name."""
+    """Returns every file of the zip as rows by column."""
     with zipfile.ZipFile(path) as archive:
         return {
             name.removesuffix(".csv"): list(csv.DictReader(io.StringIO(archive.read(name).decode("utf-8"), newline="")))
@@ -80,7 +80,7 @@ def test_files_and_headers_are_those_of_the_binding(exported: Path) -> None:
 
 
 def test_manifest_names_all_thirteen_files(roster: dict[str, Rows]) -> None:
-    """The receiver learns from the manifest which file is bulk and which is absent."""
+    """The manifest of an export states for each of the thirteen files whether it is bulk or absent."""
     manifest = {row["propertyName"]: row["value"] for row in roster["manifest"]}
     files = {name.removeprefix("file."): mode for name, mode in manifest.items() if name.startswith("file.")}
     assert files == dict.fromkeys(PUBLISHED, "bulk") | dict.fromkeys(ABSENT, "absent")
@@ -150,7 +150,10 @@ def test_any_size_is_complete(students: int, tmp_path: Path) -> None:
 
 
 def test_the_default_district_is_plausible(roster: dict[str, Rows]) -> None:
-    """Three schools, 1,500 students, classes of about 25 with one primary teacher, ten classes a student."""
+    """The default sandbox district has three schools, 1,500 students, and classes of about 25 with one primary teacher.
+
+    Each student is in ten classes.
+    """
     roles = Counter(row["role"] for row in roster["users"])
     assert roles["student"] == 1500
     assert roles["administrator"] == 4
@@ -211,7 +214,7 @@ def test_demographics_are_coherent(roster: dict[str, Rows]) -> None:
 
 
 def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path) -> None:
-    """The zip is a function of its arguments: no clock, no hash seed, no state. Another seed differs."""
+    """The sandbox export has the same bytes in another process for the same seed, and other bytes for another seed."""
     again, other = tmp_path / "again.zip", tmp_path / "other.zip"
     command = [sys.executable, "-m", "app.sandbox.export", str(again), "--date", "2026-11-21"]
     environment = os.environ | {"PYTHONHASHSEED": "12345"}
@@ -224,14 +227,14 @@ def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("day", [date(2026, 8, 1), date(2026, 12, 31), date(2027, 7, 31)])
 def test_the_school_year_contains_the_date(day: date) -> None:
-    """On any day of the year the sandbox's school year is open (its end is exclusive)."""
+    """On any day of the year, the sandbox's school year contains the day. Its end date does not belong to it."""
     year = next(session for session in District(1, 100, day).academic_sessions() if session.type == "schoolYear")
     assert year.start_date <= day < year.end_date
     assert year.school_year == "2027"
 
 
 def test_a_failed_export_leaves_no_zip(tmp_path: Path) -> None:
-    """Half a zip under the final name could be synced as if a district had shrunk."""
+    """A failed export leaves no zip. An incomplete zip could be synced as if the district had become smaller."""
 
     def stop(_: int) -> None:
         raise KeyboardInterrupt
@@ -242,14 +245,14 @@ def test_a_failed_export_leaves_no_zip(tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_row(exported: Path, tmp_path: Path) -> None:
-    """The progress bar's numbers add up to the rows written."""
+    """The numbers that the progress bar shows add up to the rows written."""
     seen: list[int] = []
     export_csv(District(1, 1500, DATE), tmp_path / "d.zip", seen.append)
     assert sum(seen) == sum(len(rows) for name, rows in read(exported).items() if name != "manifest")
 
 
 def test_a_large_district_streams() -> None:
-    """20,000 students and 50,000 of their enrollments pass through less memory than one school would take."""
+    """Generating 20,000 students and 50,000 of their enrollments takes less memory than one school would take."""
     district = District(1, 20_000, DATE)
     tracemalloc.start()
     try:
@@ -296,7 +299,7 @@ def test_days_build_on_each_other() -> None:
 def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
     seed: int, weeks: int, baseline: float, rate: float
 ) -> None:
-    """In the sandbox's story a student gets no alert while responding, and one after growth stops, for each seed."""
+    """In the sandbox's story, for each seed, a student gets no alert while responding, and one after growth stops."""
     reader = stopping_reader(seed, weeks, baseline, rate)
     start = sorted(reader.baseline)[1]
     assert start == baseline
@@ -315,7 +318,7 @@ def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
 
 
 def test_a_story_too_short_is_refused() -> None:
-    """A story with too few weeks to show a stop is refused with advice."""
+    """A sandbox example with too few weeks to show that growth stopped is refused, with advice."""
     with pytest.raises(ValueError, match="20 weeks"):
         stopping_reader(1, weeks=19)
     with pytest.raises(ValueError, match="at least one student"):

@@ -1,4 +1,4 @@
-"""Tests the sandbox SIS over real HTTP: every operation, field, query, header and refusal of OneRoster 1.1 and 1.2."""
+"""Tests the sandbox SIS over real HTTP: every operation, field, query, header and error of OneRoster 1.1 and 1.2."""
 
 import re
 import subprocess
@@ -130,7 +130,7 @@ NESTED = [
 
 @pytest.mark.parametrize(("above", "shown", "belongs"), NESTED, ids=lambda one: one if isinstance(one, str) else "")
 def test_a_nested_list_is_the_part_of_the_whole(client: httpx.Client, above: str, shown: str, belongs: Any) -> None:
-    """A nested list has the rows that a filter of the whole list gives."""
+    """A nested list has the same rows as the whole list with the corresponding filter."""
     whole = everything(client, f"{V11}/{shown}")
     for parent in everything(client, f"{V11}/{above}")[:3]:
         expected = [row for row in whole if belongs(row, parent["sourcedId"])]
@@ -139,7 +139,10 @@ def test_a_nested_list_is_the_part_of_the_whole(client: httpx.Client, above: str
 
 
 def test_people_of_a_class_and_classes_of_a_person(client: httpx.Client) -> None:
-    """Both ways agree with the active enrollments, in a class that somebody moved to or left."""
+    """The people of a class and the classes of a person both agree with the active enrollments.
+
+    This is so even in a class that somebody moved to or left.
+    """
     enrolled = everything(client, f"{V12}/enrollments")
     gone = {row["class"]["sourcedId"] for row in enrolled if row["status"] == "tobedeleted"}
     room = sorted(gone)[0]
@@ -167,7 +170,9 @@ def test_people_of_a_class_and_classes_of_a_person(client: httpx.Client) -> None
 
 @pytest.mark.parametrize("base", [V11, BOOK])
 def test_the_gradebook_of_a_class(client: httpx.Client, base: str) -> None:
-    """Results by class, by line item, by student: each the part of the class's results that it names."""
+    """The results of a class can be read by class, by line item and by student; each list is a part of the class's
+    results.
+    """
     result = rows(client.get(f"{base}/results", params={"limit": 1, "offset": 333}))[0]
     item = client.get(f"{base}/lineItems/{result['lineItem']['sourcedId']}").json()["lineItem"]
     room, student = item["class"]["sourcedId"], result["student"]["sourcedId"]
@@ -229,7 +234,7 @@ def test_sort(client: httpx.Client, field: str, order: str) -> None:
 
 
 def test_fields(client: httpx.Client) -> None:
-    """Only the requested fields are returned; 1.2 refuses an unknown field, and 1.1 returns all."""
+    """The sandbox SIS returns only the requested fields; 1.2 refuses an unknown field, and 1.1 returns all fields."""
     listed = rows(client.get(f"{V12}/users", params={"fields": "sourcedId,givenName"}))
     assert all(row.keys() == {"sourcedId", "givenName"} for row in listed)
     one = client.get(f"{V12}/users/{listed[0]['sourcedId']}", params={"fields": "sourcedId,givenName"})
@@ -255,19 +260,23 @@ def test_fields(client: httpx.Client) -> None:
 def test_a_query_that_cannot_be_read_is_refused(
     client: httpx.Client, base: str, query: dict[str, str], minor: str
 ) -> None:
-    """400 with a word that the version's vocabulary has."""
+    """A query that cannot be read is answered with 400 and a code that the OneRoster version defines."""
     assert error(client.get(f"{base}/users", params=query)) == (400, minor)
 
 
 def test_what_is_not_there(client: httpx.Client) -> None:
-    """Resources are not served; a write is refused; 1.1 names the message it refuses, as it must."""
+    """The sandbox SIS refuses a path that it does not serve, and each request that would write."""
     assert error(client.get(f"{V11}/resources")) == (404, "unknownobject")
     assert error(client.delete(f"{BOOK}/results/x"))[0] == 405
     assert client.get(f"{V11}/resources").json()["imsx_messageRefIdentifier"]
 
 
 def test_a_scope_allows_what_it_names(sis: str) -> None:
-    """roster-core opens lists and rows, not nested paths; demographics need a scope of their own; 1.1's are 1.1's."""
+    """A scope allows only what it names.
+
+    roster-core opens lists and rows, but no nested paths. Demographics need their own scope, and 1.1 has its own
+    scopes.
+    """
     core = f"{PURL}/v1p2/scope/roster-core.readonly"
     with signed_in(sis, core) as client:
         assert client.get(f"{V12}/users").status_code == 200
@@ -282,7 +291,10 @@ def test_a_scope_allows_what_it_names(sis: str) -> None:
 
 
 def test_tokens(sis: str) -> None:
-    """Tokens are issued by Basic and body; wrong secrets, grants or scopes give the errors of RFC 6749."""
+    """The sandbox SIS issues tokens for credentials in the header or the body.
+
+    Wrong secrets, grants or scopes give the errors of RFC 6749.
+    """
     form = {"grant_type": "client_credentials", "scope": ALL}
     body = form | {"client_id": "north", "client_secret": "of-a-test"}
     answer = httpx.post(f"{sis}oauth/token", data=body, verify=TRUSTS_NOBODY)
@@ -330,7 +342,9 @@ def test_another_process_serves_the_same(client: httpx.Client) -> None:
 
 
 def test_refused_arguments_are_told() -> None:
-    """A quirk that is not there or lacks its number is refused in a sentence, and no process stays."""
+    """An unknown quirk (deviation), or one without its number, is refused with a sentence, and no process is left
+    running.
+    """
     command = [sys.executable, "-m", "app", "sandbox", "sis", "--quirk", "shy"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -24,7 +24,7 @@ SINCE = {day: f"dateLastModified>'2026-11-{21 + day}T12:00:00.000Z'" for day in 
 
 
 def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, str]]]:
-    """The CSV zip of a day, by file and sourcedId."""
+    """Returns the rows of the CSV zip of a day, by file and sourcedId."""
     answer = client.get("csv/oneroster.zip", params={"day": day})
     assert answer.status_code == 200
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -36,7 +36,7 @@ def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, st
 
 
 def flat(row: Row) -> dict[str, str]:
-    """A row of the API as the cells of the CSV binding, as far as both have them under one name."""
+    """Returns a row of the API as cells of the CSV binding, with the fields that have the same name in both."""
     cells = {}
     for name, value in row.items():
         if name in ("status", "dateLastModified", "metadata", "userIds"):
@@ -55,7 +55,7 @@ def flat(row: Row) -> dict[str, str]:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 5)])
 def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> None:
-    """A delta contains the new and changed rows of the later export, and the missing ones as tobedeleted."""
+    """A delta has the new and changed rows of the later of two exports, and the missing ones as tobedeleted."""
     changes = 0
     with client_of("--students", "1500", "--day", str(after)) as client:
         earlier, later = exported(client, before), exported(client, after)
@@ -89,7 +89,7 @@ def test_the_whole_is_the_export() -> None:
 
 
 def test_a_night_passes() -> None:
-    """A test can advance the day, and the server then serves the next day."""
+    """A test can move the simulation to the next day, and the server then serves that day."""
     with client_of("--students", "200") as client:
         first = everything(client, f"{V11}/results")
         assert client.post("sandbox/day/5").json()["day"] == 5
@@ -120,7 +120,7 @@ def test_counts_are_those_of_the_rows() -> None:
 
 
 def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
-    """A record's date is the last day on which it changed itself."""
+    """The date of a record is the last day on which the record itself changed."""
 
     class Record:
         def __init__(self, sourced_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Tests each quirk of the sandbox SIS over HTTP, compared with a well-behaved source."""
+"""Tests each quirk (deliberate deviation) of the sandbox SIS over HTTP, compared with a source without quirks."""
 
 import re
 from collections import Counter
@@ -29,13 +29,13 @@ def client(sis: str) -> Iterator[httpx.Client]:
 
 
 def test_every_quirk_is_shown() -> None:
-    """Every quirk has a test, because one without a test might do nothing."""
+    """Each quirk (deviation from the specification) of the sandbox SIS has a test."""
     assert {quirk.partition(":")[0] for quirk in SHOWN} == {quirk.partition(":")[0] for quirk in QUIRKS}
 
 
 @pytest.mark.parametrize("quirk", sorted(QUIRKS))
 def test_a_quirk(client: httpx.Client, quirk: str) -> None:
-    """Each quirk has an effect when it is switched on."""
+    """Each quirk (deliberate deviation of the sandbox SIS) has an effect when it is switched on."""
     for name in [shown for shown in SHOWN if shown.partition(":")[0] == quirk.partition(":")[0]]:
         behave(client, name)
         SHOWN[name](client)

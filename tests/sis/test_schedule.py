@@ -23,14 +23,16 @@ def _local(text: str, zone: str = CHICAGO) -> datetime:
 
 
 def test_a_night_is_of_the_districts_own_clock() -> None:
-    """Half past two in Chicago is another instant in winter than in summer."""
+    """Scheduled times follow the district's own clock: half past two in Chicago is another instant in winter than in
+    summer.
+    """
     assert next_run(NIGHTLY, CHICAGO, _utc("2026-01-15T00:00")) == _utc("2026-01-15T08:30")
     assert next_run(NIGHTLY, CHICAGO, _utc("2026-07-15T00:00")) == _utc("2026-07-15T07:30")
     assert next_run(NIGHTLY, "Asia/Tokyo", _utc("2026-01-15T00:00")) == _utc("2026-01-15T17:30")
 
 
 def test_a_time_that_the_clocks_skip_runs_right_after_it() -> None:
-    """A run at a time that the change of clocks skips begins right after the change, once."""
+    """A run that is scheduled at a time which the change of clocks skips begins right after the change, once."""
     first = next_run(NIGHTLY, CHICAGO, _local("2026-03-07T12:00"))
     assert first == _local("2026-03-08T03:00")
     assert next_run(NIGHTLY, CHICAGO, first) == _local("2026-03-09T02:30")
@@ -51,7 +53,7 @@ def test_a_time_that_comes_twice_runs_once() -> None:
     st.integers(0, 720),
 )
 def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cron: str, minutes: int) -> None:
-    """The next run is always later than the last, and not far away."""
+    """The next run is always after the last one, and not far in the future."""
     after, jitter = at.replace(tzinfo=UTC), timedelta(minutes=minutes)
     due = next_run(cron, zone, after, jitter)
     assert after < due <= after + timedelta(days=32)
@@ -59,7 +61,7 @@ def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cro
 
 
 def test_the_jitter_is_a_sources_own_and_stays() -> None:
-    """Sources are spread over the window, each always at its own moment of it."""
+    """Each source has its own delay after the scheduled time, which is the same for every run."""
     delays = [jitter_of(UUID(int=n), 30) for n in range(200)]
     assert delays == [jitter_of(UUID(int=n), 30) for n in range(200)]
     assert all(timedelta(0) <= one < timedelta(minutes=30) for one in delays)
@@ -70,7 +72,9 @@ def test_the_jitter_is_a_sources_own_and_stays() -> None:
 
 
 def test_no_run_begins_on_a_frozen_day() -> None:
-    """The first and the last day are frozen too; a freeze without an end leaves no run."""
+    """No run begins on a frozen day; the first and the last day are frozen too. A freeze without an end leaves no
+    run.
+    """
     freeze = [(date(2026, 12, 21), date(2027, 1, 1))]
     assert next_run(NIGHTLY, "UTC", _utc("2026-12-19T12:00"), freeze=freeze) == _utc("2026-12-20T02:30")
     assert next_run(NIGHTLY, "UTC", _utc("2026-12-20T12:00"), freeze=freeze) == _utc("2027-01-02T02:30")
@@ -79,14 +83,14 @@ def test_no_run_begins_on_a_frozen_day() -> None:
 
 
 def test_the_day_on_which_a_run_begins_is_that_after_its_jitter() -> None:
-    """Ten to midnight on the eve of a freeze, plus the jitter, is a frozen day; and on its last day no longer one."""
+    """Whether a run falls into a freeze depends on the day on which it begins, after its delay (jitter)."""
     late, jitter, freeze = "50 23 * * *", timedelta(minutes=25), [(date(2026, 12, 21), date(2027, 1, 1))]
     following = next_run(late, "America/Chicago", _utc("2026-12-20T12:00"), jitter, freeze)
     assert following == _utc("2027-01-02T06:15")
 
 
 def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
-    """A run is full if a full run is due, was never applied, or has no schedule of its own."""
+    """A run is full if a full run is due, if none was ever applied, or if the source has no schedule for full runs."""
     saturday = "0 3 * * 6"
     full_at = _utc("2026-11-14T03:10")  # a Saturday
     assert is_full_due(None, "UTC", full_at, _utc("2026-11-15T03:00"))
@@ -96,7 +100,7 @@ def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
 
 
 def test_silence_is_news_after_26_hours_or_after_the_schedule_itself_has_spoken() -> None:
-    """A nightly source after 26 hours; one that rests at weekends not on Saturday."""
+    """A nightly source is overdue after 26 hours; one that has no runs at weekends is not overdue on Saturday."""
     friday = _utc("2026-11-20T02:30")
     assert overdue_at(NIGHTLY, "UTC", friday) == friday + timedelta(hours=26)
     assert overdue_at("30 2 * * 1-5", "UTC", friday) == _utc("2026-11-23T04:30")
@@ -105,13 +109,13 @@ def test_silence_is_news_after_26_hours_or_after_the_schedule_itself_has_spoken(
 
 @pytest.mark.parametrize("text", ["", "* * * *", "61 * * * *", "0 0 30 2 *", "0 2 * * * *", "@daily", "a b c d e"])
 def test_what_is_no_cron_expression_is_none(text: str) -> None:
-    """A text that is no cron expression with a possible time is refused."""
+    """A text that is no cron expression, or whose time can never occur, is refused."""
     assert not is_cron(text)
 
 
 @pytest.mark.parametrize("cron", ["0 2 1 1 *", "0 2 1 * *", "0 0 29 2 *", "* * * * *"])
 def test_a_freeze_to_the_end_of_the_calendar_leaves_no_run(cron: str) -> None:
-    """However rarely the schedule runs: its times are not followed to where dates end."""
+    """There is no next run if a freeze lasts to the end of the calendar, and the search for one is short."""
     for last in (date(9999, 12, 31), date(9999, 12, 30), date(2099, 1, 1)):
         with pytest.raises(ValueError, match="leave no run"):
             next_run(cron, "Pacific/Auckland", _utc("2026-12-20T12:00"), freeze=[(date(2026, 1, 1), last)])

@@ -1,4 +1,6 @@
-"""Tests nightly syncs by the worker: each due run once, one run per district; lost runs, missing runs, alarms."""
+"""Tests that the worker runs nightly syncs once each and one per district, and what happens if a run or worker is
+lost.
+"""
 
 import asyncio
 import http.client
@@ -49,7 +51,7 @@ async def _set(work: Work, sql: str, values: dict[str, Any]) -> None:
 
 
 async def _due(town: Town, made: sources.ConfiguredSource, **times: Any) -> None:
-    """Sets the times of a source again."""
+    """Sets the times of a source."""
     sets = ", ".join(f"{name} = :{name}" for name in times)
     async with town.house() as work:
         await _set(
@@ -78,7 +80,7 @@ async def _events(town: Town) -> list[str]:
 
 
 async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Path) -> None:
-    """A scheduled run is executed once, and the next time is set."""
+    """A scheduled run is executed once, and the time of the next run is set."""
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
     await _due(north, made, due=now() - timedelta(minutes=1))
     await _run_due_syncs(north)
@@ -116,7 +118,7 @@ async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None
 
 
 async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None:
-    """While another sync of the district runs, a run waits without a counted attempt."""
+    """While another sync of the district runs, a run waits, and this does not count as an attempt."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)
@@ -134,7 +136,7 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
 
 
 async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north: Town, tmp_path: Path) -> None:
-    """After a lost lease another worker executes the run, and the former worker is refused."""
+    """If a worker loses its lease, another worker executes the run, and the former worker can no longer write."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         run = await request_run(work, made.source.id)
@@ -176,7 +178,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
 
 
 async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Path) -> None:
-    """A source without a run for 26 hours gives one event, and again only after a run."""
+    """A source without a run for 26 hours causes one event, and another one only after it had a run again."""
     path = Export().write(tmp_path / "a.zip")
     made = await _make(north, path, cron="0 2 * * *")
     past = now() - timedelta(minutes=1)
@@ -198,7 +200,7 @@ async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Pat
 
 
 async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) -> None:
-    """The worker executes a requested inspection and saves its findings."""
+    """The worker executes an inspection that was requested, and saves its findings."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await sources.request_inspection(work, made.source.id)
@@ -224,7 +226,7 @@ async def test_a_look_stays_asked_for_until_it_is_noted(north: Town, tmp_path: P
 async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An inspection that fails is recorded and not repeated, and does not delay a waiting run."""
+    """An inspection that fails is recorded, not repeated, and does not delay a run that waits."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
 
     async def broken(*_: Any) -> dict[str, Any]:
@@ -262,7 +264,10 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
 
 
 async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path) -> None:
-    """The metrics show each source's hours, held and failed runs and silence, by short names and without a person's."""
+    """The metrics show, for each source, the hours since the last run, and its held, failed and missing runs.
+
+    Their labels have the short names of district and source, and no person's name.
+    """
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
@@ -288,7 +293,9 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
 
 
 async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, tmp_path: Path) -> None:
-    """The report shows the guard's results and the next steps, as text and JSON, without student data."""
+    """The report of a held run shows what the guard compared and what to do next, as text and JSON, without student
+    data.
+    """
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"))
     run_ids: list[UUID] = []
@@ -316,7 +323,7 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
 
 
 async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_path: Path) -> None:
-    """The worker process runs a due sync, serves metrics and stops when it is told to."""
+    """The worker process runs a due sync, serves metrics, and stops when it gets a signal."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)
@@ -331,7 +338,7 @@ async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_
 
 
 async def test_prometheus_is_answered(north: Town) -> None:
-    """The gauges over HTTP, in Prometheus's own text."""
+    """The gauges can be read over HTTP in Prometheus's own text format."""
     with worker._metrics(north.settings.model_copy(update={"metrics_port": 0})) as port:
         assert port is not None
 
@@ -346,7 +353,7 @@ async def test_prometheus_is_answered(north: Town) -> None:
 
 
 async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) -> None:
-    """A failed dry run emits no event, and changes nothing about the time of the last run."""
+    """A dry run that fails emits no event, and does not change the time of the last run."""
     made = await _make(north, tmp_path / "gone.zip", cron="0 2 * * *")
     soon = now() + timedelta(minutes=5)
     await _due(north, made, overdue_at=soon)
@@ -369,7 +376,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
 
 
 async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north: Town) -> None:
-    """If no key decrypts the source's secret, the run fails at once with the reason."""
+    """If no key can decrypt the source's secret, the run fails at once with the reason."""
     new = SourceSettings(kind="oneroster-1.2", url="https://sis.example.org/v1p2", client_id="a", client_secret="b")
     async with north.unit() as work:
         made = await sources.register_source(work, "rest", new)
@@ -383,7 +390,7 @@ async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north:
 
 
 async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None:
-    """If a worker ends, its run waits without a counted attempt for another worker."""
+    """If a worker stops, another worker takes over its run without counting another attempt."""
     came, go = Event(), Event()
 
     def silent(_: object) -> Reply:

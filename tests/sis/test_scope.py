@@ -1,4 +1,4 @@
-"""Tests a source that is restricted to some schools, or that excludes users: what it leaves out is said, and stays."""
+"""Tests a source that is restricted to some schools or excludes users: what it leaves out stays, and is reported."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ async def _run(town: Town, made: sources.ConfiguredSource, export: Export, path:
 
 
 async def people_in(town: Town, school: str) -> int:
-    """The number of people who are known in a school."""
+    """Returns the number of people in the roster of a school."""
     rows = await ask(
         town,
         """SELECT count(*) FROM person p JOIN external_id e ON e.district_id = :district AND e.kind = 'org'
@@ -67,8 +67,10 @@ async def _living(town: Town) -> dict[str, int]:
 
 
 async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None:
-    """People, classes, enrollments and demographics of the other school are left out, and the report says how many;
-    no row is refused for referring to one of them.
+    """People, classes, enrollments and demographics of a school that was not chosen are left out and counted in the
+    report.
+
+    No row is refused because it refers to one of them.
     """
     path = tmp_path / "roster.zip"
     made = await make_source(north, path, schools=("north",))
@@ -82,8 +84,9 @@ async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None
 
 
 async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """The others stay as they are, neither changed nor removed, without a guard's word, and the report names their
-    number. Widened again, the source is as before.
+    """If a source is later restricted to some schools, rows of the other schools stay as they are.
+
+    They count for no limit, and the report states their number. If the restriction is lifted, all is as before.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
@@ -112,7 +115,10 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
 
 
 async def test_the_guard_weighs_only_what_is_chosen(north: Town, tmp_path: Path) -> None:
-    """Half of the chosen school goes: held, however many are known elsewhere."""
+    """If a source is restricted to some schools, the limits on changes count the rows of these schools only.
+
+    So a run that would remove half of a chosen school is held, however many people other schools have.
+    """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
     await _run(north, made, export, path)
@@ -126,8 +132,9 @@ async def test_the_guard_weighs_only_what_is_chosen(north: Town, tmp_path: Path)
 
 
 async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> None:
-    """Out of the chosen schools: the student is now of the other one, and leaves no enrollment behind. Into them: the
-    student comes with everything.
+    """A student who moves out of the chosen schools is then at the other school, without enrollments.
+
+    A student who moves into one of them is synced with everything.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
@@ -159,7 +166,10 @@ async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> N
 
 
 async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
-    """A new one never comes; a known one stays as it is, with everything that hangs on the person."""
+    """A new user of the list of excluded ones is not imported, and a known one stays unchanged.
+
+    The report warns of excluded sourcedIds that the source does not have.
+    """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path, excluded_users=("s1", "nobody"))
     first = await _run(north, made, export, path)
@@ -174,7 +184,10 @@ async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
 
 
 async def test_an_unknown_school_is_refused(north: Town, tmp_path: Path) -> None:
-    """A misspelled id would leave everybody out: the run fails with exit 5 and names it, and nothing changes."""
+    """An unknown school in the settings makes the run fail with exit code 5, and the error names it.
+
+    Otherwise everybody would be left out.
+    """
     path = tmp_path / "roster.zip"
     made = await make_source(north, path)
     await _run(north, made, Export(), path)
@@ -188,7 +201,9 @@ async def test_an_unknown_school_is_refused(north: Town, tmp_path: Path) -> None
 
 
 async def test_the_command_line_sets_and_clears_them(north: Town, tmp_path: Path) -> None:
-    """--schools by commas, --exclude-users by a file with or without a header; an empty value clears."""
+    """`--schools` takes a list with commas, and `--exclude-users` a file with or without a header. An empty value
+    clears both.
+    """
     path = Export().write(tmp_path / "roster.zip")
     excluded = tmp_path / "excluded.csv"
     excluded.write_text("sourcedId,why\ns1,opted out\n s2 ,\n\n")
@@ -208,7 +223,7 @@ async def test_the_command_line_sets_and_clears_them(north: Town, tmp_path: Path
 
 
 async def test_scores_are_restricted_alike(north: Town, tmp_path: Path) -> None:
-    """A file of scores for the whole district, of which one school's source takes its own."""
+    """From a file of scores for the whole district, a source that is limited to one school imports only its scores."""
     await sync(north, Export(), tmp_path)
     async with north.unit() as work:
         await sources.register_source(
@@ -224,7 +239,10 @@ async def test_scores_are_restricted_alike(north: Town, tmp_path: Path) -> None:
 
 
 async def test_after_a_change_of_the_scope_the_next_run_is_full(north: Town) -> None:
-    """A delta would lack the unchanged rows of a school that was added; other settings change nothing."""
+    """After schools were added to the scope, the next run is full, because a delta would lack their unchanged rows.
+
+    A change of other settings does not make the next run full.
+    """
     async with north.unit() as work:
         made = await sources.register_source(
             work,

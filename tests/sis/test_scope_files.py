@@ -1,4 +1,4 @@
-"""Tests which files of excluded users are read: a file that is misread would let in those who opted out."""
+"""Tests which files of excluded users are accepted: if one were misread, people who opted out would be synced."""
 
 from pathlib import Path
 
@@ -30,14 +30,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("form", READ)
 def test_a_list_of_excluded_users_is_read(tmp_path: Path, form: str) -> None:
-    """The ids stand one a line, or in the column with the header sourcedId, wherever it is."""
+    """A list of excluded users has one id on each line, or the ids are in the column with the header sourcedId."""
     (tmp_path / "out.csv").write_bytes(READ[form])
     assert read_users(str(tmp_path / "out.csv")) == ("s1", "s2")
 
 
 @pytest.mark.parametrize("form", REFUSED)
 def test_a_list_that_may_be_misread_is_refused(tmp_path: Path, form: str) -> None:
-    """A list in which the ids cannot be told is refused with the reason, so that nobody comes who should not."""
+    """A list whose ids cannot be read with certainty is refused with the reason, so that no wrong person is synced."""
     content, reason = REFUSED[form]
     (tmp_path / "out.csv").write_bytes(content)
     with pytest.raises(UnusableOption, match=reason):

@@ -10,7 +10,7 @@ from tests.town import Town
 
 
 async def test_one_run_of_a_zip_can_be_restricted(north: Town, tmp_path: Path) -> None:
-    """`sync csv` takes both options for one run: the others stay out, and a later run without them takes everybody.
+    """`sync csv` takes both options for one run: other rows stay out, and a later run without the options imports them.
 
     An option without a value is refused, because the run would be wider than intended.
     """
@@ -32,7 +32,7 @@ async def test_one_run_of_a_zip_can_be_restricted(north: Town, tmp_path: Path) -
 
 
 async def test_a_run_is_never_wider_than_the_settings(north: Town, tmp_path: Path) -> None:
-    """Schools outside of the source's settings are refused; excluded users of the settings stay excluded."""
+    """A run cannot be wider than the settings: other schools are refused, and excluded users stay excluded."""
     path = tmp_path / "roster.zip"
     await make_source(north, path, schools=("south",), excluded_users=("s1",))
     beyond = await sync(north, Export(), tmp_path, scope=SourceScope(("north",)))

@@ -1,4 +1,4 @@
-"""Tests that a CSV file of scores passes through the stages of a sync: planned, guarded, applied, reported, undone."""
+"""Tests that a CSV file of scores goes through all steps of a sync: plan, limits, apply, report, undo."""
 
 from datetime import date
 from pathlib import Path
@@ -42,7 +42,7 @@ async def _score_id(town: Town, name: str) -> UUID:
 
 
 async def _last_scores(town: Town) -> set[str]:
-    """The days of the students' last scores, by which lists are sorted."""
+    """Returns the days of the students' last scores, by which lists are sorted."""
     rows = await ask(
         town, "SELECT DISTINCT last_score_on::text FROM person WHERE district_id = :district AND is_student"
     )
@@ -50,7 +50,7 @@ async def _last_scores(town: Town) -> set[str]:
 
 
 async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
-    """Every row a score of its student; the same file again writes no row at all."""
+    """Each row of a file becomes a score of its student, and importing the same file again writes no row."""
     report = await load(north, Scores(), tmp_path)
     assert (report.state, report.exit_code, report.mode) == ("applied", 0, "scores"), report.sentence
     assert (report.kinds["score"].fetched, report.kinds["score"].created) == (3, 3)
@@ -70,7 +70,9 @@ async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_corrected_value_keeps_what_was(north: Town, tmp_path: Path) -> None:
-    """The value and the day change, with their history; a row that is marked as deleted takes its score away."""
+    """A corrected value is stored with the history of the earlier one. A row that is marked as deleted removes its
+    score.
+    """
     scores = Scores()
     await load(north, scores, tmp_path)
     scores.columns = (*scores.columns, "status")
@@ -96,7 +98,10 @@ async def test_a_corrected_value_keeps_what_was(north: Town, tmp_path: Path) -> 
 
 
 async def test_an_undo_brings_the_scores_back(north: Town, tmp_path: Path) -> None:
-    """New scores go, changed and removed ones return; then the file can come again. The history says all of it."""
+    """An undo removes new scores and restores changed and removed ones. After that, the file can be imported again.
+
+    The history of each score lists all of these changes.
+    """
     scores = Scores()
     first = await load(north, scores, tmp_path)
     before = await scores_of(north)
@@ -129,7 +134,10 @@ async def test_runs_are_undone_one_after_the_other(north: Town, tmp_path: Path) 
 
 
 async def test_an_undo_leaves_what_a_person_has_changed_since(north: Town, tmp_path: Path) -> None:
-    """The amended score stays with the person's value, and the report says so; the others go."""
+    """An undo keeps a score that a person has amended since, with the person's value, and reports this.
+
+    The other scores of the run are removed.
+    """
     report = await load(north, Scores(), tmp_path)
     async with north.unit() as work:
         await amend_score(work, await _score_id(north, "w0"), Amendment("Scored again", value=47.0))
@@ -140,7 +148,7 @@ async def test_an_undo_leaves_what_a_person_has_changed_since(north: Town, tmp_p
 
 
 async def test_each_bad_row_waits_at_its_place(north: Town, tmp_path: Path) -> None:
-    """Every refusal has its row, field and code, and the good rows are recorded. No value is in the report."""
+    """Each bad row is reported with row, field and code, and never with a value. The good rows are recorded."""
     bad: list[tuple[dict[str, str], str, str]] = [
         ({"studentSourcedId": "nobody"}, "studentSourcedId", "reference.unknown"),
         ({"studentSourcedId": "teacher-1"}, "studentSourcedId", "reference.unknown"),
@@ -177,8 +185,9 @@ async def test_each_bad_row_waits_at_its_place(north: Town, tmp_path: Path) -> N
 
 
 async def test_rows_that_contradict_each_other_all_wait(north: Town, tmp_path: Path) -> None:
-    """Two values under one id, or of one student, measure, day and attempt: which is right is not guessed. Identical
-    rows count once.
+    """If rows contradict each other, all of them are quarantined. Identical rows count once.
+
+    They contradict each other if they have different values under one id, or for one student, measure, day and attempt.
     """
     rows = [
         line("amy-1", "40", "same"),
@@ -204,7 +213,9 @@ async def test_rows_that_contradict_each_other_all_wait(north: Town, tmp_path: P
 
 
 async def test_a_persons_word_stays(north: Town, tmp_path: Path) -> None:
-    """What a person amended or removed is not brought back by the same file; a file with another value says so."""
+    """A score that a person amended or removed is not changed by the same file; a file with another value is
+    reported.
+    """
     scores = Scores()
     await load(north, scores, tmp_path)
     async with north.unit() as work:
@@ -219,7 +230,9 @@ async def test_a_persons_word_stays(north: Town, tmp_path: Path) -> None:
 
 
 async def test_another_senders_score_stays(north: Town, tmp_path: Path) -> None:
-    """A score that came over the API with the same key: an equal one is known, another value waits."""
+    """If a score of the file was recorded over the API already, an equal one is unchanged and another value is
+    refused.
+    """
     async with north.unit() as work:
         for student, value in (("amy", 40.0), ("ben", 90.0)):
             name = ids.format_id("student", north.students[student])
@@ -230,7 +243,10 @@ async def test_another_senders_score_stays(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_file_without_ids_is_known_by_student_measure_day_and_attempt(north: Town, tmp_path: Path) -> None:
-    """Only the four columns that it needs, and the student by source and id: the same file again changes nothing."""
+    """A file with the four required columns only is imported: scores are matched by student, measure and day.
+
+    The same file again changes nothing, and another value updates its score.
+    """
     scores = Scores(columns=("studentSourcedId", "measure", "date", "value"))
     scores.rows[2]["studentSourcedId"] = "sis:sis:cy-1"
     assert (await load(north, scores, tmp_path)).kinds["score"].created == 3
@@ -246,7 +262,7 @@ async def test_a_file_without_ids_is_known_by_student_measure_day_and_attempt(no
 
 
 async def test_an_id_of_another_score_waits(north: Town, tmp_path: Path) -> None:
-    """The id of another student's score, and another id for a known score, are refused at their rows."""
+    """A row is refused if its id is that of another student's score, or if its score is known under another id."""
     await load(north, Scores(), tmp_path)
     rows = [line("ben-1", "40", "w0", "2026-09-11"), line("cy-1", "42", "new")]
     report = await load(north, Scores(rows), tmp_path)
@@ -255,7 +271,7 @@ async def test_an_id_of_another_score_waits(north: Town, tmp_path: Path) -> None
 
 
 async def test_a_dry_run_writes_nothing(north: Town, tmp_path: Path) -> None:
-    """The plan is counted, no score and no event is written."""
+    """A dry run counts the plan, and writes no score and no event."""
     report = await load(north, Scores(), tmp_path, dry=True)
     assert (report.state, report.kinds["score"].created) == ("dry", 3)
     assert await scores_of(north) == []
@@ -270,8 +286,9 @@ async def _year(town: Town, folder: Path, rows: int = 60) -> Scores:
 
 
 async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path) -> None:
-    """Another scale in every row: held with the numbers; the same file the next night replaces the plan; approved, it
-    is applied and judged.
+    """A file of scores that changes too much is held; after approval it is applied and the scores are judged.
+
+    In this test, every row has values on another scale. The same file the next night replaces the plan.
     """
     scores = await _year(north, tmp_path)
     for row in scores.rows:
@@ -293,7 +310,9 @@ async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path)
 
 
 async def test_removals_are_held_and_may_be_left_out(north: Town, tmp_path: Path) -> None:
-    """A file that marks half of a year as deleted waits; without the removals it is applied as far as it goes."""
+    """A file that marks half of a year's scores as deleted is held for approval, and can be approved without the
+    removals.
+    """
     scores = await _year(north, tmp_path)
     scores.columns = (*scores.columns, "status")
     for row in scores.rows[:30]:
@@ -307,7 +326,7 @@ async def test_removals_are_held_and_may_be_left_out(north: Town, tmp_path: Path
 
 
 async def test_a_plan_is_void_once_its_scores_changed(north: Town, tmp_path: Path) -> None:
-    """A score amended between the plan and the approval: exit 6, and nothing is written."""
+    """If a score is amended between the plan and the approval, the run exits with 6 and writes nothing."""
     scores = await _year(north, tmp_path)
     for row in scores.rows:
         row["value"] = "5"
@@ -320,6 +339,6 @@ async def test_a_plan_is_void_once_its_scores_changed(north: Town, tmp_path: Pat
 
 
 async def test_a_source_is_of_one_kind(north: Town, tmp_path: Path) -> None:
-    """Scores do not go into the SIS's own source, whose nightly run would take them away again."""
+    """Scores cannot be imported under the source of the SIS, because its nightly run would remove them."""
     with pytest.raises(Conflict, match="kind"):
         await load(north, Scores(), tmp_path, source="sis")

@@ -1,4 +1,4 @@
-"""Tests how a CSV file of scores may name measures, forms and students, and in which words its runs report."""
+"""Tests how a CSV file of scores may name measures, forms and students, and how reports name them."""
 
 from pathlib import Path
 
@@ -23,7 +23,9 @@ async def _measure(town: Town, code: str, forms: tuple[str, ...] | None = None) 
 
 
 async def test_a_measure_in_another_case_is_read_and_reported(north: Town, tmp_path: Path) -> None:
-    """Vendors write ORF for orf: the rows are read, forms too, and the report says of how many rows this is true."""
+    """Codes of measures and forms in another case, such as ORF for orf, are read, and the report says in how many
+    rows.
+    """
     await _measure(north, "cloze", ("Fall A", "Fall B"))
     scores = Scores()
     scores.rows[0] |= {"measure": "CLOZE", "form": "FALL A"}
@@ -40,7 +42,7 @@ async def test_a_measure_in_another_case_is_read_and_reported(north: Town, tmp_p
 
 
 async def test_a_form_that_two_forms_match_is_not_guessed(north: Town, tmp_path: Path) -> None:
-    """If the playbook's own forms differ only in case, another case is refused, and the exact ones are read."""
+    """If forms of the playbook differ only in case, a form in another case is refused, and the exact ones are read."""
     await _measure(north, "cloze", ("b1", "B1"))
     rows = [line(f"{name}-1", "5", name, measure="cloze") for name in ("amy", "ben", "cy")]
     rows[0]["form"], rows[1]["form"] = "b1", "B1"
@@ -50,8 +52,9 @@ async def test_a_form_that_two_forms_match_is_not_guessed(north: Town, tmp_path:
 
 
 async def test_an_excluded_student_stays_out_however_named(north: Town, tmp_path: Path) -> None:
-    """Scores of an excluded student are neither recorded nor removed, whether the row names the student alone, with
-    the source, or only by the score's id.
+    """Scores of an excluded student are neither recorded nor removed, in whatever way a row names the student.
+
+    A row may name the student alone, with the source, or only by the score's external id.
     """
     first = Scores([line("amy-1", "40", "w0"), line("ben-1", "41", "w1")])
     assert (await load(north, first, tmp_path)).total("created") == 2
@@ -77,7 +80,7 @@ async def test_an_excluded_student_stays_out_however_named(north: Town, tmp_path
 
 
 async def test_the_words_of_a_run_fit_scores(north: Town, tmp_path: Path) -> None:
-    """A run of scores that fails, is discarded, or whose plan is void, says nothing about the roster."""
+    """The messages of a run of scores that fails, is discarded or loses its plan say nothing about the roster."""
     failed = await load(north, tmp_path / "gone.csv", tmp_path)
     assert failed.sentence == "There is no file gone.csv. Nothing was changed."
     year = Scores([line("amy-1", "50", f"y{n}", f"2026-{n % 9 + 1:02}-{n // 9 + 1:02}") for n in range(60)])

@@ -1,4 +1,6 @@
-"""Protects that a held or dry file of scores lists who and what it would change, and can be approved in part."""
+"""Tests that a file of scores which is held or tried dry lists the changes that it would make, and their partial
+approval.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def _fields(changes: list[PlannedChange], sourced_id: str) -> Shown:
 
 
 async def _year(town: Town, folder: Path, held: bool = True) -> tuple[Scores, Report]:
-    """Sixty scores of amy and of cy, and then the same with other values, which the guard holds."""
+    """Loads sixty scores each of amy and cy, and then other values for them, which the guard holds."""
     scores = Scores(
         [
             line(student, "50", f"{student}-{n}", f"2026-{5 + n // 28:02}-{1 + n % 28:02}")
@@ -51,7 +53,7 @@ async def _year(town: Town, folder: Path, held: bool = True) -> tuple[Scores, Re
 
 
 async def test_the_first_dry_run_lists_every_score(north: Town, tmp_path: Path) -> None:
-    """The list is there for a source without any earlier run, and is exactly as long as the counts say."""
+    """The list of a dry run is complete for a source without an earlier run, and as long as the counts say."""
     report = await load(north, Scores(), tmp_path, dry=True)
     changes = await _read(north, report, _caller(north, Can.READ_SCORES, Can.READ_ROSTER))
     assert [(change.kind, change.action, change.sourced_id) for change in changes] == [
@@ -71,7 +73,9 @@ async def test_the_first_dry_run_lists_every_score(north: Town, tmp_path: Path) 
 
 
 async def test_a_changed_score_names_its_student_and_only_what_changes(north: Town, tmp_path: Path) -> None:
-    """An update has the student, the measure and the date besides the changed value; a removal has all before it."""
+    """A changed score is listed with its student, measure, date and changed value. A removal lists all former
+    values.
+    """
     await load(north, Scores(), tmp_path)
     scores = Scores(columns=(*Scores().columns, "status"))
     scores.rows[0]["value"], scores.rows[1]["status"] = "44", "tobedeleted"
@@ -88,7 +92,9 @@ async def test_a_changed_score_names_its_student_and_only_what_changes(north: To
 
 
 async def test_values_are_digests_without_the_scope_of_scores(north: Town, tmp_path: Path) -> None:
-    """Who may not read scores learns neither values nor measures; a client of one school sees its students only."""
+    """A caller who may not read scores sees neither values nor measures; a client of one school sees only its
+    students.
+    """
     _, report = await _year(north, tmp_path, held=False)
     blind = await _read(north, report, _caller(north, Can.READ_ROSTER))
     value, measure = _fields(blind, "amy-1-3")["value"], _fields(blind, "amy-1-3")["measure"]
@@ -99,7 +105,7 @@ async def test_values_are_digests_without_the_scope_of_scores(north: Town, tmp_p
 
 
 async def test_a_secured_measure_is_shown_to_those_who_may_open_it(north: Town, tmp_path: Path) -> None:
-    """Scores of a secured area are digests, the measure included, unless the caller has the scope of the area."""
+    """Planned scores of a secured area are shown as digests, and so is the measure, without the scope of this area."""
     async with north.unit() as work:
         await make_measure(work, NewMeasure("mood", "Mood", "sel", "points", "up", 0.0, 10.0))
     rows = [line("amy-1", "3", "mood-1", measure="mood"), line("amy-1", "40", "orf-1")]
@@ -116,7 +122,10 @@ async def test_a_secured_measure_is_shown_to_those_who_may_open_it(north: Town, 
 
 
 async def test_a_file_is_approved_for_one_school(north: Town, tmp_path: Path) -> None:
-    """Only the students of the approved school get their scores; the counts add up, and the rest comes again."""
+    """A file of scores is approved for one school: only its students get their scores, and the counts add up.
+
+    The other scores are planned again by the next run.
+    """
     scores, report = await _year(north, tmp_path)
     assert report.plan is not None
     async with north.unit() as work:
@@ -135,7 +144,7 @@ async def test_a_file_is_approved_for_one_school(north: Town, tmp_path: Path) ->
 
 
 async def test_the_command_line_shows_the_list(north: Town, tmp_path: Path) -> None:
-    """`sync scores --dry-run` names the command, and `sync diff` prints who and what."""
+    """The output of `aimline sync scores --dry-run` names the command `aimline sync diff`, which prints the changes."""
     path = str(Scores().write(tmp_path / "window.csv"))
     dry = aimline(north.settings, "sync", "scores", path, "--district", north.slug, "--source", "vendor", "--dry-run")
     assert dry.returncode == 0, dry.stderr

@@ -56,8 +56,10 @@ def _aged(path: Path, age: float) -> Path:
 
 
 async def test_an_uploaded_file_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
-    """202 with the run, the scores by the worker; a header that does not fit is refused at once, with its columns; a
-    caller without the scope, and a roster's source, are turned away.
+    """An uploaded file of scores is answered with 202 and its run, and the worker applies it.
+
+    A file with a wrong header is refused at once, with its columns. A caller without the scope is refused, and so is a
+    source of rosters.
     """
     asks = caller(app, north)
     made = await asks.post("/v1/sis-sources", {"name": "vendor", "kind": "scores-csv", "url": "upload:"})
@@ -85,7 +87,10 @@ async def test_an_uploaded_file_is_applied_by_the_worker(app: FastAPI, north: To
 
 
 async def test_a_folders_files_are_taken_in_their_order_and_once(north: Town, tmp_path: Path) -> None:
-    """The older one first, one a run, then nothing new; a file that is still written, or is no CSV, is left."""
+    """The files of a folder are imported once each, the older first and one in each run.
+
+    A file that is still being written, or that is no CSV, is skipped.
+    """
     first, second = Scores(), Scores([line("amy-1", "47", "w0"), line("amy-1", "50", "w9", "2026-09-16")])
     _aged(first.write(tmp_path / "window.csv"), 7200)
     _aged(second.write(tmp_path / "late.CSV"), 3600)
@@ -100,7 +105,9 @@ async def test_a_folders_files_are_taken_in_their_order_and_once(north: Town, tm
 
 
 async def test_a_file_that_keeps_an_old_time_is_not_forgotten(north: Town, tmp_path: Path) -> None:
-    """A file that is copied with its old time, after a newer one was imported, is imported too, and only once."""
+    """A file is imported even if its modification time is older than that of a file that was imported before, and only
+    once.
+    """
     made = await _make(north, str(tmp_path))
     _aged(Scores().write(tmp_path / "new.csv"), 60)
     assert (await _run(north, made)).total("created") == 3
@@ -110,7 +117,7 @@ async def test_a_file_that_keeps_an_old_time_is_not_forgotten(north: Town, tmp_p
 
 
 async def test_the_doctor_reads_the_file_that_the_next_run_takes(north: Town, tmp_path: Path) -> None:
-    """If the oldest new file of a folder is broken, the doctor says so as a run does, and both name it."""
+    """An inspection reads the file of a folder that the next run would read. If it is broken, both name it."""
     (tmp_path / "broken.csv").write_text("a,b\n1,2\n")
     _aged(tmp_path / "broken.csv", 7200)
     _aged(Scores().write(tmp_path / "window.csv"), 3600)
@@ -141,7 +148,10 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None:
-    """The doctor reads it as a run does; a second run changes nothing; a file in another encoding fails by its row."""
+    """A file at an address is read alike by an inspection and by a run, and a second run changes nothing.
+
+    If the file has another encoding, the error names the row.
+    """
     Scores().write(tmp_path / "scores.csv")
     with _served(tmp_path) as address:
         made = await _make(north, f"{address}/scores.csv")
@@ -161,7 +171,10 @@ async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None
 
 
 async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
-    """Exit 0 with the table, 3 with a bad row whose place is told, 5 without a file; the report is one JSON object."""
+    """`aimline sync scores` exits with 0, with 3 for a bad row, whose place it prints, and with 5 without a file.
+
+    With `--json`, the report is one JSON object.
+    """
     scores = Scores()
     scores.columns = [column.upper() for column in scores.columns]
     scores.rows = [{name.upper(): cell for name, cell in row.items()} for row in scores.rows]
@@ -183,8 +196,10 @@ async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
 
 
 async def test_scores_of_a_file_are_judged_once(north: Town, tmp_path: Path) -> None:
-    """A student who gains nothing in eleven weeks: one alert and its name for the file, as over the API, and none by
-    the file again.
+    """The scores of a file are judged once, as over the API.
+
+    For a student who gains nothing in eleven weeks, there is one alert that is later called "not responding", and none
+    more if the file is imported again.
     """
     await by_four_points(north)
     begins = YEAR_BEGINS + timedelta(weeks=1)

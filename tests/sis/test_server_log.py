@@ -51,7 +51,9 @@ ROWS: dict[str, Callable[[str, str], str]] = {
 
 @pytest.fixture
 def word(server_log: Path) -> Iterator[str]:
-    """Yields a canary, and at the end checks that the log does not contain it."""
+    """Yields a random word for texts that must not be logged, and checks at the end that the log does not contain
+    it.
+    """
     canary = f"Zanary{secrets.token_hex(6)}"
     yield canary
     logged = server_log.read_text(errors="replace")
@@ -109,7 +111,7 @@ async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path,
 
 
 async def test_a_delivery_that_breaks_off_leaves_no_value(north: Town, tmp_path: Path, word: str) -> None:
-    """A delivery that breaks off in the middle of a COPY leaves no row in the log."""
+    """If a delivery breaks off in the middle of a COPY, PostgreSQL's log contains no row of it."""
     export = Delivered(version="1.1")
     user = export.rows["users"][0]
     export.rows["users"] += [{**user, "sourcedId": f"{word}{n}", "givenName": word} for n in range(60_000)]
@@ -130,9 +132,9 @@ async def test_a_delivery_that_breaks_off_leaves_no_value(north: Town, tmp_path:
 async def test_hostile_requests_leave_no_value(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, word: str
 ) -> None:
-    """Commands with the canary in every text leave it in the log neither when refused nor when accepted.
+    """Commands with a marked word in every text leave no trace of it in PostgreSQL's log, if refused or accepted.
 
-    Each text is alone in the request with every value that its shape allows, and with the others when it is refused.
+    Each text is sent alone in all its variants, and once together with the others.
     """
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north, numbers, faults = caller(app, district.town), count(), list[tuple[str, Any]]()

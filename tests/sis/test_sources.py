@@ -97,7 +97,7 @@ def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], expected: list[tu
 
 
 def test_a_local_path_is_an_operators_to_name() -> None:
-    """A whole path, never upwards; a REST base is never a file."""
+    """A local path can be set by an operator only. It must be absolute and without `..`, and cannot be a REST base."""
     assert _codes({**CSV, "url": "/srv/drop"}, local=True) == []
     assert _codes({**CSV, "url": "/srv/../etc"}, local=True) == [("/url", "url.malformed")]
     assert _codes({"url": "/srv/drop"}, local=True) == [("/url", "url.malformed")]
@@ -105,7 +105,7 @@ def test_a_local_path_is_an_operators_to_name() -> None:
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
-    """All violations are reported at once."""
+    """All violations in the settings of a source are reported at once."""
     assert len(_codes({"url": "http://sis.example.org", "cron": "never", "page_size": -1})) == 3
 
 
@@ -185,7 +185,9 @@ async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
 
 
 async def test_a_run_seals_an_address_that_is_not_sealed_yet(north: Town) -> None:
-    """A row from before the seal, and one under an older key: the next run seals it under the first key."""
+    """A run encrypts an address that is not encrypted yet, or that was encrypted with an older key, with the first
+    key.
+    """
     async with north.unit() as work:
         made = await sources.register_source(work, "zip", SourceSettings(kind="oneroster-csv", url=SIGNED))
     await ask(north, "UPDATE sis_source SET url = :url, url_sealed = NULL WHERE district_id = :district", url=SIGNED)
@@ -283,7 +285,10 @@ async def test_only_who_may_touches_a_source(north: Town) -> None:
 
 
 async def test_pausing_lifts_the_schedule_and_resuming_lays_it(north: Town) -> None:
-    """A source without a schedule is never due; silence is news 26 hours from now at the earliest."""
+    """Pausing a source removes its next due time and its overdue time, and resuming sets them again.
+
+    A source without a schedule is never due. One with a schedule is overdue 25 hours from now at the earliest.
+    """
     made = await _make(north, cron="0 2 * * *", jitter_minutes=0)
     assert made.settings.due is not None
     assert made.settings.overdue_at is not None
@@ -301,7 +306,7 @@ async def test_pausing_lifts_the_schedule_and_resuming_lays_it(north: Town) -> N
 
 
 def test_an_allowed_network_is_the_operators_to_open() -> None:
-    """A SIS within the district's own walls is reached once its network is allowed."""
+    """A SIS in a private network is reached once the operator has allowed this network."""
     inside = SourceSettings(**{**REST, "url": "https://10.1.2.3/v1p1"})
     with pytest.raises(Invalid):
         validate_settings(inside, PUBLIC_ONLY, name="main")

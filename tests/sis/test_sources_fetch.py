@@ -69,7 +69,7 @@ async def _chosen(folder: Path, taken: list[dict[str, Any]], *, repeated: bool =
 
 
 async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """A file is imported once: a second run is skipped, but a dry run or --full reads it again."""
+    """A file is imported once. A second run skips it, but a dry run or `--full` reads it again."""
     made = await _make(north, str(_drop(tmp_path, "roster.zip", Export())))
     assert (await _run(north, made, dry=True)).state == "dry"
     first = await _run(north, made)
@@ -98,7 +98,10 @@ async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Pat
 
 
 async def test_the_doctor_and_a_dry_run_read_what_the_next_run_would(north: Town, tmp_path: Path) -> None:
-    """In a folder whose next file is broken, all three fail and name it; if nothing is new, the newest is read."""
+    """An inspection and a dry run read the same file of a folder as the next run would.
+
+    If this file is broken, all three fail and name it. If nothing is new, they read the newest file.
+    """
     made = await _make(north, str(tmp_path))
     _drop(tmp_path, "bulk.zip", Export(), 300)
     assert (await _run(north, made)).state == "applied"
@@ -115,7 +118,7 @@ async def test_the_doctor_and_a_dry_run_read_what_the_next_run_would(north: Town
 
 
 async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) -> None:
-    """In a folder the newest bulk zip is imported, and no older one after it."""
+    """Of the zips in a folder, the newest complete one is imported, and then no older one."""
     taken: list[dict[str, Any]] = []
     assert await _chosen(tmp_path, taken) is None
     for age, name in ((300, "a.zip"), (200, "b.zip"), (100, "c.ZIP")):
@@ -222,7 +225,7 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
 
 @pytest.mark.parametrize("date_header", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
 def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(date_header: str) -> None:
-    """A source's clock that is ahead does not move the watermark ahead of our own clock."""
+    """If the clock of a source is ahead, the time from which the next delta is read is not ahead of our clock."""
     for read in (_response_time, parse_http_date):
         instant = read(date_header)
         assert instant is None if date_header == "yesterday" else instant is not None and instant <= now()
@@ -239,7 +242,7 @@ def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(date_header: str)
     ],
 )
 async def test_what_is_no_zip_is_refused(status: int, headers: dict[str, str], words: str) -> None:
-    """An error page, a redirect that would lead anywhere, a text."""
+    """A download that is no zip is refused: an error page, a redirect, or a text."""
     with _served(b"<html>", status, **headers) as url:
         with pytest.raises(SourceRefused, match=words):
             async with open_url(url, SANDBOX, _quiet):
@@ -247,7 +250,7 @@ async def test_what_is_no_zip_is_refused(status: int, headers: dict[str, str], w
 
 
 async def test_a_zip_within_the_house_is_not_fetched(tmp_path: Path) -> None:
-    """A zip at a private address is not fetched unless the operator allows the network."""
+    """A zip at an address in a private network is not fetched unless the operator allows this network."""
     with _served(b"secret") as url:
         for allowed, address in ((Allowed(), url), (SANDBOX, "https://10.0.0.1/roster.zip")):
             with pytest.raises(SourceRefused, match="url cannot be used"):

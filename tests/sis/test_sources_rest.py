@@ -1,4 +1,7 @@
-"""Tests sources and runs over REST: created, changed, requested, answered; secrets can be written but not read."""
+"""Tests sources and runs over REST: they are created, changed, requested and approved.
+
+Secrets can be written, but not read.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +56,10 @@ async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI,
 
 
 async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) -> None:
-    """All of it at once; a file of the server is not a client's to name; a secret does not follow to another host."""
+    """All violations of a source are reported at once, by pointer.
+
+    A client may not name a file of the server, and a secret is not kept if the host changes.
+    """
     asks = caller(app, north)
     bad = await asks.post("/v1/sis-sources", {**REST, "url": "http://10.0.0.1/", "limits": {"removed": 2}})
     assert bad.status_code == 422
@@ -66,7 +72,10 @@ async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) 
 
 
 async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """202 with its address; 409 while it waits; then applied, with a report as JSON and as text, and undone."""
+    """A requested run gives 202 with its address, and 409 for another request while it waits.
+
+    The worker then applies it. The report can be read as JSON and as text, and the run can be undone.
+    """
     asks = caller(app, north)
     with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:
         made = await asks.post("/v1/sis-sources", {"name": "web", "kind": "oneroster-csv", "url": url})
@@ -97,7 +106,9 @@ async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, no
 
 
 async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> None:
-    """Reading runs opens sources to the eye; making, running and undoing ask for more."""
+    """Reading needs the scope for reading runs. Creating a source, running it and undoing a run each need another
+    scope.
+    """
     made = (await caller(app, north).post("/v1/sis-sources", REST)).json()
     reader = caller(app, north, frozenset({"sync:read"}))
     assert (await reader.get(f"/v1/sis-sources/{made['id']}")).status_code == 200
@@ -110,7 +121,9 @@ async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> No
 
 
 async def test_a_local_source_does_not_tell_where_it_lies(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """The path on the server is the operator's: over REST only the last part of it is shown."""
+    """A REST client sees only the last part of a local source's path, because folders of the server are the
+    operator's.
+    """
     new = SourceSettings(kind="oneroster-csv", url=str(tmp_path / "drop" / "nightly.zip"))
     async with north.unit() as work:
         made = await register_source(work, "drop", new, local=True)

@@ -44,7 +44,9 @@ async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSour
 
 
 def _port(address: str) -> str:
-    """Returns the port of an address, at which a source is served again: at another address a run would be full."""
+    """Returns the port of an address. The source is served there again, because a run at another address would be
+    full.
+    """
     return address.rstrip("/").rpartition(":")[2]
 
 
@@ -61,7 +63,10 @@ async def _row(town: Town, made: sources.ConfiguredSource) -> SisSource:
 
 
 async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
-    """The watermark is the beginning of the pull; it moves with an applied run, and back with an undo."""
+    """A source is read completely once, and then by deltas.
+
+    Each delta begins at the time at which the last applied run began to read. An undo sets this time back.
+    """
     with running(*SMALL) as address:
         made = await _make(north, address, full_cron="0 3 1 1 *", overlap_hours=24 * 30)
         with pytest.raises(Conflict, match="A delta follows a full run"):
@@ -96,7 +101,7 @@ async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
 
 
 async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) -> None:
-    """A held pull moves the watermark only when it is approved."""
+    """After a pull that is held, the next delta begins where it would have begun before, until the run is approved."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         await _run(north, made)
@@ -118,7 +123,9 @@ async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) 
 
 
 async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
-    """A source that cannot be reached gives a failed run with exit 5, without a watermark or changes."""
+    """If a source cannot be reached, its run fails with exit code 5, and neither the roster nor the watermark
+    changes.
+    """
     with running(*SMALL) as address:
         made = await _make(north, address)
         async with north.unit() as work:
@@ -134,7 +141,7 @@ async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
 
 
 async def test_the_doctor_writes_nothing(north: Town) -> None:
-    """The doctor finds a source readable and changes nothing in the district."""
+    """`aimline doctor` reports a source as readable and changes nothing in the district."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         tables = "SELECT count(*), max(version) FROM sis_source WHERE district_id = :district"
@@ -148,7 +155,7 @@ async def test_the_doctor_writes_nothing(north: Town) -> None:
 
 
 async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
-    """A second request for a run is refused, and so is a delta that is not possible."""
+    """A second request for a run of a district is refused, and so is a request for a delta that is not possible."""
     made = await _make(north, "http://127.0.0.1:65000/")
     async with north.unit() as work:
         with pytest.raises(Conflict, match="A delta follows"):
@@ -161,7 +168,7 @@ async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
 
 
 async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
-    """Rows of a collection that is left out stay unchanged and hold no run."""
+    """Rows of a collection that is left out stay unchanged, and do not cause the run to be held."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         first = await _run(north, made)
@@ -173,7 +180,7 @@ async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
 
 
 async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, tmp_path: Path) -> None:
-    """A CSV file that is left out is neither read nor missed."""
+    """A CSV file that the source is set to leave out is neither read nor reported as missing."""
     export = Export()
     new = SourceSettings(kind="oneroster-csv", url=str(export.write(tmp_path / "a.zip")))
     async with north.unit() as work:

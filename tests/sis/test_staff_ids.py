@@ -1,4 +1,7 @@
-"""Protects what a member of staff does when a source gives the sourcedId to another person, or the person a new one."""
+"""Tests that a member of staff keeps the own duties if a source gives the sourcedId to another person.
+
+The same is tested for a member of staff who gets a new sourcedId.
+"""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -87,7 +90,9 @@ async def test_exchanged_ids_of_staff_do_not_exchange_what_they_do(north: Town, 
 
 
 async def test_staff_without_duties_follow_the_source(north: Town, tmp_path: Path) -> None:
-    """Exchanged ids of teachers who do nothing yet are applied and named, as those of children without records."""
+    """Exchanged sourcedIds of teachers without duties are applied and reported, like those of children without
+    records.
+    """
     export = _staff()
     await sync(north, export, tmp_path)
     _exchange(export)
@@ -97,7 +102,9 @@ async def test_staff_without_duties_follow_the_source(north: Town, tmp_path: Pat
 
 
 async def test_the_id_of_a_teacher_that_is_issued_again_gives_nobody_the_supports(north: Town, tmp_path: Path) -> None:
-    """A stranger who gets the sourcedId of a lead becomes a person of its own by the map, and leads nothing."""
+    """If a lead's sourcedId is given to a stranger, the map of sourcedIds makes the stranger a new person who leads
+    nothing.
+    """
     export = _staff()
     await sync(north, export, tmp_path)
     support = await supported(north, lead="t-north")
@@ -116,7 +123,7 @@ async def test_the_id_of_a_teacher_that_is_issued_again_gives_nobody_the_support
 
 @pytest.mark.parametrize("duty", DUTIES)
 async def test_a_new_id_of_a_teacher_ends_no_duty(north: Town, tmp_path: Path, duty: str) -> None:
-    """A teacher who gets a new sourcedId is set aside while there are duties. Before, that night ended all of them."""
+    """A teacher with duties who gets a new sourcedId is set aside. Earlier, the next sync ended all of the duties."""
     export = _staff()
     await sync(north, export, tmp_path)
     await DUTIES[duty](north)

@@ -1,4 +1,4 @@
-"""Protects the runs of different districts from each other, which share their staging tables."""
+"""Tests that the runs of different districts, which share the staging tables, do not affect each other."""
 
 from pathlib import Path
 
@@ -29,7 +29,10 @@ ROWS = {
 async def test_a_run_takes_no_lock_that_another_could_wait_for(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load and a change: neither analyzes, alters nor empties a table that runs of other districts write to."""
+    """A load and a later change neither analyze, alter nor empty a table to which runs of other districts write.
+
+    Such a statement would make the other runs wait.
+    """
     modes: list[str] = []
     clear = Stage.clear
 
@@ -46,7 +49,10 @@ async def test_a_run_takes_no_lock_that_another_could_wait_for(
 
 
 async def test_a_statement_is_prepared_again_for_each_run(north: Town) -> None:
-    """No run gets the plan of a run of another size; only the tests let runs of about one size share plans."""
+    """The statements of a run are prepared again for each run, so that no run has the plan of a run of another size.
+
+    Only in the tests, runs of about the same size share plans.
+    """
     async with north.house() as work:
         stages = [await open_stage(work, new_id(), new_id(), 0) for _ in range(3)]
     stages[2].raw_rows["person"] = 10_000
@@ -56,7 +62,7 @@ async def test_a_statement_is_prepared_again_for_each_run(north: Town) -> None:
 
 
 async def test_a_run_goes_on_beside_that_of_another_district(north: Town, south: Town, tmp_path: Path) -> None:
-    """While one has staged its rows and is not done, the other is applied; it neither waits nor sees them."""
+    """While the run of one district has staged its rows, the run of another district is applied, without a wait."""
     async with north.house() as work:
         await open_stage(work, new_id(), new_id(), 0)
         await _stage_rows(work, ROWS)

@@ -69,7 +69,7 @@ async def events_of(town: Town) -> list[str]:
 
 
 def leave(export: Export, name: str) -> dict[str, list[dict[str, str]]]:
-    """Takes a person out of the delivery, with enrollments and demographics, and returns the rows."""
+    """Removes a person, with enrollments and demographics, from the delivery, and returns the removed rows by file."""
     enrolled = {row["sourcedId"] for row in export.rows["enrollments"] if row["userSourcedId"] == name}
     return {
         "users": export.without("users", name),
@@ -84,7 +84,7 @@ def come_back(export: Export, rows: dict[str, list[dict[str, str]]]) -> None:
 
 
 def move(export: Export, name: str, school: str) -> None:
-    """Moves a student to another school and its class."""
+    """Moves a student to a class of another school in the delivery."""
     next(row for row in export.rows["users"] if row["sourcedId"] == name)["orgSourcedIds"] = school
     for row in export.rows["enrollments"]:
         if row["userSourcedId"] == name:
@@ -92,7 +92,10 @@ def move(export: Export, name: str, school: str) -> None:
 
 
 async def test_a_support_is_suspended_with_its_student_and_comes_back(north: Town, tmp_path: Path) -> None:
-    """A departed student's support takes no scores and no changes, says why, and goes on with the student."""
+    """A support is suspended when its student leaves: it accepts no scores and no changes, and gives the reason.
+
+    It goes on when the student is back.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north)
@@ -125,7 +128,7 @@ async def test_a_support_is_suspended_with_its_student_and_comes_back(north: Tow
 
 
 async def test_an_undone_sync_resumes_what_it_suspended(north: Town, tmp_path: Path) -> None:
-    """A wrong delivery that lost a student suspends nothing for good: its undo brings the support back."""
+    """If a delivery wrongly lacks a student, the student's support is suspended, and undoing the run resumes it."""
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north)
@@ -137,7 +140,7 @@ async def test_an_undone_sync_resumes_what_it_suspended(north: Town, tmp_path: P
 
 
 async def test_no_support_begins_for_a_student_who_left(north: Town, tmp_path: Path) -> None:
-    """A support of a departed student would be active, and no sync would suspend it."""
+    """No support begins for a student who has left. It would be active, and no sync would suspend it."""
     export = Export()
     await sync(north, export, tmp_path)
     waiting = await supported(north, starts=Starts.MANUALLY)
@@ -159,7 +162,9 @@ async def test_no_support_begins_for_a_student_who_left(north: Town, tmp_path: P
 async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_person_left(
     north: Town, tmp_path: Path
 ) -> None:
-    """A handover that commits beside the sync that removes the new lead is found by the next sync."""
+    """If a support is handed over to a person while a sync removes this person, the next sync marks the support as
+    unled.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north, lead="t-south")
@@ -182,7 +187,7 @@ async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_perso
 
 
 async def test_nothing_is_due_for_a_student_who_left(north: Town, tmp_path: Path) -> None:
-    """The concern of a departed student is not unserved because its support is suspended."""
+    """A concern about a student who has left is not unserved because its support is suspended."""
     export = Export()
     await sync(north, export, tmp_path)
     student = ids.format_id("student", await row_id(north, "person", "s0"))
@@ -205,7 +210,9 @@ async def test_nothing_is_due_for_a_student_who_left(north: Town, tmp_path: Path
 
 
 async def test_a_support_goes_on_at_the_new_school_without_its_lead(north: Town, tmp_path: Path) -> None:
-    """The new school sees that the student came with a support; the old school's teacher sees nothing from that day."""
+    """After a student moves, the support continues without its lead; the new school sees it and the old teacher does
+    not.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north)
@@ -243,7 +250,7 @@ async def test_a_support_goes_on_at_the_new_school_without_its_lead(north: Town,
 
 
 async def test_a_lead_who_is_at_the_new_school_too_stays(north: Town, tmp_path: Path) -> None:
-    """A teacher of both schools leads on after the move, and so does somebody of the district's office."""
+    """A teacher of both schools, or somebody in the district's office, still leads the support after the move."""
     export = Export()
     next(row for row in export.rows["users"] if row["sourcedId"] == "t-north")["orgSourcedIds"] = "north,south"
     export.rows["users"].append(
@@ -269,7 +276,10 @@ async def test_a_lead_who_is_at_the_new_school_too_stays(north: Town, tmp_path: 
 async def test_what_a_departed_teacher_led_is_listed_and_handed_over_at_once(
     north: Town, tmp_path: Path, how: str
 ) -> None:
-    """Each support is reported once, stays listed until somebody takes it over, and one call hands all of it over."""
+    """Each support whose lead has left is reported once, and is listed until somebody takes it over.
+
+    One request hands over all of them.
+    """
     export = Export()
     export.rows["users"].append(
         {**export.rows["users"][0], "sourcedId": "t-new", "username": "t-new", "identifier": "tn"}
@@ -298,7 +308,9 @@ async def test_what_a_departed_teacher_led_is_listed_and_handed_over_at_once(
 
 
 async def test_days_of_suspension_are_not_planned(north: Town, tmp_path: Path) -> None:
-    """A student who was away owes no sessions of those days: they are neither missed nor unknown."""
+    """No sessions are planned for the days on which a support was suspended: they count neither as missed nor as
+    unknown.
+    """
     await sync(north, Export(), tmp_path)
     support = await supported(north)
     monday = BEGINS - timedelta(days=BEGINS.weekday()) + timedelta(weeks=1)
@@ -315,7 +327,7 @@ async def test_days_of_suspension_are_not_planned(north: Town, tmp_path: Path) -
 
 
 async def test_a_mover_leaves_the_group_of_the_old_school(north: Town, tmp_path: Path) -> None:
-    """From the day of the move on a lesson serves those who stayed, and the mover's support goes on alone."""
+    """A student who moves to another school leaves the group that day, and the student's support continues alone."""
     export = Export()
     await sync(north, export, tmp_path)
     named = {name: ids.format_id("student", await row_id(north, "person", name)) for name in ("s0", "s2")}

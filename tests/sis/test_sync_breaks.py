@@ -18,7 +18,7 @@ WEEK = timedelta(days=4)
 
 
 async def off(town: Town, sourced_id: str) -> list[date]:
-    """The Mondays of a school's weeks without instruction."""
+    """Returns the Mondays of a school's weeks without instruction."""
     rows = await ask(
         town,
         "SELECT monday FROM school_week WHERE district_id = :district AND school_id = :id AND NOT instructional "
@@ -29,7 +29,7 @@ async def off(town: Town, sourced_id: str) -> list[date]:
 
 
 async def test_a_sync_keeps_breaks_and_lays_new_weeks_by_them(north: Town, tmp_path: Path) -> None:
-    """A sync creates new weeks according to the breaks, whether these were saved before or after the first load."""
+    """New weeks of a sync follow the breaks, whether these were saved before or after the first load."""
     async with north.unit() as work:
         await declare_break(work, NewBreak(MONDAY, MONDAY + timedelta(weeks=1) + WEEK, name="Winter"))
     await sync(north, Export(), tmp_path)
@@ -57,7 +57,7 @@ async def someone_waits(town: Town) -> bool:
 
 
 async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_path: Path) -> None:
-    """A sync waits for a break that is not committed yet, and a new school gets it too."""
+    """A sync waits for a break that another transaction has not committed yet; a new school then gets the break too."""
     await sync(north, Export(), tmp_path)
     export = Export()
     export.rows["orgs"].append({**export.row("orgs", "south"), "sourcedId": "west", "name": "West", "identifier": ""})
@@ -71,7 +71,7 @@ async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_p
 
 
 async def test_two_breaks_that_share_a_week_are_laid_in_turn(north: Town, tmp_path: Path) -> None:
-    """Two breaks that share a week and are saved at the same time both count."""
+    """If two breaks that share a week are saved at the same time, both count."""
     await sync(north, Export(), tmp_path)
 
     async def second() -> None:

@@ -1,4 +1,4 @@
-"""Tests a later delivery: removal and return, transfers, pins, holds; one sync at a time, in its own district."""
+"""Tests later deliveries: removed and returning rows, transfers, pinned values, held runs, and one sync at a time."""
 
 import asyncio
 from datetime import date
@@ -128,7 +128,10 @@ async def _raise_concern(work: Work, town: Town, student: Any, school: Any) -> N
 
 
 async def test_a_transfer_takes_the_students_records_along(north: Town, tmp_path: Path) -> None:
-    """Concern and demographics follow to the new school; the old membership ends, the new one begins today."""
+    """If a student changes school, the concern and the demographics follow to the new school.
+
+    The old school membership ends, and the new one begins today.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     student, old, new = [
@@ -156,7 +159,10 @@ async def test_a_transfer_takes_the_students_records_along(north: Town, tmp_path
 
 
 async def test_a_removal_of_over_a_tenth_is_held(north: Town, tmp_path: Path) -> None:
-    """A removal of more than a tenth is held with exit 4, a sentence and an event, and the roster stays."""
+    """A plan that removes more than a tenth of the rows is held, and the roster stays unchanged.
+
+    The run has exit code 4, a sentence and an event.
+    """
     export = Export()
     export.rows["users"] += [
         {**export.row("users", "s1"), "sourcedId": f"x{n}", "identifier": f"x{n}", "email": "", "username": ""}
@@ -176,7 +182,9 @@ async def test_a_removal_of_over_a_tenth_is_held(north: Town, tmp_path: Path) ->
 
 
 async def test_a_kind_that_no_longer_comes_is_held(north: Town, tmp_path: Path) -> None:
-    """A file left out of the zip is not a district without enrollments."""
+    """If a file that the source always had is missing from the zip, the run is held: its rows do not count as
+    removed.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     del export.rows["enrollments"]
@@ -186,7 +194,7 @@ async def test_a_kind_that_no_longer_comes_is_held(north: Town, tmp_path: Path) 
 
 
 async def test_a_class_that_loses_most_of_its_students_is_held(north: Town, tmp_path: Path) -> None:
-    """Eleven of twenty students out of one class, which itself stays."""
+    """If eleven of twenty students leave a class that stays, the run is held."""
     export = Export()
     await sync(north, export, tmp_path)
     export.without("enrollments", *(f"e{n}" for n in range(0, 22, 2)))
@@ -198,7 +206,7 @@ async def test_a_class_that_loses_most_of_its_students_is_held(north: Town, tmp_
 
 
 async def test_another_district_and_another_source_are_left_alone(north: Town, south: Town, tmp_path: Path) -> None:
-    """Absence is judged within its source, and a sync ends at the district."""
+    """A row counts as absent only within its own source and district, so other sources and districts stay unchanged."""
     elsewhere, founded = await fingerprint(south), await row_id(north, "person", "amy-1")
     await sync(south, Export(), tmp_path)
     elsewhere = await fingerprint(south)
@@ -213,7 +221,9 @@ async def test_another_district_and_another_source_are_left_alone(north: Town, s
 
 
 async def test_one_sync_a_district_at_a_time(north: Town, south: Town, tmp_path: Path) -> None:
-    """While one runs, a second of the same district is turned away at once; another district's is not."""
+    """While a sync of a district runs, a second one of this district is refused at once, and another district's is
+    not.
+    """
     begun = asyncio.Event()
     first = asyncio.create_task(sync(north, Export(), tmp_path, progress=lambda *_: begun.set()))
     await begun.wait()

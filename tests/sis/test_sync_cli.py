@@ -49,7 +49,7 @@ async def test_the_command_fails_with_its_own_code(
 
 
 async def test_the_report_for_a_person_names_the_counts(north: Town, tmp_path: Path) -> None:
-    """A table by file and one sentence."""
+    """The report for a person is a table with a row for each file, and one sentence."""
     path = str(Export().write(tmp_path / "roster.zip"))
     done = _run(north, "csv", path, "--district", north.slug, "--source", "csv", "--dry-run")
     assert done.returncode == 0
@@ -70,7 +70,9 @@ async def test_the_newest_runs_are_listed(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path: Path) -> None:
-    """A held run exits with 4; a wrong plan is refused, and the right one is applied at once."""
+    """On the command line, a held run exits with 4. An approval with a wrong digest is refused; the right one is
+    applied.
+    """
     export = Export()
     path = str(export.write(tmp_path / "roster.zip"))
     arguments = ("csv", path, "--district", north.slug, "--source", "csv")
@@ -96,7 +98,10 @@ async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path:
 
 
 async def test_a_held_run_is_shown_row_by_row_on_the_command_line(north: Town, tmp_path: Path) -> None:
-    """As a table, CSV and JSON, filtered; exit 0, 2 for what is not there and for a run without a list."""
+    """`aimline sync diff` prints the planned changes of a held run as a table, CSV or JSON, with filters.
+
+    It exits with 2 for an unknown filter value and for a run without such a list.
+    """
     export = Export()
     path = str(export.write(tmp_path / "roster.zip"))
     arguments = ("csv", path, "--district", north.slug, "--source", "csv", "--json")
@@ -122,7 +127,7 @@ async def test_a_held_run_is_shown_row_by_row_on_the_command_line(north: Town, t
 
 
 async def test_a_part_is_approved_on_the_command_line(north: Town, tmp_path: Path) -> None:
-    """By kind or school; the report says what is left out."""
+    """A plan can be approved on the command line for some kinds or schools. The report says what is left out."""
     export = Export()
     arguments = (
         "csv",

@@ -1,4 +1,4 @@
-"""Tests deliveries that cannot be read completely or are not supported: nothing changes, and the reason is given."""
+"""Tests that deliveries which are unreadable or unsupported change nothing and are refused with the reason."""
 
 import zipfile
 from collections.abc import Callable
@@ -73,7 +73,9 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_delivery_is_refused_and_the_roster_is_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
-    """A refused delivery gives exit 5, state `failed` and a sentence with the file, and writes no roster row."""
+    """A refused delivery gives exit code 5, state `failed` and a sentence with the file's name, and writes no roster
+    row.
+    """
     make, words = REFUSED[case]
     await sync(north, Export(), tmp_path)
     before = await fingerprint(north)
@@ -98,7 +100,7 @@ def _broken(path: Path) -> None:
 
 
 def _damaged(path: Path) -> None:
-    """The directory is whole; a byte in the middle of the users is not."""
+    """Damages a byte in the middle of the users' file; the directory of the zip stays valid."""
     with zipfile.ZipFile(path, "w") as archive:
         Export().write(path)
     raw = bytearray(path.read_bytes())
@@ -129,7 +131,10 @@ def _no_zip(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_broken, _damaged, _inside_a_folder, _without_manifest, _bomb, _no_zip])
 async def test_a_zip_that_is_not_whole_is_refused(north: Town, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    """Cut off, damaged, slipping out of its folder, without a manifest, swelling, or no zip at all."""
+    """A zip that is damaged in one of several ways is refused.
+
+    It is cut off, has a damaged file, a path out of its folder or no manifest, grows too large, or is no zip.
+    """
     path = tmp_path / "spoilt.zip"
     spoil(path)
     report = await sync(north, path, tmp_path)
@@ -143,7 +148,7 @@ async def test_a_zip_that_is_not_whole_is_refused(north: Town, tmp_path: Path, s
 
 
 async def test_a_file_that_is_not_there_is_refused(north: Town, tmp_path: Path) -> None:
-    """The sentence names the file, not the machine's folders."""
+    """A missing file is refused with a sentence that has the file's name and no folder of the server."""
     report = await sync(north, tmp_path / "gone.zip", tmp_path)
     assert (report.exit_code, report.sentence) == (5, "There is no file gone.zip. Nothing was changed.")
 
@@ -167,7 +172,7 @@ def test_a_file_that_the_manifest_calls_absent_is_not_read(tmp_path: Path) -> No
 
 
 def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
-    """A zip with a password is refused by its flag alone."""
+    """A zip with a password is refused because of its encryption flag."""
     path = Export().write(tmp_path / "roster.zip")
     raw = bytearray(path.read_bytes())
     at = raw.find(b"PK\x01\x02")

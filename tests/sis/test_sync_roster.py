@@ -1,4 +1,4 @@
-"""Tests that a OneRoster zip becomes a roster; the same zip again changes nothing; changes are applied and logged."""
+"""Tests that a OneRoster zip becomes a roster, that the same zip changes nothing, and that changes are logged."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ SAMPLES = Path(__file__).parents[3] / "shared/oneroster/samples/gospelnerd-1.1"
 
 @pytest.fixture(scope="session")
 def alone_settings(server: Settings) -> Iterator[Settings]:
-    """Settings of a database for these tests alone, so that its statistics count nothing else."""
+    """Yields settings with a database for these tests alone, so that no other statements are in its statistics."""
     name = f"aimline_sync_{secrets.token_hex(4)}"
     settings = over_database(server, name).model_copy(update={"sandbox": True})
     asyncio.run(lay_database(server, settings, name))
@@ -36,14 +36,16 @@ def alone_settings(server: Settings) -> Iterator[Settings]:
 
 @pytest.fixture
 async def alone(alone_settings: Settings) -> AsyncIterator[Town]:
-    """A district with two known connections, which can be asked for their statistics."""
+    """Yields a district with two connections of its own, whose statistics a test can read."""
     engine = open_engine(alone_settings.url_of("worker"), name="tests alone", pool_size=1)
     yield await found_town("alone", engine, engine, alone_settings)
     await engine.dispose()
 
 
 async def _writes(town: Town) -> dict[str, int]:
-    """Rows inserted, updated and deleted so far, by roster table, as PostgreSQL counts them."""
+    """Returns how many rows were inserted, updated and deleted so far in each roster table, as PostgreSQL counts
+    them.
+    """
     connections = [await town.worker_engine.connect() for _ in range(2)]
     for connection in connections:
         driver = (await connection.get_raw_connection()).driver_connection
@@ -71,7 +73,7 @@ def _sample(name: str) -> Path:
 async def test_a_zip_written_by_others_is_taken_as_it_is(
     alone: Town, tmp_path: Path, name: str, people: int, enrollments: int
 ) -> None:
-    """The whole of it, with one warning; a second run makes no change, and the statistics show no write."""
+    """A zip that another program wrote is imported completely, with one warning, and a second run writes nothing."""
     first = await sync(alone, _sample(name), tmp_path)
     assert (first.state, first.exit_code, first.refusals) == ("applied", 0, [])
     (warning,) = first.warnings
@@ -88,7 +90,10 @@ async def test_a_zip_written_by_others_is_taken_as_it_is(
 
 
 async def test_the_sandbox_district_is_synced_day_by_day(north: Town, tmp_path: Path) -> None:
-    """A first load, the same again, and the next day's changes: each counted, and the counts add up."""
+    """A sandbox district is loaded first, then again unchanged, and then with the next day's changes.
+
+    Each change is counted, and the counts add up.
+    """
     district = District(7, 200, date(2026, 11, 20))
     path = tmp_path / "sandbox.zip"
     export_csv(district, path)
@@ -109,7 +114,7 @@ async def test_the_sandbox_district_is_synced_day_by_day(north: Town, tmp_path: 
 
 
 async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path: Path) -> None:
-    """Types, lists, grades, references, roles, memberships and weeks, from one small delivery."""
+    """After a small delivery, the roster has its types, lists, grades, references, roles, memberships and weeks."""
     report = await sync(north, Export(), tmp_path)
     assert (report.exit_code, report.sentence) == (0, f"{report.total('created'):,} changes were made.")
     school, student = await row_id(north, "org", "south"), await row_id(north, "person", "s1")
@@ -151,7 +156,7 @@ async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path
 
 
 async def test_new_ids_are_time_ordered_uuids(north: Town, tmp_path: Path) -> None:
-    """Ids that are made in SQL have the form of UUIDv7 (RFC 9562) and can be formatted and parsed."""
+    """Ids that are created in SQL have the form of UUIDv7 (RFC 9562) and can be formatted and parsed."""
     await sync(north, Export(), tmp_path)
     person_id = await row_id(north, "person", "s1")
     assert (person_id.version, person_id.variant) == (7, "specified in RFC 4122")
@@ -187,7 +192,9 @@ async def test_a_run_leaves_nothing_staged(north: Town, tmp_path: Path) -> None:
 
 
 async def test_columns_that_a_file_lacks_leave_what_is_known(north: Town, tmp_path: Path) -> None:
-    """A header without `email` is not a district without e-mail addresses."""
+    """A column that is missing from a file keeps its stored values: without `email`, people keep their e-mail
+    addresses.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     lines = [line.split(",") for line in export.sheet("users").splitlines()]

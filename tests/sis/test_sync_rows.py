@@ -1,4 +1,4 @@
-"""Tests that only the invalid row goes into quarantine, with its file, row, field and code; nothing else is lost."""
+"""Tests that only an invalid row goes into quarantine, with its file, row, field and code, and nothing else is lost."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
 
 @pytest.mark.parametrize("case", FAULTS)
 async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
-    """A row that cannot be imported is quarantined with exit 3, and the row of an earlier delivery stays."""
+    """A row that cannot be imported is quarantined with exit code 3, and its row of an earlier delivery stays."""
     file, sourced_id, cells, (field, code) = FAULTS[case]
     export = Export()
     await sync(north, export, tmp_path)
@@ -68,7 +68,7 @@ async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Tow
 
 
 async def test_a_quote_that_never_closes_is_one_row(north: Town, tmp_path: Path) -> None:
-    """A quote that is never closed costs only its row, and the people before and after it stay."""
+    """A quote that is never closed affects only its own row. The people before and after it are imported."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -82,7 +82,9 @@ async def test_a_quote_that_never_closes_is_one_row(north: Town, tmp_path: Path)
 
 
 async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_path: Path) -> None:
-    """COPY never sees it; the file loses that row only, and not the person it names."""
+    """A row that does not fit its header is not passed to COPY. Only this row of the file is lost, not the person in
+    it.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     lines = export.sheet("users").split("\r\n")
@@ -98,7 +100,7 @@ async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_pa
 
 
 async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """If a row has lost its sourcedId, no absent row is removed, because it could be that one."""
+    """If any row has lost its sourcedId, no row is removed for being absent, because it could be the lost one."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["sourcedId"] = ""
@@ -118,7 +120,7 @@ async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path:
 
 
 async def test_of_rows_that_share_an_id_and_differ_none_is_believed(north: Town, tmp_path: Path) -> None:
-    """Rows with the same id and different values are all quarantined, and the stored row stays."""
+    """If rows have the same sourcedId and different values, all of them are quarantined, and the stored row stays."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -148,7 +150,7 @@ async def test_quarantine_and_report_never_hold_a_value(north: Town, tmp_path: P
 
 
 async def test_sources_write_the_same_thing_in_many_ways(north: Town, tmp_path: Path) -> None:
-    """Cases, flags, grades, years, statuses and blanks as servers really send them."""
+    """Values are read in the ways in which real sources write them: case, flags, grades, years, statuses and blanks."""
     export = Export()
     export.row("users", "s3").update(role="STUDENT", enabledUser="0", grades="K,3, 10", status="Active")
     export.row("users", "s5").update(enabledUser="", middleName="  ", grades="Tenth grade")
@@ -176,7 +178,7 @@ async def test_sources_write_the_same_thing_in_many_ways(north: Town, tmp_path: 
 
 
 async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: Town, tmp_path: Path) -> None:
-    """A class of an unknown course is still a class."""
+    """A class of an unknown course is imported without the course, with a note."""
     export = Export()
     export.row("classes", "class-north")["courseSourcedId"] = "gone"
     export.row("orgs", "d")["parentSourcedId"] = "state"

@@ -21,7 +21,9 @@ Planned = list[tuple[str, dict[str, Any]]]
 
 
 def _crooked() -> Delivered:
-    """A delivery in which nearly every row differs from `Delivered()` in some way, in substance or in looks only."""
+    """Returns a delivery in which nearly every row differs from `Delivered()`, in its meaning or only in its
+    spelling.
+    """
     export = Delivered()
     users = {
         "s0": {"givenName": " Given s0 ", "enabledUser": "TRUE"},  # in looks only
@@ -68,7 +70,10 @@ def _crooked() -> Delivered:
 async def _plan(
     town: Town, export: Delivered, folder: Path, patch: pytest.MonkeyPatch, *, sift: bool
 ) -> tuple[Planned, dict[str, Any], int]:
-    """A dry run's plan without the ids that it would give, its report, and how many kinds were sifted."""
+    """Returns the plan of a dry run without the ids of new rows, its report, and the number of sifted kinds of record.
+
+    A kind is sifted if its unchanged rows were left out before the conversion.
+    """
     plans: Planned = []
     sifted: set[str] = set()
     planned = reporting.count_planned
@@ -121,7 +126,7 @@ async def test_sifted_or_read_whole_the_plan_is_the_same(
 async def test_a_repeated_row_is_found_although_it_is_as_it_was(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differs: bool
 ) -> None:
-    """A repeated row that equals the stored one is counted and not skipped twice."""
+    """A repeated row is counted as repeated, even if it equals the stored row."""
     await sync(north, Delivered(), tmp_path, limits=LENIENT)
     export = Delivered()
     repeated = dict(export.row("enrollments", "e3"), **({"endDate": "2027-01-01"} if differs else {}))
@@ -135,7 +140,7 @@ async def test_a_repeated_row_is_found_although_it_is_as_it_was(
 async def test_unchanged_rows_are_compared_by_parallel_workers(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A comparison of raw with stored rows is a join that PostgreSQL can share between processes.
+    """Raw rows and stored rows are compared by a join that PostgreSQL can share between processes.
 
     The subquery around a raw table once kept every join out of parallel plans, which nearly doubled an unchanged sync.
     """

@@ -1,4 +1,7 @@
-"""Tests a sync's events: one for each student who entered, left or returned, and counts; none for a first load."""
+"""Tests the events of a sync: counts, and one event for each student who entered, left or returned.
+
+The first load of a source gives no events about students.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -84,7 +87,7 @@ async def test_an_unchanged_night_tells_nothing(north: Town, tmp_path: Path) -> 
 
 
 async def test_a_school_hears_of_its_own_students_only(north: Town, tmp_path: Path) -> None:
-    """An event carries the school that it is about: a client of the other school does not read it."""
+    """An event has the school that it is about, so that a client of another school does not read it."""
     export = Export()
     await sync(north, export, tmp_path)
     for name, ids in (("users", ["s3"]), ("enrollments", ["e3"]), ("demographics", ["s3"])):
@@ -98,7 +101,7 @@ async def test_a_school_hears_of_its_own_students_only(north: Town, tmp_path: Pa
 
 
 async def test_a_held_sync_tells_its_counts_and_no_student(north: Town, tmp_path: Path) -> None:
-    """A held sync emits an event with counts and no student events."""
+    """A sync that is held emits one event, with counts, and no events about students."""
     export = Export()
     await sync(north, export, tmp_path)
     export.rows["users"] = export.rows["users"][:5]

@@ -1,4 +1,4 @@
-"""Tests that the students of teams follow the roster: a sync writes who enters and who leaves, and nothing else."""
+"""Tests that a sync updates the students of teams: it writes those who enter and leave a team, and nothing else."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -63,8 +63,9 @@ def enrolled_until(day: date) -> Export:
 
 
 async def test_a_mover_leaves_the_team_that_night_and_enters_another(north: Town, tmp_path: Path) -> None:
-    """After the sync that moves a student, the old school's grade team does not see the student, and the new one's
-    does; the records go along.
+    """After a sync that moves a student, the new school's grade team sees the student, and the old school's does not.
+
+    The student's records move along.
     """
     await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s0")
@@ -81,7 +82,7 @@ async def test_a_mover_leaves_the_team_that_night_and_enters_another(north: Town
 
 
 async def test_a_student_who_comes_back_is_continued_and_not_listed_twice(north: Town, tmp_path: Path) -> None:
-    """A move that is taken back on the same day leaves one row, without a last day."""
+    """If a student's move is taken back on the same day, the team has one row of the student, without a last day."""
     await sync(north, Export(), tmp_path)
     formed = await team(north, school="sis:csv:north", grade="03")
     await sync(north, moved(Export(), "s0", "south"), tmp_path)
@@ -90,7 +91,9 @@ async def test_a_student_who_comes_back_is_continued_and_not_listed_twice(north:
 
 
 async def test_a_sync_that_changes_nothing_writes_nothing(north: Town, tmp_path: Path) -> None:
-    """The rows of the students keep their places, so that a quiet night costs no write."""
+    """A sync without changes writes no row about the students of teams, so the rows stay where they are in the
+    table.
+    """
     await sync(north, Export(), tmp_path)
     await team(north, school="sis:csv:north", grade="03")
     places = "SELECT id, xmin::text FROM team_student WHERE district_id = :district ORDER BY id"
@@ -113,7 +116,10 @@ async def test_a_sync_that_changes_nothing_writes_nothing(north: Town, tmp_path:
 async def test_a_student_who_leaves_the_roster_leaves_each_kind_of_scope(
     north: Town, tmp_path: Path, whom: dict[str, str], count: int
 ) -> None:
-    """A class, a named student and a grade lose a student who is no longer sent; a person who left leaves the team."""
+    """A student who leaves the roster leaves each kind of scope of a team: a class, a grade, and a named student.
+
+    A member of staff who leaves is no member any more.
+    """
     later = TODAY + timedelta(days=100)
     await sync(north, enrolled_until(later), tmp_path)
     formed = await team(north, "t-north", **whom)
@@ -128,7 +134,10 @@ async def test_a_student_who_leaves_the_roster_leaves_each_kind_of_scope(
 
 
 async def test_an_enrollment_that_ends_ends_the_row_by_itself(north: Town, tmp_path: Path) -> None:
-    """The last day of an enrollment is in the row, so that no sync is needed on that day; a new last day follows."""
+    """When an enrollment ends, the student's row in a team ends on the same day, without a sync.
+
+    The row has the last day in advance. If the enrollment gets another last day, so does the row.
+    """
     await sync(north, enrolled_until(TODAY + timedelta(days=100)), tmp_path)
     formed = await team(north, school_class="sis:csv:class-north")
     days = "SELECT DISTINCT until_on::text FROM team_student WHERE district_id = :district AND team_id = :team"
@@ -141,7 +150,7 @@ async def test_an_enrollment_that_ends_ends_the_row_by_itself(north: Town, tmp_p
 async def test_the_doctor_finds_and_repairs_the_students_of_teams(
     north: Town, tmp_path: Path, settings: Settings
 ) -> None:
-    """Rows that somebody removed or ended by hand are found, and written again."""
+    """`aimline doctor` finds rows of teams' students that somebody removed or ended by hand, and restores them."""
     await sync(north, Export(), tmp_path)
     formed = await team(north, school="sis:csv:north", grade="03")
     owner = await asyncpg.connect(settings.url_of("owner"))
@@ -166,5 +175,5 @@ async def test_the_doctor_finds_and_repairs_the_students_of_teams(
 
 
 async def _step(town: Town) -> int:
-    """Returns the number of students of teams that the doctor finds."""
+    """Returns how many students of teams the command `aimline doctor` reports."""
     return (await examine(town.worker_engine, town.settings.keyring, town.district_id, repair=False)).of_teams

@@ -1,4 +1,7 @@
-"""Tests undoing a run: the roster is as before, by a separate run; refused if a later run depends on it."""
+"""Tests the undo of a run. The roster is then as before, by a run of its own.
+
+The undo is refused if a later run depends on the run.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ async def _undo(town: Town, run_id: UUID) -> Report:
 
 
 async def _living(town: Town) -> dict[str, list[Any]]:
-    """The words of every row of the roster that is not removed or closed."""
+    """Returns the values of every row of the roster that is not removed or closed."""
     return {
         table: await ask(
             town,
@@ -79,7 +82,7 @@ async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: 
 
 
 async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_path: Path) -> None:
-    """A first load undone leaves no row of it; the next sync brings the same ids."""
+    """If a first load is undone, no row of it remains. The next sync restores the same ids."""
     first = await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s3")
     assert (await _undo(north, first.run_id)).total("changes") == first.total("changes")
@@ -94,7 +97,9 @@ async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_p
 
 
 async def test_a_run_on_which_a_later_one_builds_is_not_undone(north: Town, tmp_path: Path) -> None:
-    """A run whose rows a later run changed cannot be undone before the later one; the sentence has kinds and counts."""
+    """A run whose rows a later run has changed can only be undone after the later run; the error has kinds and
+    counts.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "First"

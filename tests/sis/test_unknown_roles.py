@@ -45,7 +45,7 @@ async def test_a_role_in_another_spelling_is_the_role(north: Town, tmp_path: Pat
 
 
 async def test_half_a_school_under_an_unknown_role_is_held_and_kept(north: Town, tmp_path: Path) -> None:
-    """If half of a school has an unknown role, the run is held, and even after an approval nobody is lost."""
+    """If half of a school's users have an unknown role, the run is held; even if it is approved, nobody is removed."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -61,7 +61,9 @@ async def test_half_a_school_under_an_unknown_role_is_held_and_kept(north: Town,
 
 @pytest.mark.parametrize("file", ["users", "enrollments"])
 async def test_students_who_become_something_else_count_as_lost(north: Town, tmp_path: Path, file: str) -> None:
-    """Students who get another role count as lost by their school or class."""
+    """Students who get another role count as lost by their school or class, and the guard holds the run if they are
+    many.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     for n in range(0, 24, 2):

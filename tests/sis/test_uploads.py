@@ -1,4 +1,7 @@
-"""Tests a roster zip sent over REST: larger than other bodies, validated at once, read by the worker, then deleted."""
+"""Tests roster zips that are sent over REST. They may be larger than other bodies.
+
+A zip is validated at once, read by the worker, and then deleted.
+"""
 
 import asyncio
 import io
@@ -38,7 +41,7 @@ async def _run_due_syncs(town: Town) -> None:
 
 
 async def _source(asks: Caller) -> str:
-    """The path of a source that is read nowhere."""
+    """Creates a source that is only uploaded to, and returns its path."""
     made = await asks.post("/v1/sis-sources", CSV)
     assert made.status_code == 201, made.text
     assert made.json()["url"] == "upload:"
@@ -54,7 +57,7 @@ async def _parts(town: Town) -> int:
 
 
 def _larger(packed: bytes, more: int) -> bytes:
-    """Returns the zip with an additional file that is not imported and cannot be compressed."""
+    """Returns the zip with an additional file, of a name that is not imported, whose bytes cannot be compressed."""
     out = io.BytesIO(packed)
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("notes.bin", random.Random(1).randbytes(more))
@@ -62,7 +65,7 @@ def _larger(packed: bytes, more: int) -> bytes:
 
 
 async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
-    """An uploaded zip is applied by the worker and deleted; the next run of the source has nothing to do."""
+    """The worker applies and deletes an uploaded zip, and the next run of the source finds nothing to do."""
     asks = caller(app, north)
     path = await _source(asks)
     packed = _larger(Export().packed(), 3 << 20)
@@ -143,7 +146,7 @@ async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, nor
 
 
 async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
-    """While one upload waits, a second one is refused; a lost worker leaves the zip for the next."""
+    """While one upload waits for its run, a second one is refused. If a worker is lost, the next one reads the zip."""
     asks = caller(app, north)
     path = await _source(asks)
     sent = await _send(asks, path, Export().packed())
@@ -158,7 +161,10 @@ async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, settings: Settings, announced: bool) -> None:
-    """Announced or in pieces: 413, which names the setting; and every other route keeps its own limit."""
+    """A body beyond the operator's limit gets 413, which names the setting, whether its size was announced or not.
+
+    Every other route keeps its own limit.
+    """
     small = build(settings.model_copy(update={"largest_upload_mb": 3}))
     asks = caller(small, north)
     path = await _source(asks)
@@ -205,7 +211,7 @@ async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, 
 
 
 async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
-    """A slot whose lease has ended can be claimed, and its former holder does not release it."""
+    """A place for an upload whose lease has ended can be claimed, and its former holder can no longer free it."""
     slots = []
     for _ in range(upload.AT_ONCE):
         async with north.unit() as work:
@@ -227,7 +233,7 @@ async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence ends an upload, and so does its whole time, however steadily it drips."""
+    """An upload is ended if no bytes arrive for a while, and also if it takes too long in total."""
     asks, never = caller(app, north), asyncio.Event()
     path = await _source(asks)
 
@@ -249,7 +255,7 @@ async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeyp
 
 
 async def test_a_full_disk_is_told_to_the_sender(app: FastAPI, north: Town) -> None:
-    """The body finds no room: 507 with the true reason, and the place is free again."""
+    """If the disk of the server is full, an upload gets 507 with the reason, and its place is free again."""
     asks = caller(app, north)
     path = await _source(asks)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,6 +1,7 @@
-"""Reads short texts that say what agenda items are about, for the kinds of items that do not say it themselves.
+"""Reads short texts that say what an agenda item is about, for items that do not say it themselves.
 
-These are core stalls, which get their grade and measure, and action items, which get their text.
+Items about core stalls (grades whose share at the benchmark fell) get their grade and measure, and action items their
+text.
 """
 
 from collections.abc import Iterable, Mapping

@@ -88,7 +88,7 @@ class Preview:
 
     @property
     def flagged(self) -> list[StateChange]:
-        """Returns at most MAX_SHOWN of the supports that would change to an alarm."""
+        """Returns the supports that would get an alarm under the new rules, at most MAX_SHOWN of them."""
         return [change for change in self.changes if change.before not in ALARMS and change.after in ALARMS][:MAX_SHOWN]
 
     @property

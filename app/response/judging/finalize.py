@@ -1,7 +1,8 @@
-"""Judges series again when a week has ended, or when it is complete for a cohort. Provisional verdicts become final.
+"""Judges series again when a week has ended, or when all students of a cohort have a score in it.
 
-A job judges the series of one measure at one school again for one week. A worker claims the job with a lease. All due
-weeks of a measure at a school are judged together. A job that fails is attempted again after a wait.
+This finalizes the week: its provisional verdicts become final. A job judges the series of one measure at one school for
+one week. A worker claims the job with a lease. All due weeks of a measure at a school are judged together. A job that
+fails is attempted again after a wait.
 
 This file exceeds 250 lines so that the scheduling and the execution of a week are in one place.
 """
@@ -61,9 +62,10 @@ FINALIZATIONS = JobTable(
 
 @needs(Can.JUDGE)
 async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
-    """Schedules the finalization of the weeks in which scores were written.
+    """Schedules the final judging (finalization) of the weeks for which scores were written.
 
-    `days` has triples of student, measure and day. With `quiet`, the judging raises no alert.
+    `days` has triples of student, measure and day, one for each day with new scores. With `quiet`, the judging raises
+    no alert.
     """
     await schedule_weeks(work, weeks_to_finalize(loaded, days, await moved_day_of(work)), quiet=quiet)
 
@@ -71,7 +73,7 @@ async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID
 def weeks_to_finalize(
     loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], moved_to: date | None = None
 ) -> dict[Week, datetime]:
-    """Returns the weeks that contain these days, each with the instant at which it is to be finalized.
+    """Returns the weeks that contain these days, each with the instant at which its verdicts become final.
 
     `days` has triples of student, measure and day, for the scores that were written. `moved_to` is the day to which a
     sandbox's test clock was moved.
@@ -92,7 +94,7 @@ def weeks_to_finalize(
 
 @needs(Can.JUDGE)
 async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules the finalization of weeks, each at its instant in `weeks`.
+    """Schedules the final judging of weeks, each at its instant in `weeks`.
 
     The jobs are written at the end of the transaction. With `quiet`, the judging raises no alert.
     """
@@ -132,7 +134,7 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules one job of this kind for each of the given weeks, at the time given for the week.
+    """Schedules one job of this kind for each week in `weeks`, which has the time of each job.
 
     The jobs of a transaction are written together at its end, so that all transactions lock them in the same order.
     """
@@ -194,10 +196,10 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
 
 
 def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> datetime:
-    """Returns the instant at which the week that begins on `monday` is to be finalized.
+    """Returns the instant at which the week that begins on `monday` gets its final verdicts.
 
-    A complete week is finalized at once, and any other week when it ends. With a test clock, a week ends when the clock
-    is moved past its last day.
+    If the week is complete, that is, every student of the cohort has a score in it, this is now; otherwise it is the
+    end of the week. With a test clock, a week ends when the clock is moved past its last day.
     """
     present = now()
     if moved_to is not None and not is_complete:
@@ -208,7 +210,7 @@ def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> dateti
 
 @needs(Can.JUDGE)
 async def end_waits(work: Work, today: date) -> None:
-    """Ends the wait of all weeks that are over on the day `today`: they are now due to be finalized.
+    """Makes the weeks that are over on the day `today` due for their final judging (finalization).
 
     `today` is the day to which a test clock was moved.
     """
@@ -225,7 +227,8 @@ async def end_waits(work: Work, today: date) -> None:
 
 
 async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Judges those series of a district whose weeks are due to be finalized. Returns the number of finalized weeks.
+    """Judges, for the last time, the series of a district whose weeks are due for it. Returns the number of these
+    weeks.
 
     The weeks are judged in groups. A fault in one group neither delays nor undoes the others.
     """
@@ -277,9 +280,9 @@ async def _claim(work: Work) -> list[ClaimedJob]:
 
 @needs(Can.JUDGE)
 async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
-    """Judges the series of one measure at one school for the weeks of a group of jobs.
+    """Judges the series of one measure at one school for the weeks of a group of jobs. Their verdicts are then final.
 
-    Returns the number of finalized weeks. If the worker died in every attempt of a job, the job fails for good.
+    Returns the number of these weeks. If the worker died in every attempt of a job, the job fails for good.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:

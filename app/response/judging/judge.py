@@ -177,7 +177,7 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Some current verdicts were made before the rules changed. Judges the weeks of these verdicts by the new rules.
+    """Judges, by rules that have changed, the weeks of those current verdicts that were made by the earlier rules.
 
     `judgements` has the judgements of the latest week by the new rules, keyed by series. They are not written yet. The
     result has a judgement for each series whose current verdict was made by other rules, also keyed by series.

@@ -85,9 +85,9 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
     One statement writes the verdicts and states. It also updates the days and times by which lists of supports and
     students are sorted.
 
-    `written` has, for each student with newly recorded scores, the day of the last of these scores. If `written` is
-    given inside a block of `Work.as_district`, the call must be the last step of the block: its statement also ends the
-    block, so that the transaction acts for the caller again.
+    `written` has, for each student with newly recorded scores, the day of the last of these scores. With `written`, a
+    call inside a block of `Work.as_district` must be the last step of the block: its SQL statement also ends the block,
+    so that the transaction has only the caller's own rights again.
     """
     today = await today_of(work)
     steps_by_support: dict[UUID, list[VerdictStep]] = {}

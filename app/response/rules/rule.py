@@ -132,10 +132,11 @@ class DecisionRule:
         return self.far if dict(resolved) == self.defaults else None
 
     def threshold_at(self, far: float) -> float:
-        """Returns the threshold for the rate `far`. Raises KeyError for a rule without a table of thresholds.
+        """Returns the threshold whose false-alarm rate is `far`. Raises KeyError if the rule has no table of
+        thresholds.
 
-        Of the simulated students who grow as the goal requires, the share `far` exceeds it at some time within 26
-        weeks.
+        In simulations of students who grow exactly as the goal requires, a share of `far` of these students is above
+        the threshold at least once within 26 weeks.
         """
         if self.thresholds is None:
             raise KeyError(self.name)

@@ -107,9 +107,11 @@ def justifies_name(shares: Shares | None) -> bool:
 
 
 def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns a finding of a rule for growth. Its state `not_responding` may be weakened to `off_track`.
+    """Returns the finding, with its state `not_responding` replaced by `off_track` if slow growth is not probable
+    enough.
 
-    It stays `not_responding` only if the probability of slow growth in `shares` is high enough (`justifies_name`).
+    `shares` has the probability of slow growth, and `justifies_name` decides whether it is high enough. A finding with
+    any other state is returned unchanged.
     """
     if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding

@@ -39,10 +39,10 @@ OF_SCHOOLS: Final = " AND NOT n.is_district"
 
 
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the screening windows that have begun and that some rule about core stalls still reads.
+    """Returns the screening windows that have begun and are still within the days that a rule about core stalls reads.
 
-    A rule reads a window for as many days after its end as the rule's parameter `days` says. This function checks no
-    permission; the functions that call it do.
+    A core stall is a grade whose share of students at the benchmark fell. A rule reads a window for as many days after
+    its end as its parameter `days` says. This function checks no permission; the functions that call it do.
     """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:
@@ -100,7 +100,7 @@ async def count_stalls(work: Work, rule: SignalRule) -> int:
 async def _values(
     work: Work, rules: Sequence[SignalRule], window: ScreeningWindow, today: date
 ) -> dict[str, Any] | None:
-    """Returns the parameters of the SQL statements that compute the core stalls of a window, by name.
+    """Returns the parameters, by name, of the SQL that computes the core stalls (grades that fell) of a window.
 
     Returns None if there is no earlier window with which this window can be compared.
     """

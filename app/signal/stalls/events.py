@@ -1,4 +1,7 @@
-"""Records the events about core stalls. An event names the window and the school, but no person."""
+"""Records events about core stalls, that is, grades whose share of students at the benchmark fell.
+
+An event names the window and the school, but no person.
+"""
 
 from typing import Any
 
@@ -8,7 +11,10 @@ from app.events.outbox import record
 
 
 def emit_stall_event(work: Work, type_: EventType, stall: Any) -> None:
-    """Records an event about a core stall. `stall` is a row of its table, or a row that an SQL statement returned."""
+    """Records an event about a core stall (a grade whose share at the benchmark fell).
+
+    `stall` is a row of the table, or a row that an SQL statement returned.
+    """
     record(
         work,
         NewEvent(

@@ -1,4 +1,4 @@
-"""Defines the table of core stalls."""
+"""Defines the table of core stalls: grades whose share of students at the benchmark fell between two windows."""
 
 from datetime import date, datetime
 from uuid import UUID

@@ -16,7 +16,9 @@ SMALLEST: Final = 10
 
 
 class StallState(StrEnum):
-    """The state of a core stall."""
+    """The state of a core stall (a grade whose share at the benchmark fell): whether and how somebody has answered
+    it.
+    """
 
     SUGGESTED = "suggested"
     ACCEPTED = "accepted"
@@ -74,7 +76,10 @@ class GradeInWindows:
 
 
 def require_open(state: str) -> None:
-    """Raises `Conflict` unless the core stall is still suggested: neither accepted nor dismissed, nor lapsed."""
+    """Raises `Conflict` if somebody has already accepted or dismissed the core stall, or if it has lapsed.
+
+    A core stall is a fall in the share of a grade's students who reach the benchmark.
+    """
     if state == StallState.LAPSED:
         raise Conflict("The data no longer support this core stall.", code="core_stall.lapsed")
     if state != StallState.SUGGESTED:

@@ -1,4 +1,4 @@
-"""Accepts and dismisses core stalls.
+"""Accepts and dismisses core stalls, that is, grades whose share of students at the benchmark fell.
 
 An accepted core stall comes up on the agendas of the teams that serve the grade.
 """
@@ -25,7 +25,10 @@ WHY_DISMISSED = About("Why it is dismissed.", "The winter form was harder for ev
 
 @needs(Can.SETTLE_SIGNALS)
 async def accept_core_stall(work: Work, core_stall_id: UUID) -> CoreStall:
-    """Accepts a core stall. It is then put on the next agenda of each team that serves the grade."""
+    """Accepts a core stall (a grade whose share at the benchmark fell).
+
+    It is then put on the next agenda of each team that serves the grade.
+    """
     return await _settle(work, await _lock(work, core_stall_id), StallState.ACCEPTED, None, CORE_STALL_ACCEPTED)
 
 
@@ -33,7 +36,10 @@ async def accept_core_stall(work: Work, core_stall_id: UUID) -> CoreStall:
 async def dismiss_core_stall(
     work: Work, core_stall_id: UUID, because: Annotated[str, BECAUSE, WHY_DISMISSED]
 ) -> CoreStall:
-    """Dismisses a core stall, with a reason. It is never suggested again for this window, measure, school and grade."""
+    """Dismisses a core stall (a grade whose share at the benchmark fell), with a reason.
+
+    It is never suggested again for this window, measure, school and grade.
+    """
     BECAUSE.require(because, "/because")
     return await _settle(work, await _lock(work, core_stall_id), StallState.DISMISSED, because, CORE_STALL_DISMISSED)
 

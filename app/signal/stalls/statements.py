@@ -1,4 +1,7 @@
-"""Holds the SQL that computes core stalls: it compares grades between two windows, and writes the core stalls."""
+"""Holds the SQL that compares grades between two screening windows and writes core stalls.
+
+A core stall is a grade whose share of students at the benchmark fell.
+"""
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 

@@ -1,10 +1,10 @@
 """Writes the plan: which rows to create, update, restore or remove. Does not change the roster.
 
 * Unchanged rows are not in the plan, so that a sync without changes costs only the comparison.
-* The plan of a held run is kept in a logged table until a person approves or discards it.
+* The plan of a run that is held for approval is stored in a logged table until a person approves or discards it.
 * The digest of a plan covers the plan and the roster rows that it would change.
 
-This file exceeds 250 lines so that a plan is written, kept and loaded with the same columns in one place.
+This file exceeds 250 lines so that a plan is written, stored and loaded with the same columns in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -283,7 +283,7 @@ def full_column_delivery(kind: Kind) -> Delivery:
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns a delivery for each file of the stored plan of a held run, keyed by kind of record.
+    """Returns a delivery for each file of a stored plan, keyed by kind of record. Its run was held for approval.
 
     It has the columns of the file, but no rows. `apply` needs it to apply the plan.
     """

@@ -25,9 +25,10 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Gives the state `following` to those runs of the district that match `where` and whose present state is in `of`.
+    """Changes the state of some runs to `following`: those of the district that match `where` and are in a state in
+    `of`.
 
-    `values` are other columns to set. If people are to be told about the new state, also creates the notices. Returns
+    `values` are other columns to set. If people must be notified of the new state, the notices are created too. Returns
     the id, the source and the flag `dry` of each changed run. Raises `IllegalTransition` if `following` is not allowed
     after one of the states in `of`, even if no run matches.
     """

@@ -129,7 +129,8 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
 def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
     """Returns whether one of the first rows of a bulk file has a value in the column status or dateLastModified.
 
-    In a bulk file these columns should be blank, so the file may be a delta.
+    These columns must be blank in a bulk file. If they have values, the file is probably a delta that was declared as
+    bulk.
     """
     places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
     text = head.removeprefix(BOM).decode("utf-8", "replace")

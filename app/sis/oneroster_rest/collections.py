@@ -79,12 +79,12 @@ class PulledCollection:
 
 @dataclass(slots=True)
 class RestSource:
-    """What was read of a source over REST, as an `OpenedSource`.
+    """The data that were read from a source over REST, as an `OpenedSource`.
 
     * `mode`: `full` if a delta was requested but the source could only be read in full, otherwise None.
     * `failed`: the kinds of the optional collections that could not be read.
     * `absent`: the kinds of the collections that the source does not have.
-    * `forbidden`: the kinds of the collections that the source does not let us read.
+    * `forbidden`: the kinds of the collections that the source refuses to this client.
     * `partial`: the names of the collections that may lack some rows.
     """
 

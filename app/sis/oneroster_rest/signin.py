@@ -43,7 +43,10 @@ class Credentials(Protocol):
         """Returns the value of the `Authorization` header for this request."""
 
     async def renew(self, used: str) -> bool:
-        """Is called after the header `used` was refused with 401. Returns whether to retry with a new header."""
+        """Returns whether to send the refused request again with a new header.
+
+        It is called after the source refused the header `used` with status 401.
+        """
 
     def accept(self, used: str) -> None:
         """Is called after the header `used` was accepted."""
@@ -167,7 +170,7 @@ class BearerToken:
             return True
 
     def accept(self, used: str) -> None:
-        """Resets the count of refusals."""
+        """Sets the count of successive refused requests to zero, because the source has accepted one."""
         self._refusals = 0
 
     async def _renew(self) -> None:

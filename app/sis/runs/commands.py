@@ -57,7 +57,11 @@ class RekeyPair:
 
 @dataclass(frozen=True, slots=True)
 class NewRekey:
-    """How to find the new sourcedIds of people whom a held run would remove: by a shared value, or by a map."""
+    """A request to find the new sourcedIds of people whom a run that waits for approval would remove.
+
+    They are found by a field that is equal in the old and the new row, such as the e-mail address, or are given as
+    pairs.
+    """
 
     match: Annotated[
         Literal["identifier", "email", "likely"] | None,
@@ -159,21 +163,21 @@ async def approve_sync_run(
         About("The only kinds of rows that are applied, as in `counts`.", ["person"]),
     ] = None,
 ) -> SisRun:
-    """Approves a held run; raises the errors of `approval.approve`."""
+    """Approves a run that waits for approval (a held run); raises the errors of `approval.approve`."""
     await approval.approve(work, run_id, plan, without_removals, schools, kinds)
     return (await find_run(work, run_id)).run
 
 
 @needs(Can.APPROVE_SYNC, Can.READ_SYNC)
 async def discard_sync_run(work: Work, run_id: UUID) -> SisRun:
-    """Discards a held run; raises the errors of `approval.discard`."""
+    """Discards a run that waits for approval (a held run); raises the errors of `approval.discard`."""
     await approval.discard(work, run_id)
     return (await find_run(work, run_id)).run
 
 
 @needs(Can.APPROVE_SYNC, Can.READ_SYNC)
 async def rekey_sync_run(work: Work, run_id: UUID, new: NewRekey) -> SisRun:
-    """Requests a map of new sourcedIds; raises the errors of `pull.request_rekey`."""
+    """Requests a run that plans new sourcedIds for people; raises the errors of `pull.request_rekey`."""
     pairs = None if new.map is None else [(pair.old, pair.new) for pair in new.map]
     return await pull.request_rekey(work, run_id, new.match, pairs)
 

@@ -104,10 +104,10 @@ async def request_undo(work: Work, run_id: UUID) -> SisRun:
 
 @needs(Can.APPROVE_SYNC)
 async def request_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
-    """Requests a run that maps old to new sourcedIds for people whom the held run `run_id` would remove.
+    """Requests a run that plans new sourcedIds for people whom the run `run_id` would remove. Returns the new run.
 
-    Returns the new run. People are matched by the field `match` or by the given `pairs`. The planned map is then held
-    for approval. Raises `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and
+    The run `run_id` must wait for approval. People are matched by the field `match` or by the given `pairs`. The new
+    run then waits for approval too. Raises `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and
     `rekey.files_to_rekey`.
     """
     held = (await find_run(work, run_id)).run

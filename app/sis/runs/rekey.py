@@ -113,9 +113,9 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
 
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
-    """Plans a map of old to new sourcedIds that an API has requested, and returns the report of this planning.
+    """Plans to give people new sourcedIds, as a client has requested through an API. Returns the report of the plan.
 
-    The parameters are in the row of the requested run. Raises the errors of `plan_rekey`.
+    The row of the requested run has the parameters of the request. Raises the errors of `plan_rekey`.
     """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _load_request(work, request)
@@ -140,14 +140,15 @@ async def plan_rekey(
     pairs: Pairs = (),
     request: RunRequest = RunRequest(),
 ) -> Report:
-    """Plans a map of old to new sourcedIds for people of the held run `held_id`. Returns the report of this planning.
+    """Plans new sourcedIds for people of the run `held_id`, and returns the report of this plan.
 
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
-    by the given `pairs`. With `likely`, the run may be applied instead of held. An applied run may have removed a
-    person and created the same person a second time. The map reunites these two rows if the new person has no records
-    yet. The map is held until somebody approves or discards it.
+    by the given `pairs`. The run `held_id` must wait for approval (be held); only with `likely`, it may also have been
+    applied. An applied run may have removed a person and created the same person a second time. These two rows then
+    become one again, if the new person has no records yet. The plan itself waits until somebody approves or discards
+    it.
 
-    Raises `NotFound`; `Conflict` if the run is not held or lacks the field to match by; `AlreadyRunning`.
+    Raises `NotFound`; `Conflict` if the run is in another state, or lacks the field to match by; and `AlreadyRunning`.
     """
     report = Report(request.run_id or new_id(), began_at=now(), mode=MODE)
     async with district_sync_lease(engine, keyring, district_id):
@@ -292,9 +293,9 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes the run `undone`, which has applied a map of old to new sourcedIds: people get their old ones back.
+    """Undoes the run `undone`, which gave people new sourcedIds: they get their old ones back.
 
-    Raises `SourceInconsistent` if the people have changed since the map was applied.
+    Raises `SourceInconsistent` if the people have changed since that run was applied.
     """
     people, roles = (
         f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id

@@ -90,7 +90,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Reverts a map of sourcedIds as far as it has reunited two rows of the same person.
+    """Undoes the part of a rekey run in which two rows of the same person became one.
 
     The row with the old sourcedId is removed again, and the row that a run had created a second time is restored.
     """

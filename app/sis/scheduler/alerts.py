@@ -1,8 +1,8 @@
-"""Reports held, failed and missing runs to people, by e-mail and to a chat. Never sends a student's data.
+"""Reports to people, by e-mail and chat, that a run was held for approval, has failed, or is missing.
 
-A notice is a row that is created in the transaction that changes the run's state. A worker sends it as a job, with
-several attempts. For each channel, the recipients that the district has set get the notice; if it has set none, the
-recipients in the server's settings get it.
+Never sends a student's data. A notice is a row that is created in the transaction that changes the run's state. A
+worker sends it as a job, with several attempts. For each channel, the recipients that the district has set get the
+notice; if it has set none, the recipients in the server's settings get it.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,10 @@ class Recipients:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """The mail server, the recipients for districts that have set none, and the networks that a chat may be in."""
+    """The mail server of notices, the default recipients, and the networks in which chat servers may be.
+
+    The default recipients get the notices of districts that have named no recipients.
+    """
 
     server: MailServer | None = None
     default: Recipients = Recipients()

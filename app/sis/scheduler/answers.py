@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Applies the plans of a district's approved runs and deletes those of discarded runs, if this is due.
+    """Applies the plans of a district's approved runs, and deletes the plans of its discarded runs, if this is due.
 
     Returns the number of runs for which this succeeded.
     """
@@ -49,9 +49,9 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Applies the plan of one approved run, or deletes that of a discarded run. Returns whether that succeeded.
+    """Applies the plan of one approved run, or deletes the plan of one discarded run. Returns whether this succeeded.
 
-    A fault is saved with the run and not raised.
+    An error is saved with the run and not raised.
     """
     try:
         await attempt_answer(engine, keyring, district_id, job)
@@ -61,10 +61,11 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 
 
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
-    """Applies the plan of an approved run, or deletes that of a discarded run. Returns the report.
+    """Applies the plan of an approved run, or deletes the plan of a discarded run. Returns the report.
 
-    `job` is the run, which this worker has claimed; its lease is renewed meanwhile. A fault is saved with the run and
-    raised. Returns None, without another attempt, if the worker died in every earlier attempt.
+    `job` is the run, which this worker has claimed; its lease is renewed meanwhile. If an error occurs, it is saved
+    with the run and raised. If workers have died in all the attempts that are allowed, the run is given up, and None is
+    returned.
     """
     principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:

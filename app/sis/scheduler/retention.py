@@ -1,8 +1,8 @@
 """Deletes old values of synced rows, and staged rows that are no longer needed. Also erases a person's old values.
 
 A run logs an entry for each row that it changes, with the values from before the change (the before-image). The entries
-are permanent; only the before-images in them are deleted. A run whose before-images are deleted cannot be undone. Lists
-of planned changes are deleted when they are old, or when enough newer runs have lists.
+are permanent; only the before-images in them are deleted. After that, the run cannot be undone. Lists of planned
+changes are deleted when they are old, or when enough newer runs have lists.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

@@ -17,7 +17,10 @@ def is_local(url: str) -> bool:
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it: of the path of a local file or folder, only the last part."""
+    """Returns an address as remote callers may see it.
+
+    For a file or folder of this machine, only the last part of its path is shown. Any other address is unchanged.
+    """
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 

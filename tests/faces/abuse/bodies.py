@@ -1,4 +1,4 @@
-"""Builds bodies of at most 2 MB that are expensive to parse, to validate or to refuse."""
+"""Builds request bodies of at most 2 MB that are expensive to parse, to validate or to refuse."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ FOUR_LONG_KEYS = b",".join(b'"%d%b":1' % (number, b"x" * 900) for number in rang
 
 
 def repeated(head: bytes, part: bytes, tail: bytes, size: int = 2 * MB - 64) -> bytes:
-    """The part as often as it fits, comma-separated, between head and tail."""
+    """Returns `head`, the part as often as it fits into `size` bytes, separated by commas, and `tail`."""
     times = (size - len(head) - len(tail)) // (len(part) + 1)
     return head + b",".join([part] * times) + tail
 

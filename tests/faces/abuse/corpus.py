@@ -38,13 +38,13 @@ class Abuse:
     def of(
         cls, name: str, query: str, code: str | None = None, variables: Any = None, operation: str | None = None
     ) -> "Abuse":
-        """A request of a document."""
+        """Returns an abuse request that sends this document."""
         body = {"query": query, "variables": variables, "operationName": operation}
         return cls(name, json.dumps(body).encode(), code)
 
 
 def doubling(fragments: int, spreads: int = 2, selection: str = "__typename") -> str:
-    """Fragments that each spread the next one several times."""
+    """Returns a document with fragments, each of which contains the next one several times."""
     parts = [f"fragment F{n} on Query {{{f' ...F{n + 1}' * spreads}}}" for n in range(fragments)]
     return "{...F0} " + " ".join(parts) + f" fragment F{fragments} on Query {{{selection}}}"
 
@@ -63,7 +63,7 @@ def _record(items: str) -> str:
 
 
 def corpus() -> list[Abuse]:
-    """Every request, the same ones each time."""
+    """Returns every request of the abuse corpus. They are always the same."""
     return [*_fragments(), *_fields(), *_shapes(), *_values(), *_introspection(), *_bodies()]
 
 
@@ -184,7 +184,9 @@ def _bodies() -> Iterator[Abuse]:
 
 
 def drawn(seed: int) -> Abuse:
-    """A request drawn from a grammar: fragments, repeated fields, aliases, lists, wrong names, in random amounts."""
+    """Returns a random request of the GraphQL grammar, with fragments, repeated fields, aliases, lists and wrong
+    names.
+    """
     draw = random.Random(seed)
     fragments = draw.randint(0, 30)
     names = (

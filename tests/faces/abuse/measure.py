@@ -1,4 +1,4 @@
-"""Measures one request: the processor time and the memory of the whole app, without the client's own."""
+"""Measures one request: the processor time and the memory of the app, without those of the test client."""
 
 import gc
 import time
@@ -12,27 +12,27 @@ from fastapi import FastAPI
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of the app."""
+    """An answer of the app."""
 
     status: int
     body: bytes
 
     @property
     def content(self) -> dict[str, Any]:
-        """The answer as JSON."""
+        """Returns the answer as JSON."""
         content: dict[str, Any] = orjson.loads(self.body)
         return content
 
     @property
     def code(self) -> str | None:
-        """The code of the first error."""
+        """Returns the code of the first error, or None."""
         errors = self.content.get("errors")
         code: str | None = errors[0]["extensions"]["code"] if errors else None
         return code
 
 
 async def post(app: FastAPI, token: str, body: bytes) -> Answer:
-    """Posts a body to /graphql, straight into the app."""
+    """Posts a body to /graphql, directly into the app."""
     headers = {
         "authorization": f"Bearer {token}",
         "content-type": "application/json",
@@ -66,7 +66,7 @@ async def post(app: FastAPI, token: str, body: bytes) -> Answer:
 
 
 async def processor_seconds(app: FastAPI, token: str, body: bytes, times: int = 3) -> tuple[float, Answer]:
-    """The least processor time of several requests, and the last answer."""
+    """Returns the least processor time of several requests in seconds, and the last answer."""
     least, answer = float("inf"), Answer(0, b"")
     gc.collect()
     gc.freeze()  # as the product does at its start: what other tests left behind is not collected in a request's time
@@ -78,7 +78,7 @@ async def processor_seconds(app: FastAPI, token: str, body: bytes, times: int = 
 
 
 async def peak_bytes(app: FastAPI, token: str, body: bytes) -> int:
-    """The most memory that was allocated at once for a request."""
+    """Returns the most bytes that were allocated at once during a request."""
     tracemalloc.start()
     try:
         await post(app, token, body)

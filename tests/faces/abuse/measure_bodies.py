@@ -39,7 +39,7 @@ def memory_peak() -> int:
 
 
 def memory_now() -> int:
-    """Returns the present memory of this process in bytes, and resets the peak."""
+    """Returns the present memory of this process in bytes, and resets the measured peak."""
     if STATUS.exists():
         (STATUS.parent / "clear_refs").write_text("5")
         return _status("VmRSS")
@@ -51,7 +51,7 @@ def _status(name: str) -> int:
 
 
 async def measure(files: list[Path], tokens: dict[str, str]) -> list[dict[str, Any]]:
-    """Prints one line for each request."""
+    """Measures each request of these files, prints a line for each, and returns the figures."""
     app = create()  # as a server process does: garbage collection leaves out whatever is loaded so far
     lines = []
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://aimline.test") as client:

@@ -29,7 +29,7 @@ MB = 1 << 20
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every body."""
+    """Returns a folder with a file for every body."""
     folder = tmp_path_factory.mktemp("bodies")
     for name, make in BODIES.items():
         (folder / name).write_bytes(make())
@@ -78,7 +78,7 @@ def _measured(settings: Settings, corpus: Path, tokens: dict[str, str]) -> list[
 
 
 def test_every_route_with_a_body_checks_scopes_before_it(app: FastAPI) -> None:
-    """Every route with a body or a token uses the class that checks scopes before it reads the body."""
+    """Every route with a body or a token uses the class that checks the scopes before it reads the body."""
     routes = {route.operation_id: route for route in _routes(app.routes)}
     for operation in operations(app):
         if operation.name in OPEN:
@@ -134,7 +134,10 @@ async def test_a_long_map_is_not_validated_to_its_end(app: FastAPI, north: Town)
 
 
 async def test_parameters_are_bounded_as_bodies_are(app: FastAPI, north: Town) -> None:
-    """A thousand misspelt filters, or a filter given a thousand times, are refused with a hundred violations."""
+    """Too many query parameters are refused with at most a hundred violations.
+
+    Tried with a thousand misspelt filters, and with one filter a thousand times.
+    """
     north_client = caller(app, north)
     unknown = await north_client.get("/v1/students", **{f"x{number}": 1 for number in range(1000)})
     assert unknown.status_code == 400
@@ -185,7 +188,7 @@ def _unbound(contract: Any, shape: Any, at: str = "") -> list[str]:
 
 @pytest.mark.parametrize("code", ["body.too_deep", "body.too_many_values", "body.too_many_keys"])
 async def test_a_body_beyond_the_limits_says_which(app: FastAPI, north: Town, code: str) -> None:
-    """A 422 with the limit's own code; over GraphQL the same code."""
+    """A body beyond a limit is answered with 422 and the code of this limit, in both APIs."""
     body = {
         "body.too_deep": BODIES["deep nesting"],
         "body.too_many_values": BODIES["a list of invalid items"],

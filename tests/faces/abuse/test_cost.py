@@ -1,4 +1,4 @@
-"""Tests that the cost of a document is the number of rows that it could return, however it is written."""
+"""Tests that the cost of a GraphQL document is the number of rows that it could return, however it is written."""
 
 import random
 from typing import Any
@@ -20,12 +20,12 @@ PREPARATION = Preparation(CORE, Limits())
 
 
 def prepared(query: str, variables: dict[str, Any] | None = None, name: str | None = None) -> Prepared:
-    """An operation, within the usual limits."""
+    """Returns a prepared operation, with the usual limits."""
     return PREPARATION.prepare(Operation(query, variables, name), "POST")
 
 
 def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | None = None) -> int | None:
-    """The cost of an operation, whether or not it may run."""
+    """Returns the computed cost of a GraphQL operation, also if the operation is refused."""
     try:
         return prepared(query, variables, name).cost
     except Refused as refused:
@@ -57,12 +57,17 @@ def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | Non
     ],
 )
 def test_rows_are_multiplied_along_the_document(query: str, cost: int) -> None:
-    """`first` × children; 50 where `first` is not given, and a stated number for a list without pages."""
+    """The cost of a document multiplies `first` by the cost of the rows below.
+
+    Without `first`, 50 is assumed; for a list without pages, the number that its field states.
+    """
     assert cost_of(query) == cost
 
 
 def test_the_number_of_rows_may_be_a_variable() -> None:
-    """Given, defaulted, null or left out: a variable costs as much as the number itself."""
+    """A variable for the number of rows costs as much as the number itself, whether given, defaulted, null or left
+    out.
+    """
     query = "query($n: Int) { students(first: $n) { edges { cursor } } }"
     defaulted = "query($n: Int = 7) { students(first: $n) { edges { cursor } } }"
     assert cost_of(query, {"n": 9}) == cost_of(defaulted, {"n": 9}) == 9
@@ -73,7 +78,7 @@ def test_the_number_of_rows_may_be_a_variable() -> None:
 
 
 def test_a_command_costs_by_what_it_is_given() -> None:
-    """The cost of a command counts its items, in a literal or a variable."""
+    """The cost of a command includes its items, whether they are a literal or a variable."""
     payload = "{ results { score { student { id } } } }"
     by_variable = f"mutation($i: RecordScoresInput!) {{ recordScores(input: $i) {payload} }}"
     by_list = f"mutation($s: [NewScoreInput!]!) {{ recordScores(input: {{scores: $s}}) {payload} }}"
@@ -84,19 +89,19 @@ def test_a_command_costs_by_what_it_is_given() -> None:
 
 
 def test_only_the_named_operation_costs() -> None:
-    """Only the operation that runs counts, not others in the document."""
+    """Of a document with several operations only the operation that runs is counted."""
     document = "query A { students(first: 2) { edges { cursor } } } query B { staff { edges { cursor } } }"
     assert (cost_of(document, name="A"), cost_of(document, name="B")) == (2, 50)
 
 
 def test_a_cost_is_a_number_that_every_reader_takes() -> None:
-    """A document that doubles 50 times has a cost, and it ends at the largest integer of JSON's readers."""
+    """The cost of a document that doubles 50 times stops at the largest integer that all JSON readers accept."""
     query = doubling(50, 2, "students { edges { node { id } } }")
     assert cost_of(query) == min(50 * 2**50, CEILING)
 
 
 def test_the_lists_that_are_known_are_there() -> None:
-    """Every field in the table of costs exists."""
+    """Every field in the table of costs exists in the schema."""
     for name in (*LISTS, *BATCHES):
         type_name, field_name = name.split(".")
         type_ = CORE.type_map[type_name]
@@ -107,7 +112,7 @@ def test_the_lists_that_are_known_are_there() -> None:
 
 
 def test_every_page_is_known_as_one() -> None:
-    """Every field that takes `first` returns a connection and counts as a page."""
+    """Every field that takes `first` returns a connection, and its cost is counted like that of a page."""
     rows = Rows(CORE)
     taking = 0
     for type_ in (one for one in CORE.type_map.values() if isinstance(one, GraphQLObjectType)):
@@ -121,7 +126,7 @@ def test_every_page_is_known_as_one() -> None:
 
 
 def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
-    """The assumed sizes of introspection lists are at least the real ones."""
+    """The sizes that are assumed for lists in introspection are at least as large as the real ones."""
     draw = random.Random(7)
     documents = [FULL_INTROSPECTION, *("{" + _introspecting(draw, "Query", 6) + "}" for _ in range(400))]
     passed = 0
@@ -140,7 +145,7 @@ def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
 
 
 def _introspecting(draw: random.Random, type_name: str, depth: int) -> str:
-    """A selection of introspection's fields, each as deep as is left."""
+    """Returns a random selection of introspection fields, nested at most `depth` deep."""
     if type_name == "Query":
         root = draw.choice(("__schema", '__type(name: "Query")', '__type(name: "Support")', '__type(name: "Mutation")'))
         return f"{root} {{ {_introspecting(draw, '__Schema' if root == '__schema' else '__Type', depth)} }}"

@@ -1,4 +1,4 @@
-"""Tests that every document of the abuse corpus is answered cheaply in time, memory, statements and size."""
+"""Tests that every document of the abuse corpus is answered with little time, memory, statements and bytes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +21,13 @@ ERRORS = 100
 
 @pytest.fixture
 def token(app: FastAPI, north: Town) -> str:
-    """A token of a client with every scope."""
+    """Returns a token of a client with every scope."""
     return caller(app, north).token
 
 
 @contextmanager
 def checkouts(app: FastAPI) -> Iterator[list[int]]:
-    """Notes every use of a database connection by the app."""
+    """Yields a list that records each time when the app takes a database connection."""
     used: list[int] = []
 
     def note(*_: Any) -> None:
@@ -43,7 +43,9 @@ def checkouts(app: FastAPI) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("abuse", corpus(), ids=lambda abuse: abuse.name)
 async def test_a_document_takes_little_and_is_refused(app: FastAPI, token: str, abuse: Abuse) -> None:
-    """No document takes 100 ms of processor time, and a refused one reaches no database."""
+    """A document of the abuse corpus takes less than 100 ms of processor time, and a refused one causes no
+    statement.
+    """
     with checkouts(app) as used:
         seconds, answer = await processor_seconds(app, token, abuse.body)
     assert answer.code == abuse.code, answer.body[:500]
@@ -57,12 +59,12 @@ async def test_a_document_takes_little_and_is_refused(app: FastAPI, token: str, 
 
 @pytest.mark.parametrize("abuse", corpus(), ids=lambda abuse: abuse.name)
 async def test_a_document_takes_little_memory(app: FastAPI, token: str, abuse: Abuse) -> None:
-    """No document takes 50 MB beyond its body."""
+    """No document takes more than 50 MB beyond the size of its body."""
     assert await peak_bytes(app, token, abuse.body) < MAX_BYTES
 
 
 async def test_a_document_drawn_at_random_takes_little(app: FastAPI, token: str) -> None:
-    """Random documents with fragments, repetitions and lists cost little."""
+    """Random documents with fragments, repetitions and lists take little time."""
     most = MAX_SECONDS * pace()
     for seed in DRAWN:
         seconds, answer = await processor_seconds(app, token, drawn(seed).body)
@@ -98,7 +100,7 @@ async def test_the_cost_is_in_every_answer(app: FastAPI, token: str) -> None:
 
 
 async def test_the_introspection_of_tools_passes(app: FastAPI, token: str) -> None:
-    """Code generators and IDEs read the schema with their usual query."""
+    """The usual introspection query of code generators and IDEs is within the limits."""
     answer = await post(app, token, _body(FULL_INTROSPECTION))
     assert answer.status == 200
     assert len(answer.content["data"]["__schema"]["types"]) > 50
@@ -121,7 +123,7 @@ async def test_an_answer_lists_few_errors(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_message_is_short(app: FastAPI, token: str) -> None:
-    """A name of 30 kB that is used a hundred times does not make an answer of 3 MB."""
+    """A name of 30 kB that occurs a hundred times in a document does not lead to an answer of 3 MB."""
     name = "n" * 30_000
     answer = await post(
         app, token, _body(f"query {name}({' '.join(f'$a{n}: Int' for n in range(100))}) {{ areas {{ code }} }}")

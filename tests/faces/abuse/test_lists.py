@@ -1,4 +1,4 @@
-"""Tests the cost of long lists within the bounds of a request: no work may be repeated for each item of a list."""
+"""Tests the cost of the longest lists that a request may contain: no work may be repeated for each item."""
 
 import time
 from collections.abc import Callable
@@ -35,10 +35,10 @@ FILES: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 async def test_a_file_of_the_library_is_refused_before_it_is_read_whole(app: FastAPI, north: Town, name: str) -> None:
-    """A file has up to a million characters, in which a list of a cell, or the rows, can be as many as its lines.
+    """A file of the library is refused for its size before it is read completely.
 
-    Each level was looked up with a statement of its own (115 s for 60,000), and each line of a list was compared with
-    all lines before it.
+    A file can have up to a million characters. Before, each entry's level was looked up by a statement of its own, and
+    each line of a list was compared with all lines before it: 115 s for 60,000.
     """
     content = FILES[name]()[:1_000_000]
     asks = caller(app, north)
@@ -72,7 +72,7 @@ async def test_entries_of_the_library_are_resolved_together(app: FastAPI, north:
 
 
 async def test_areas_are_put_in_order_by_few_statements(app: FastAPI, north: Town) -> None:
-    """A list of 2,000 areas needs as many statements as one of two areas."""
+    """Sorting a list of 2,000 areas needs as many statements as one of two areas."""
     names = [f"x{place}" for place in range(1998)]
     with statements_sent(app.state.services.engine) as statements:
         answer = await caller(app, north).post("/v1/areas/order", {"areas": ["ela", *names, "ela"]})
@@ -93,9 +93,10 @@ async def test_areas_are_put_in_order_by_few_statements(app: FastAPI, north: Tow
 async def test_the_students_of_all_items_are_locked_once(
     app: FastAPI, north: Town, path: str, item: dict[str, Any]
 ) -> None:
-    """A refused item undoes its savepoint, and with it the locks of all items, if they were taken within it.
+    """The students of all items of a list are locked by at most two statements, even if every item is refused.
 
-    Each item then locked the students of all others again: 500 unknown students took 3.6 s of processor time.
+    A refused item rolls back its savepoint. Locks taken within it would be lost, and each item would lock all students
+    again.
     """
     kinds = {"stu": "student", "con": "concern"}
     items = [

@@ -1,4 +1,4 @@
-"""Tests that the memory of bodies is given back: by our own objects at once, and by the process soon after."""
+"""Tests that the memory of request bodies is released: by our own objects at once, and by the process soon after."""
 
 import ctypes
 import gc
@@ -30,9 +30,9 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 async def test_a_body_is_released_with_its_request(app: FastAPI, north: Town, name: str) -> None:
-    """No cycle of objects keeps a body until the next full garbage collection, which may come 100 bodies later.
+    """A body is released at the end of its request, without a full garbage collection, which may come 100 bodies later.
 
-    FastAPI's error about a body that is not JSON kept the body in its traceback: 105 such bodies kept 126 MB.
+    FastAPI's error about a body that is not JSON once kept the body in its traceback: 105 such bodies kept 126 MB.
     """
     path, body = BODIES[name]
     asks, headers = caller(app, north), {"Content-Type": "application/json"}
@@ -59,7 +59,7 @@ def _keeps_text(kept: Any) -> bool:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc returns memory on request")
 @pytest.mark.skipif(not STATUS.exists() or sys.platform != "linux", reason="reads the memory of a Linux process")
 def test_freed_memory_is_returned_to_the_system() -> None:
-    """After many bodies, small objects that live on between them do not keep all of their memory with the process."""
+    """After many bodies, the process returns their memory to the system, although some small objects stay in use."""
     small = []
     bodies = []
     for _ in range(60):

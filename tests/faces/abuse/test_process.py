@@ -42,7 +42,7 @@ CORPUS: dict[str, Callable[[], list[Sent]]] = {
 
 @pytest.fixture
 def serving(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A process of the api, and its address."""
+    """Yields a process of the api, and its address."""
     with served_api(settings, AIMLINE_DISTRICT_REQUESTS="10000000", AIMLINE_CLIENT_REQUESTS="10000000") as served:
         yield served
 
@@ -52,9 +52,9 @@ def serving(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]
 def test_a_process_stays_available_and_ends(
     serving: tuple[subprocess.Popen[bytes], str], north: Town, case: str
 ) -> None:
-    """During the corpus, with four requests at a time, liveness is answered at once, and SIGTERM ends the process.
+    """While the corpus is sent, four requests at a time, liveness is answered at once, and SIGTERM ends the process.
 
-    Only the time counts in which the process itself works, because the machine may be busy.
+    Only the processor time of the process itself counts, because the machine may be busy.
     """
     process, address = serving
     headers = {"Authorization": f"Bearer {token(north)}", "Content-Type": "application/json"}
@@ -93,5 +93,5 @@ def test_a_process_stays_available_and_ends(
 
 
 def processor_seconds(process: subprocess.Popen[bytes]) -> float:
-    """How long the process's event loop has had a processor."""
+    """Returns how many seconds of processor time the event loop of a process has used."""
     return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9

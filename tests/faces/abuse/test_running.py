@@ -33,7 +33,7 @@ BRIEF = Limits(seconds=1.5)
 
 @pytest.fixture
 async def engine_of_its_own(north: Town) -> AsyncIterator[AsyncEngine]:
-    """An engine whose connections can be found in pg_stat_activity."""
+    """Yields an engine whose connections can be found in pg_stat_activity."""
     engine = open_engine(north.settings.url_of("api"), name=NAME, pool_size=2)
     yield engine
     await engine.dispose()
@@ -41,7 +41,7 @@ async def engine_of_its_own(north: Town) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def locked(town: Town, table: str) -> AsyncIterator[asyncpg.Connection]:
-    """Locks a table, so that its readers wait, and yields the connection that has the lock."""
+    """Locks a table, so that its readers wait. Yields the connection that has the lock."""
     connection = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         await connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
@@ -102,7 +102,7 @@ async def test_an_operation_is_stopped_with_its_statement(
 
 
 async def test_a_stopped_operation_changes_nothing(north: Town, engine_of_its_own: AsyncEngine) -> None:
-    """The command that was carried out before the one that waited is undone with it."""
+    """If an operation is stopped, its commands that were already carried out are undone too."""
 
     @needs(Can.READ_CONCERNS)
     async def count(work: Work) -> int:
@@ -126,7 +126,7 @@ async def test_a_stopped_operation_changes_nothing(north: Town, engine_of_its_ow
 
 
 async def test_rows_are_counted_as_they_are_read(north: Town) -> None:
-    """A list without pages that is longer than was assumed ends the operation at the same limit."""
+    """A list without pages that has more rows than estimated ends the operation at the same limit of rows."""
     async with north.unit() as work:
         for _ in range(12):
             await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow."))
@@ -140,7 +140,7 @@ async def test_rows_are_counted_as_they_are_read(north: Town) -> None:
 
 
 async def test_an_answer_is_not_written_out_where_it_is_too_long(north: Town) -> None:
-    """An answer that would be too long is refused before it is rendered."""
+    """An answer that would be too long is refused before it is written as text."""
     async with north.unit() as work:
         for _ in range(5):
             await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow. " * 600))
@@ -153,7 +153,9 @@ async def test_an_answer_is_not_written_out_where_it_is_too_long(north: Town) ->
 
 
 def test_a_budget_ends_at_its_limit() -> None:
-    """Pages, batches and single rows count by their rows; the limit itself is allowed."""
+    """The budget of an operation counts rows, whether they come in pages, in batches or alone. The limit itself is
+    allowed.
+    """
     budget = Budget(6)
     budget.take([1, 2, 3, 4])
     budget.take({"a": [1, 2]})

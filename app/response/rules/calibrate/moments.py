@@ -136,7 +136,8 @@ def _fit(k: NDArray[np.int64], squares: Array, covariance: Array) -> tuple[float
     """Returns `own`, `wobble` and `correlation` of a `Scatter`, fitted by penalized least squares.
 
     * `k` has the lags, in weeks.
-    * `squares` has the mean squared contrast at each lag, without the parts that forms and changes of growth explain.
+    * `squares` has the mean squared contrast at each lag, after the parts that are due to forms and to changes of
+      growth were subtracted.
     * `covariance` (lags, lags) is the covariance of the errors of `squares`.
 
     The values of the correlation are tried on a grid. For each value, the other two are computed.
@@ -167,8 +168,9 @@ def _fit(k: NDArray[np.int64], squares: Array, covariance: Array) -> tuple[float
 def _spread(table: Array, form: float) -> float:
     """Returns how much students differ in noise: the standard deviation, over the students, of the log of their noise.
 
-    The estimate uses products of two squared contrasts of one student (see `contrasts`). The two have no score in
-    common, so that a single extreme error hardly affects the result. `form` is the variance of a form's effect.
+    A contrast is a combination of three scores that cancels steady growth (see `contrasts`). For each student,
+    contrasts that have no score in common are squared and multiplied in pairs. Because of this, a single extreme error
+    hardly affects the result. `table` has the scores, and `form` is the variance of a form's effect.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

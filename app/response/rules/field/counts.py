@@ -18,15 +18,15 @@ response.
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a measure whose scores must meet the goal (the criterion) a required number of times.
 
-    "Often enough" means in at least `met` of `minimum` consecutive scores. The first case that applies gives the state:
+    A student has met the criterion often enough if at least `met` of `minimum` scores in a row meet it. The first case
+    that applies gives the state:
 
     1. The last three scores are far below the goal (a collapse, see `_fallen_below`), and earlier scores met it, either
        often enough or three times in a row: `not_responding` of the kind `stopped`.
-    2. The last `minimum` scores meet the criterion often enough: `responding`.
-    3. None of the last `minimum` scores meets the criterion, though the student once met it often enough, and there are
-       at least twice `minimum` scores: `not_responding` of the kind `stopped`.
-    4. None of the last `minimum` scores meets the criterion, at most one earlier score does, and there are at least
-       twice `minimum` scores: `not_responding` of the kind `never`.
+    2. The student has met the criterion often enough in the last `minimum` scores: `responding`.
+    3. None of the last `minimum` scores meets the criterion, there are at least twice `minimum` scores, and the student
+       once met the criterion often enough: `not_responding` of the kind `stopped`.
+    4. The same, but at most one earlier score met the criterion: `not_responding` of the kind `never`.
     5. In all other cases: `uncertain`.
 
     The statistic is the number of the last `minimum` scores that meet the criterion, and the threshold is `met`.
@@ -147,13 +147,14 @@ def _parts(series: Series, values: Sequence[float]) -> list[float]:
 def _fallen_below(parts: Sequence[float]) -> float | None:
     """Returns the limit below which the last three scores have collapsed, or None if there is no collapse.
 
-    `parts` has, for each score, how much of the way from baseline to goal it covers (0 to 1). There is a collapse if:
+    `parts` has, for each score, how much of the way from baseline to goal it covers: 0 at the baseline, 1 at the goal,
+    more beyond the goal. There is a collapse if:
 
     1. at some earlier time, three scores in a row had a median of .5 or more, and
     2. each of the last three scores is below the limit.
 
-    The limit is .25, or more if the scores were high before they fell. To find it, take the scores up to the last one
-    that was .5 or more, and a third of their median. The limit is this third if it is above .25, but at most .5.
+    The limit is a third of the median of all scores up to the last one that was .5 or more. It is at least .25 and at
+    most .5.
     """
     medians = [median(parts[n : n + LEVEL_SCORES]) for n in range(len(parts) - 2 * LEVEL_SCORES + 1)]
     if max(medians, default=0.0) < HALF or max(parts[-LEVEL_SCORES:]) >= HALF:
@@ -164,7 +165,7 @@ def _fallen_below(parts: Sequence[float]) -> float | None:
 
 
 def _has_run(hits: Sequence[bool], window: int, needed: int) -> bool:
-    """Returns whether at least `needed` scores within some stretch of `window` scores meet the criterion."""
+    """Returns whether, anywhere in the series, at least `needed` of `window` scores in a row meet the criterion."""
     return any(sum(hits[n : n + window]) >= needed for n in range(len(hits)))
 
 

@@ -1,4 +1,7 @@
-"""Judges the last k scores by their side of the aimline (the k-point rule). Ignores their distance from it."""
+"""Judges a series by the side of the aimline on which its last k scores lie (the k-point rule).
+
+How far the scores are from the aimline makes no difference.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,9 @@ def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
     Each score counts, also if there are several in a week. A score on the line is on neither side. The statistic is the
     number of scores in a row, at the end, that are worse than the line. The threshold is k.
 
-    With k = 4, a student whose true growth is exactly the aimline is flagged within 15 weekly scores with probability
-    12199/32768, whatever the size of independent symmetric noise. With a baseline of three scores, the probability is
-    about .43.
+    With k = 4, a student who truly grows along the aimline is still flagged within 15 weekly scores with probability
+    12199/32768, if the errors are independent and symmetric, however large they are. If the aimline begins at a
+    baseline that was itself measured with three scores, this probability is about .43.
 
     Source: the data-point rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
     Klingbeil (2013).

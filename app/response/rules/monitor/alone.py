@@ -17,9 +17,10 @@ FEW = 2
 def run_filters(
     edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, steps: Steps
 ) -> tuple[Array, Array]:
-    """Returns the states of the forward and of the backward filter, exactly as `filters` computes them.
+    """Runs the two filters of the monitor, one forward and one backward in time, and returns their states.
 
-    Both arrays have four axes: weeks, the 7 numbers of a state, noise multiples, and students.
+    The results are exactly those of the module `filters`. Both arrays have four axes: weeks, the 7 numbers of a state,
+    noise multiples, and students.
     """
     shape = steps.grown.shape
     shares = np.broadcast_to(1.0 if steps.share is None else steps.share, shape)

@@ -58,17 +58,18 @@ class Calibration:
                 raise ValueError(f"A calibration has {len(GRID)} thresholds, which fall as the stated rate rises.")
 
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
-        """Returns the threshold, in log odds, for the stated false-alarm rate `far`.
+        """Returns the threshold, in log odds, whose false-alarm rate is `far`.
 
-        Of the simulated students who grow as the goal requires, the share `far` exceeds this threshold at some time
-        within 26 weeks. With `adaptive`, returns the threshold for districts that collect extra scores on request.
+        In simulations of students who grow exactly as the goal requires, a share of `far` of these students is above
+        the threshold at least once within 26 weeks. With `adaptive`, returns the threshold for districts that collect
+        extra scores on request.
         """
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the calibration as JSON with rounded values, which `from_json` reads.
+        """Returns the calibration as a JSON object with rounded values, which `from_json` reads.
 
-        The same estimates give the same bytes.
+        Because the values are rounded, equal estimates always give the same text.
         """
         values = asdict(self) | {"prior": {name: _round(value) for name, value in asdict(self.prior).items()}}
         values["estimates"] = {name: rounded(value) for name, value in self.estimates}

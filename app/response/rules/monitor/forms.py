@@ -74,9 +74,9 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
     """Returns what is needed to invert the covariance of a student's scores quickly for every required rate g.
 
-    The covariance matrix is C + g^2 S. C comes from the errors and from the random weekly steps of the true level. S
-    comes from growth, for a required rate of 1. The inverse is V diag(1 / (1 + g^2 e)) V'. V and e do not depend on g.
-    They solve the generalized eigenproblem V'CV = 1 and V'SV = diag(e).
+    The covariance matrix is C + g^2 S. C is due to the errors and to the random weekly steps of the true level. S is
+    due to the uncertain growth, computed for g = 1. The inverse is V diag(1 / (1 + g^2 e)) V', where V and e do not
+    depend on g. They solve a generalized eigenproblem: V'CV is the identity matrix, and V'SV is diag(e).
 
     Returns V, e, and a copy of V with two more rows: the sums of the columns of V, and zeros.
 
@@ -233,11 +233,11 @@ class Paths:
         """Returns `surprise` with outliers clipped, and the inverse covariance times this new surprise.
 
         `surprise` is the distance of each score from its expectation. An outlier is a score that is further than CLIP
-        standard errors from the value that the student's other scores predict; it is moved to that limit. The worst
-        outlier is clipped first, so that it does not make other scores look like outliers.
+        standard errors from the value that the student's other scores predict; its distance is reduced to CLIP. The
+        worst outlier is clipped first, so that it does not make other scores look like outliers.
 
-        `form` is the variance of the effect of each score's form (version of the test). Only the students whom `only`
-        marks are clipped and returned; by default, all students are.
+        Forms (versions of the test) differ in difficulty; `form` is the variance of this difference, for each score.
+        Only the students whom `only` marks are clipped and returned; by default, all students are.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -296,16 +296,17 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the covariances of what affects all scores of a cohort alike, and the identity matrix.
+    """Returns the covariances that slots have because of influences on a whole cohort, and an identity matrix of that
+    size.
 
-    They are prior covariances between slots. A slot is one form (version of a test) in one week.
+    A slot is one form (version of a test) in one week. The covariances are those assumed before any score.
 
-    * The first one comes from the form's effect and from the common level of the students.
-    * The second one comes from the common growth, for a required rate of 1. For a required rate g, it is multiplied by
-      g^2.
+    * The first matrix is due to the difficulty of the form and to the level that the students have in common.
+    * The second matrix is due to the growth that the students have in common, if the required rate is 1. For a required
+      rate g, it is multiplied by g^2.
 
-    Each of the two has an entry for each of the assumptions in COMMON. `times` has the week of each slot, as bytes, so
-    that the results can be cached. `share` is the variance of a form's effect.
+    The first and the second result have one matrix for each of the assumptions in COMMON. `times` has the week of each
+    slot, as bytes, so that the results can be cached. `share` is the variance of a form's effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)

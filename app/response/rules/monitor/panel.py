@@ -107,9 +107,9 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 class PreparedScores:
     """Scores from which the estimated difficulty of the forms (versions of the test) has been subtracted.
 
-    If a student missed a part of the dose, this estimate is doubtful for the student (see `steps.doubt_of_forms`). Such
-    students are judged by the scores in `doubted`, from which a smaller part of the difficulty was subtracted. It has
-    the values of these scores and the remaining variances of the forms' effects. It is None if no estimate is doubtful.
+    This estimate is doubtful for a student who missed a part of the planned dose (see `steps.doubt_of_forms`). For such
+    students, only a part of the difficulty is subtracted. The result is in `doubted`: the values of these scores, and
+    the variances that the forms' effects still have. `doubted` is None if the estimate is doubtful for nobody.
     """
 
     times: Weeks
@@ -167,10 +167,10 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students whose indices are in `chosen`.
-
-        If `doubted` is not None, these are the scores in `doubted`. `delivered` replaces the delivered shares of the
+        """Returns the scores of the students whose indices are in `chosen`, with `delivered` as their shares of the
         dose.
+
+        If `doubted` is not None, its scores are used.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(
@@ -195,14 +195,14 @@ def prepare(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[PreparedScores]:
-    """Yields, for each of `weeks` in order, the scores known at its end, without the difficulty of their forms.
+    """Yields one item for each of `weeks`, in order: the scores that were known at the end of this week.
 
-    A form is a version of a test; its difficulty is estimated and subtracted from the scores.
+    The difficulty of the forms (versions of the test) is estimated and subtracted from the scores.
 
-    * `last` (students,) has the week as of which each student is judged. Without it, all students are judged as of the
-      week of the yielded scores.
-    * `only` (students,) marks the students to judge; without it, all are judged. The scores of the other students only
-      help to estimate the difficulty of the forms.
+    * `last` (students,) has, for each student, the week as of which the student is judged. Without it, all students are
+      judged as of the week of the item.
+    * `only` (students,) is true for the students to judge; without it, all are judged. The scores of the other students
+      only help to estimate the difficulty of the forms.
     * Without `adjust`, the difficulty of the forms is neither estimated nor subtracted.
     """
     chosen = slice(None) if only is None else only

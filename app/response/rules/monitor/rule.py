@@ -45,7 +45,7 @@ MEDIAN_NOISE = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `conclude` needs to know about a series besides the estimates.
+    """Facts about a series that `conclude` needs in addition to the monitor's estimates, in order to make a finding.
 
     `goal_rate` is in the measure's units per week.
     """
@@ -87,9 +87,9 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def judge_by_calibration(series: Series, far: float, calibration: Calibration) -> Finding:
-    """Judges a series as `judge_by_defaults` does, but with a calibration from the district's own series.
+    """Judges a series by a calibration: estimates of growth and noise from the district's own series.
 
-    `far` is the stated false-alarm rate.
+    Apart from the calibration, the method is that of `judge_by_defaults`. `far` is the stated false-alarm rate.
     """
     insufficient = cannot_judge(series)
     if insufficient is not None:

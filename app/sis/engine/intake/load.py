@@ -183,7 +183,7 @@ async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
 async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str) -> None:
     """Replaces the raw table of a kind of record by a table with other `columns`, filled with the rows of `query`.
 
-    The query returns the row number, the fault, and these columns.
+    `query` returns the row number, the reason for which the row was refused (or null), and then `columns`.
     """
     narrow = stage.raw_tables[kind]
     name = await _create_raw(stage, kind, columns, "wide")

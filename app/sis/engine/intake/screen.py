@@ -179,9 +179,9 @@ class Screen:
         return rows if separators == row * rows and self._has_whole_ends(block, quotes is not None) else 0
 
     def _has_whole_ends(self, block: bytes, has_quotes: bool) -> bool:
-        """Returns whether every CR and LF outside of quotes belongs to a pair CR LF, the line end of the file.
+        """Returns whether a block has no CR and no LF alone outside of quotes, if the file's lines end in CR LF.
 
-        If the file has another line end than CR LF, returns True.
+        Returns True without a check if the file's lines end in any other way.
         """
         if self._end != b"\r\n":
             return True
@@ -228,7 +228,7 @@ class Screen:
         return b"".join(written), at
 
     def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
-        """Returns the position at which a row ends, if a value in the row contains a line end.
+        """Returns the position at which a row ends whose values contain a line end.
 
         The row begins at `at`, and its first line ends at `after`. Returns 0 if the row is malformed, and None if it is
         incomplete. With `last`, the file ends with `data`.

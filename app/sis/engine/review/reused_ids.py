@@ -236,9 +236,9 @@ def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
 async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects: set[UUID]) -> list[_Move]:
     """Returns the known people whom the delivery has under another sourcedId than the roster.
 
-    Compares names, birth dates and identifiers. `suspects` are the people whose own sourcedId the delivery may give to
-    somebody else. A person is returned only if one of two people is a suspect: this person, or the person to whom the
-    other sourcedId belongs in the roster.
+    They are found by their names, birth dates and identifiers. `suspects` are the people whose sourcedId the delivery
+    may give to somebody else. A move from one sourcedId to another is returned only if the person who moves is a
+    suspect, or the person who has the other sourcedId in the roster.
     """
     # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,

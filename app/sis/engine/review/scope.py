@@ -170,10 +170,11 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences for the report about rows outside the scope: of other schools, or of excluded users.
+    """Returns sentences for the report about rows that the run leaves out because they are outside the source's scope.
 
-    `rows` has the numbers of delivered rows that were left out for this reason, and `outside` the numbers of roster
-    rows that therefore stay as they are. Both are keyed by kind of record.
+    They are rows of schools that were not chosen, or of excluded users. `rows` has the numbers of delivered rows that
+    were left out for this reason, and `outside` the numbers of roster rows that therefore stay as they are. Both are
+    keyed by kind of record.
     """
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "

@@ -1,4 +1,4 @@
-"""Keeps the plan of a held file of scores until a person approves or discards it, and computes the digest of a plan.
+"""Stores the plan of a score file that is held, until a person approves or discards it. Computes the digest of a plan.
 
 The digest covers the planned values and the state of the scores that they would change. If the same file is planned
 again and these scores have not changed, the digest is the same.

@@ -1,6 +1,7 @@
-"""Lists what a held or dry run would change, in pages and as CSV. Never ranks people.
+"""Lists the changes that a run would make, in pages and as CSV. Never ranks people.
 
-The list can be filtered by kind of record, action and school.
+There is such a list for runs that wait for approval (held) or are only tried (dry). It can be filtered by kind of
+record, action and school.
 """
 
 import csv

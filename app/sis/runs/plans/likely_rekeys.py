@@ -87,7 +87,7 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
 
 async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns the pairs whose old sourcedId is known, and whose new sourcedId is free or is freed by another pair."""
+    """Returns the pairs whose old sourcedId is in use, and whose new one is free or is made free by another pair."""
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
     )

@@ -1,4 +1,7 @@
-"""Declares what both APIs show of a planned change: whom and what a held or dry run would change."""
+"""Declares what both APIs show of a planned change: the row and the student that a run would change.
+
+Such changes are listed for runs that wait for approval (held runs), and for runs that are only tried (dry runs).
+"""
 
 from typing import Any
 from uuid import UUID
