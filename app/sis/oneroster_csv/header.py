@@ -43,6 +43,9 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
     if more and end == len(head):
         raise SourceRefused(f"The first line of {file} does not end where a header does: export it again.")
     line = decode_text(head[:end], file)
+    if line.lstrip().startswith(("<", "{", "[")):
+        looks = "a web page, such as that of a login" if line.lstrip().startswith("<") else "JSON"
+        raise SourceRefused(f"{file} is not CSV; it looks like {looks}: export it again.")
     for delimiter, name in DELIMITERS.items():
         if line.count(delimiter) > line.count(",") and "sourcedid" in line.lower():
             raise SourceRefused(f"{file} is separated by {name} and not by commas: export it with commas.")
