@@ -141,9 +141,9 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
             report.kinds[part].absent -= number
         kept += count
         if count and kind in ("org", "academic_session"):
-            are = pluralize(count, "row is", "rows are")
+            are, them = pluralize(count, "row is", "rows are"), "it" if count == 1 else "them"
             report.warnings.append(
-                f"{deliveries[kind].file}: {are} missing, although the same delivery refers to them. They are kept."
+                f"{deliveries[kind].file}: {are} missing, although the same delivery refers to {them}: kept."
             )
     return kept
 
