@@ -20,7 +20,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from app.access.directory import JobKind, districts_due
-from app.core.alerting import MailServer
+from app.core.alerting import MailServer, is_mail_address
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.district_tasks import DistrictTasks
@@ -83,9 +83,11 @@ async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[De
 def alert_settings(settings: Settings) -> AlertSettings:
     """Returns how, and to whom, notices of syncs are sent by default.
 
-    Raises `KeyFault` if the address of the mail server is malformed.
+    Raises `KeyFault` if the address of the mail server, of the sender or of a recipient is malformed.
     """
     emails = tuple(filter(None, (address.strip() for address in settings.alert_emails.split(","))))
+    if not all(map(is_mail_address, emails)):
+        raise KeyFault("AIMLINE_ALERT_EMAILS has an entry that is not an e-mail address in ASCII.")
     try:
         server = MailServer.parse(settings.smtp_url, settings.alert_from) if settings.smtp_url else None
     except ValueError as error:

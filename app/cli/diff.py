@@ -21,9 +21,10 @@ from app.access.directory import find_district
 from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
-from app.cli.output import printable
+from app.cli.output import print_csv, printable
 from app.cli.sync import USAGE, sync_app
 from app.core import ids
+from app.core.csv_file import BOM
 from app.core.errors import AimlineError, Invalid
 from app.settings import Settings
 from app.sis.engine.report import Report
@@ -65,7 +66,9 @@ def add_to_sync() -> None:
             is_paged = sys.stdout.isatty() and not as_json and not as_csv
             pages: list[str] = []
             async for text in form(source):
-                if is_paged:
+                if as_csv:
+                    print_csv(text)
+                elif is_paged:
                     pages.append(text)
                 else:
                     print(text, end="")
@@ -166,6 +169,7 @@ async def _json(source: _List) -> AsyncIterator[str]:
 
 
 async def _csv(source: _List) -> AsyncIterator[str]:
+    yield BOM
     lines = planned.csv_of_changes(
         source.engine, source.principal, source.keyring, OPERATION, source.report.run_id, source.chosen
     )

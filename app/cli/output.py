@@ -1,6 +1,7 @@
 """Prints the results of commands, as a table or a record for people, or as one JSON object for programs."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 
@@ -35,3 +36,10 @@ def printable(text: str) -> str:
     A text from a SIS, such as a sourcedId, could otherwise move the cursor of a terminal or change its title.
     """
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def print_csv(text: str) -> None:
+    """Prints a part of a CSV file in UTF-8 with its own line ends, whatever the encoding of the terminal is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()

@@ -20,10 +20,11 @@ from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.diff import add_to_sync as add_diff
 from app.cli.operate import AsJson, District, as_operator
-from app.cli.output import printable
+from app.cli.output import print_csv, printable
 from app.cli.report import print_report
 from app.cli.sync import ALREADY_RUNNING, USAGE, sync_app
 from app.core import ids
+from app.core.csv_file import BOM, csv_lines
 from app.core.errors import AimlineError, Invalid
 from app.core.page import keyset
 from app.core.plural import pluralize
@@ -71,7 +72,7 @@ def add_to(app: typer.Typer) -> None:
     @sync_app.command("quarantine")
     def quarantine_(run: Run, district: District) -> None:
         """Prints a CSV of the rows that a run refused, for the clerk who corrects them in the SIS."""
-        print(_read(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))), end="")
+        print_csv(BOM + _read(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))))
 
     @sync_app.command("acknowledge")
     def acknowledge(
@@ -185,7 +186,7 @@ def add_to(app: typer.Typer) -> None:
             async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
                 matched_pairs = await rekey.list_pairs(work, report.run_id) if out else []
             if out:
-                out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *matched_pairs]))
+                _write_map(out, matched_pairs)
             return report
 
         report = _run_or_exit(lambda: as_operator(operation))
@@ -203,6 +204,17 @@ def add_to(app: typer.Typer) -> None:
         report = _run_or_exit(lambda: as_operator(operation))
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
+
+
+def _write_map(file: Path, pairs: rekey.Pairs) -> None:
+    """Writes a map of sourcedIds as CSV, in the form that `--match FILE` reads. Raises `AimlineError` if it cannot."""
+    try:
+        file.write_bytes((BOM + csv_lines([("old", "new"), *pairs])).encode())
+    except OSError as error:
+        sentence = (
+            f"The map is planned, but {file} cannot be written ({type(error).__name__}): see aimline sync status."
+        )
+        raise AimlineError(sentence, code="rekey.out") from None
 
 
 def _show_newest(district: str, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.core.encoding import guess_encoding
+from app.core.text import unquote_formula
 
 HEADER = "sourcedid"
 Schools = Annotated[
@@ -51,7 +52,7 @@ def read_users(file: str) -> tuple[str, ...]:
             "The file with the excluded users has several columns, and none with the header sourcedId."
         )
     first = 1 if HEADER in headers else 0
-    user_ids = distinct_names(row[column] for row in rows[first:] if len(row) > column)
+    user_ids = distinct_names(unquote_formula(row[column]) for row in rows[first:] if len(row) > column)
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if any(separator in cell for row in rows for cell in row):
             raise UnusableOption(f"The file with the excluded users is separated by {name}: separate it by commas.")

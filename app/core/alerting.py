@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate, make_msgid, parseaddr
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -24,12 +24,23 @@ from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session
 
 TIMEOUT: Final = 20.0  # seconds for one message
+MAX_ADDRESS: Final = 254  # characters of an e-mail address
 log = structlog.get_logger()
 PORTS: Final = {"smtp": 25, "smtps": 465}
 
 
 class NotSent(Exception):
     """Raised if a message could not be sent. Its text states the kind of failure, but no recipient and no secret."""
+
+
+def is_mail_address(text: str) -> bool:
+    """Returns whether a text is an e-mail address that any mail server accepts: name@host, in ASCII, without quotes.
+
+    One address with an umlaut would make a server without SMTPUTF8 refuse the message for all recipients.
+    """
+    name, _, host = text.rpartition("@")
+    is_plain = text.isascii() and text.isprintable() and not set(' ,;<>"@') & set(name + host)
+    return bool(name and host) and is_plain and len(text) <= MAX_ADDRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +64,29 @@ class MailServer:
         parts = urlsplit(url)
         if parts.scheme not in PORTS or not parts.hostname or not sender:
             raise ValueError("A mail server is smtp://host:port or smtps://host:port, with a sender's address.")
+        if not is_mail_address(parseaddr(sender)[1]):
+            raise ValueError("The sender is not an e-mail address in ASCII.")
         user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
         return cls(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme], user, password, sender)
 
 
 async def send_mail(server: MailServer, recipients: Sequence[str], subject: str, text: str) -> None:
-    """Sends one message to all recipients; raises `NotSent` if the server accepts it for none of them."""
+    """Sends one message to all recipients; raises `NotSent` if the server accepts it for none of them.
+
+    A recipient that is no usable address is left out.
+    """
+    usable = [recipient for recipient in recipients if is_mail_address(recipient)]
+    if len(usable) < len(recipients):
+        log.warning("mail.addresses_malformed", left_out=len(recipients) - len(usable), of=len(recipients))
+    if not usable:
+        raise NotSent("no usable address")
     message = EmailMessage()
     message["From"], message["Subject"], message["Date"] = server.sender, subject, formatdate()
-    message["To"] = ", ".join(recipients)
+    message["To"] = ", ".join(usable)
     message["Message-ID"], message["Auto-Submitted"] = make_msgid(domain="aimline.invalid"), "auto-generated"
     message.set_content(text)
     try:
-        await asyncio.to_thread(_send, server, message, len(recipients))
+        await asyncio.to_thread(_send, server, message, len(usable))
     except (OSError, smtplib.SMTPException, ValueError) as error:
         raise NotSent(type(error).__name__) from None
 

@@ -6,6 +6,7 @@ opened. Proxy settings are ignored and no cookies are kept.
 """
 
 import socket
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from aiohttp.connector import Connection
 from aiohttp.resolver import ThreadedResolver
 
 from app.core.address import Allowed, parse_address
+from app.core.clock import now
 
 
 class AddressRefused(OSError):
@@ -91,3 +93,19 @@ def is_private_answer(response: aiohttp.ClientResponse, allowed: Allowed) -> boo
     """
     peer = response.peer if isinstance(response, PeerResponse) else None
     return peer is None or allowed.opens_private(parse_address(peer))
+
+
+def parse_retry_after(header: str | None) -> float | None:
+    """Returns the seconds in a `Retry-After` header (RFC 9110, 10.2.3), or None if it is malformed.
+
+    The header has a number or a date.
+    """
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - now()).total_seconds())
+    except (ValueError, TypeError):
+        return None

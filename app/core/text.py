@@ -23,6 +23,11 @@ def quote_formula(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
+def unquote_formula(text: str) -> str:
+    """Returns a text from a cell of a CSV file without the apostrophe that `quote_formula` has put before it."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """The minimum and maximum number of characters of a text."""

@@ -5,11 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.responses import StreamingResponse
 
 from app.rest.admission import token_of
 from app.rest.door import OpenWork, Services, requires, row_id
-from app.rest.quarantine import CsvResponse
+from app.rest.quarantine import CsvResponse, CsvStream
 from app.rest.route import Route
 from app.sis.kinds import BY_NAME
 from app.sis.rules import PlannedAction
@@ -67,4 +66,4 @@ async def get_planned_changes_csv(
         chosen,
         partial(admission.run_in_turn, requester),
     )
-    return StreamingResponse(lines, media_type=CsvResponse.media_type)
+    return CsvStream(lines)

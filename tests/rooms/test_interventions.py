@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.core.csv_file import BOM
 from app.core.ids import format_id
 from app.intervention.rules import MAX_ENTRIES
 from tests.faces.graphql_face import query_data
@@ -184,7 +185,7 @@ async def test_the_library_goes_out_and_in_as_csv(app: FastAPI, north: Town, sou
     answer = await asks.get("/v1/interventions.csv")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
     assert '"=1+1' not in answer.text.replace("'=1+1", "")
-    assert (await query_data(north, "{ interventionsCsv }"))["interventionsCsv"] == answer.text
+    assert (await query_data(north, "{ interventionsCsv }"))["interventionsCsv"] == answer.text.removeprefix(BOM)
     sent = await other.post("/v1/interventions/import", {"csv": answer.text})
     assert (sent.status_code, sent.json()) == (200, {"drafted": 2, "unchanged": 0})
     own = {"id", "areas", "state", "published_at", "version"}
@@ -209,7 +210,7 @@ async def test_a_library_has_a_limited_number_of_entries_and_is_exported_whole(a
     refused = await asks.post("/v1/interventions", {"interventions": [ENTRY]})
     assert (refused.status_code, refused.json()["code"]) == (409, "intervention.too_many")
     await ask(north, "UPDATE intervention SET state = 'published', published_at = now() WHERE district_id = :district")
-    exported = csv.DictReader(io.StringIO((await asks.get("/v1/interventions.csv")).text))
+    exported = csv.DictReader(io.StringIO((await asks.get("/v1/interventions.csv")).text.removeprefix(BOM)))
     assert [row["code"] for row in exported] == codes
     (entry,) = (await asks.get("/v1/interventions", limit=1)).json()["items"]
     await asks.post(f"/v1/interventions/{entry['id']}/retire", {})

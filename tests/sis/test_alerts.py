@@ -191,6 +191,23 @@ async def test_an_unknown_recipient_does_not_repeat_the_message_for_the_others(n
             await send_mail(cast(MailServer, settings.server), ["gone@example.org"], "a", "b")
 
 
+async def test_an_address_with_an_umlaut_does_not_silence_the_others(north: Town, tmp_path: Path) -> None:
+    """It is refused when it is set. One that is stored already is left out: most servers refuse the whole message."""
+    async with north.house() as work:
+        for address in ("müller@example.org", "it@schüle.example", "@example.org", "it@", "it", "a@b@c"):
+            with pytest.raises(Invalid) as refused:
+                await save_recipients(work, ("it@example.org", address), None, SANDBOX)
+            assert [one.pointer for one in refused.value.violations] == ["/emails/1"], address
+    with _mail_server() as box:
+        both = Recipients(("müller@example.org", "it@example.org"))
+        await _hold_a_run(north, tmp_path)
+        await _send(north, _settings(box, default=both))
+        assert (await _states(north))[1] == ("held", "email", "sent", 1)
+        assert (len(box.messages), box.recipients) == (1, ["it@example.org"])
+    with pytest.raises(ValueError, match="sender"):
+        MailServer.parse("smtp://127.0.0.1", "müller@example.org")
+
+
 async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) -> None:
     """A source that cannot be read, and one without a run for 26 hours, are reported. A dry run that fails is not."""
     broken = tmp_path / "roster.zip"

@@ -12,6 +12,7 @@ from app.sis.engine.report import Report
 from app.sis.runs import approval, rekey
 from app.sis.scheduler.report_text import render_rekeys
 from tests.sis.case_zip import STUDENTS, CaseZip
+from tests.sis.gradebook_zip import Delivered
 from tests.sis.roster_zip import STUDENTS as MORE
 from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.sis.rows_server import RowsServer, sync_rows
@@ -55,6 +56,42 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
     assert (rule["count"], rule["held"]) == (2, False)
 
 
+async def test_a_blank_around_an_id_changes_no_role(north: Town) -> None:
+    """Over REST the id of a role is made of the user's; a blank that comes with that id does not replace the role."""
+    await sync_rows(north, RowsServer("1.2"))
+    rows = RowsServer("1.2")
+    rows.row("users", "s3")["sourcedId"] = "s3 "
+    rows.row("users", "s4")["roles"][0]["org"]["sourcedId"] += " "
+    report = await sync_rows(north, rows)
+    assert (report.exit_code, report.total("changes")) == (0, 0), report.as_json()
+
+
+@pytest.mark.parametrize("over", ["rest", "csv"])
+async def test_a_kept_student_keeps_roles_and_demographics(north: Town, tmp_path: Path, over: str) -> None:
+    """A student whom only enrollments still name stays with the roles of 1.2 and the birth date, as before.
+
+    Before, the only role of the student was removed, and the demographics where they were missing too.
+    """
+
+    async def run(*missing: str) -> Report:
+        if over == "rest":
+            rows = RowsServer("1.2")
+            for name in ("users", "demographics"):
+                rows.rows[name] = [row for row in rows.rows[name] if row["sourcedId"] not in missing]
+            return await sync_rows(north, rows)
+        export = Delivered(version="1.2")
+        export.without("users", *missing)
+        export.without("demographics", *missing)
+        export.without("roles", *(f"ro-{each}" for each in missing))
+        return await sync(north, export, tmp_path)
+
+    await run()
+    report = await run("s3")
+    assert (report.exit_code, report.total("changes")) == (3, 0), report.as_json()
+    assert report.kinds["role"].absent == report.kinds["demographics"].absent == 0
+    assert (await run()).total("changes") == 0
+
+
 async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(north: Town, tmp_path: Path) -> None:
     """A school that is missing in orgs is kept if classes or people name it, and so is a term that classes name.
 
@@ -78,7 +115,7 @@ async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(n
         ("reference.removed", "T003"),
     }
     assert [rule["count"] for rule in report.weighed if rule["rule"] == "contradicted"] == [2]
-    assert sum("although the same delivery refers to them" in each for each in report.warnings) == 2
+    assert sum("although the same delivery refers to it: kept" in each for each in report.warnings) == 2
 
 
 async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from app.core.outbound import parse_retry_after
 from app.sis.oneroster_rest.connection import Connection, RetryPolicy
 from app.sis.oneroster_rest.signin import sign, signature_base
-from app.sis.oneroster_rest.wire import parse_retry_after
 from app.sis.port import SourceRefused
 from tests.sis.plain_server import Reply, SisRequest, answering
 from tests.sis.rest_source import connect, pulled

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.core.csv_file import BOM
 from tests.processes import aimline
 from tests.sis.roster_zip import Export
 from tests.town import Town
@@ -119,7 +120,7 @@ async def test_a_held_run_is_shown_row_by_row_on_the_command_line(north: Town, t
     diff = json.loads(_run(north, "diff", held, "--district", north.slug, *chosen, "--json").stdout)
     assert (diff["run_id"], len(diff["changes"])) == (held, 12)
     lines = _run(north, "diff", held, "--district", north.slug, "--csv", "--kind", "person").stdout.splitlines()
-    assert lines[0] == "kind,action,sourcedId,schools,field,before,after,digest"
+    assert lines[0] == f"{BOM}kind,action,sourcedId,schools,field,before,after,digest"
     for wrong in (("--kind", "people"), ("--action", "delete"), ("--school", "sis:csv:west"), ("--json", "--csv")):
         assert _run(north, "diff", held, "--district", north.slug, *wrong).returncode == 2, wrong
     refused = _run(north, "diff", applied, "--district", north.slug)

@@ -60,6 +60,15 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
         "has a header and no row",
     ),
     "an empty file": (lambda: Export(raw={"users": b""}), "users.csv is empty"),
+    "a login page": (
+        lambda: Export(raw={"users": b"<!DOCTYPE html><html><body>Log in</body></html>"}),
+        "users.csv is not CSV; it looks like a web page",
+    ),
+    "a workbook": (
+        lambda: Export(raw={"users": b"PK\x03\x04\x14\0\x06\0\n\x01"}),
+        "users.csv is not CSV; it looks like a zip file or an Excel workbook",
+    ),
+    "JSON": (lambda: Export(raw={"users": b'{"users": []}'}), "users.csv is not CSV; it looks like JSON"),
     "UTF-16": (lambda: Export(raw={"users": Export().sheet("users").encode("utf-16")}), "not UTF-8"),
     "Latin-1 in the middle": (_latin_1, "users.csv is not UTF-8 throughout"),
     "an end within a quoted value": (

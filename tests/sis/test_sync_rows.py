@@ -184,7 +184,7 @@ async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: To
     export.row("orgs", "d")["parentSourcedId"] = "state"
     report = await sync(north, export, tmp_path)
     assert (report.exit_code, report.kinds["class"].created) == (0, 2)
-    assert len([warning for warning in report.warnings if "to unknown" in warning]) == 2
+    assert len([warning for warning in report.warnings if "unknown or missing" in warning]) == 2
 
 
 async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None:

@@ -250,8 +250,8 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
         )
         if rows:
             warnings.append(
-                f"{delivery.file}: {pluralize(rows, 'row refers', 'rows refer')} in {ref.header} to unknown "
-                f"{BY_NAME[ref.kind].plural}; these references are left out."
+                f"{delivery.file}: {pluralize(rows, 'row refers', 'rows refer')} in {ref.header} to "
+                f"{BY_NAME[ref.kind].plural} that are unknown or missing; these references are left out."
             )
     return warnings
 

@@ -7,34 +7,25 @@ that was imported before is imported again only if this is requested. Never chec
 import asyncio
 import hashlib
 import os
-import ssl
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-import aiohttp
-
-from app.core.address import Allowed, validate_url
+from app.core.address import Allowed
 from app.core.clock import now
-from app.core.disk_space import is_full
-from app.core.errors import Invalid
-from app.core.outbound import AddressRefused, checked_session
 from app.sis.oneroster_csv.archive import CsvZip
+from app.sis.oneroster_csv.download import download
 from app.sis.oneroster_csv.scores import ScoreFile
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, OpenedSource, Progress, SourceRefused
 
-MAX_ZIP_BYTES: Final = 8 << 30  # The maximum number of bytes of a zip.
 QUIET_SECONDS: Final = 20.0  # Seconds without a change after which a file counts as complete.
-TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
-AGENT: Final = "Aimline-Sync/1"
 REMEMBERED: Final = 1000  # The number of earlier imported files with which a new file is compared.
 Taken = Mapping[str, Any]
 """The description of an imported file: name, size, mtime (nanoseconds) and digest (SHA-256)."""
@@ -58,17 +49,19 @@ class FileForm:
     * `suffix`: the end of the file names.
     * `noun`: the word for such a file in messages.
     * `name`: the name under which a downloaded file is recorded.
+    * `most_bytes`: the largest download.
     * `opened`: opens such a file.
     """
 
     suffix: str
     noun: str
     name: str
+    most_bytes: int
     opened: Callable[[IO[bytes], Collection[str]], AbstractContextManager[OpenedSource]]
 
 
-ROSTER_ZIP: Final = FileForm(".zip", "zip", "roster.zip", _opened_zip)
-SCORES_CSV: Final = FileForm(".csv", "CSV file", "scores.csv", _opened_scores)
+ROSTER_ZIP: Final = FileForm(".zip", "zip", "roster.zip", 8 << 30, _opened_zip)
+SCORES_CSV: Final = FileForm(".csv", "CSV file", "scores.csv", 1 << 30, _opened_scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,84 +117,13 @@ async def open_url(
 ) -> AsyncIterator[FetchedFile]:
     """Downloads a file and opens it. Raises `SourceRefused` with the reason."""
     with tempfile.TemporaryFile() as file, ExitStack() as stack:
-        as_of = await _download(url, allowed, file, progress, form)
+        as_of = await download(url, allowed, file, progress, form.noun, form.most_bytes)
         try:
             opened = stack.enter_context(form.opened(file, leave_out))
         except zipfile.BadZipFile:
             raise SourceRefused("What the source sends is no zip that can be read.") from None
         source = await asyncio.to_thread(_fetched, file, opened, form.name)
         yield FetchedFile(source.deliveries, source.not_taken, source.warnings, source.taken, as_of)
-
-
-async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress, form: FileForm) -> datetime:
-    """Downloads the source's file to `file`, and returns the time of the response.
-
-    The time is that of the source's clock, or of this machine's clock if the source sends no time.
-    """
-    began, done = now(), 0
-    try:
-        checked = validate_url(url, allowed)
-        async with checked_session(allowed, 1.0) as web:
-            async with web.get(
-                checked, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT
-            ) as response:
-                if 300 <= response.status < 400:
-                    raise SourceRefused(
-                        f"The source redirects the {form.noun} to another address, which is not followed. Set its URL "
-                        "to the new address."
-                    )
-                if response.status != 200:
-                    raise SourceRefused(
-                        f"The source answers {response.status} instead of the {form.noun}. Check its URL."
-                    )
-                total = response.content_length or 0
-                async for chunk in response.content.iter_chunked(CHUNK):
-                    done += len(chunk)
-                    if done > MAX_ZIP_BYTES:
-                        raise SourceRefused(
-                            f"The source sends more than {MAX_ZIP_BYTES >> 30} GiB: no delivery is as large."
-                        )
-                    await asyncio.to_thread(file.write, chunk)
-                    progress(f"downloading the {form.noun}", done, total)
-                return _response_time(response.headers.get("Date")) or began
-    except Invalid as error:
-        details = " ".join(violation.detail for violation in error.violations)
-        raise SourceRefused(f"The source's url cannot be used. {details}") from None
-    except aiohttp.ClientConnectorDNSError:
-        raise SourceRefused(f"The {form.noun} could not be fetched: the host name in its URL is not known.") from None
-    except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
-        if is_full(error):  # A full disk is not a fault of the source.
-            raise
-        raise SourceRefused(f"The {form.noun} could not be fetched: {_reason(error)}") from None
-
-
-def _reason(error: BaseException) -> str:
-    """Returns why a download failed and what can be done about it, as the end of a sentence after a colon."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        causes += [cause, *([cause.os_error] if isinstance(cause, aiohttp.ClientConnectorError) else [])]
-        cause = cause.__cause__ or cause.__context__
-    if any(isinstance(cause, AddressRefused) for cause in causes):
-        return (
-            "its address is not on the public Internet. An operator may allow its network: AIMLINE_SIS_ALLOW_NETWORKS."
-        )
-    if any(isinstance(cause, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for cause in causes):
-        return "the certificate of its server is not trusted, and must be corrected there."
-    if any(isinstance(cause, TimeoutError) for cause in causes):
-        return "its server does not answer in time. Try again later."
-    return f"its server cannot be reached, or breaks the connection ({type(error).__name__}). Try again later."
-
-
-def _response_time(header: str | None) -> datetime | None:
-    """Returns the time in a `Date` header, or None if the header is malformed.
-
-    For a time in the future, returns the present time.
-    """
-    try:
-        return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Collection[str], form: FileForm) -> Path:

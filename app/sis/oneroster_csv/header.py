@@ -13,6 +13,16 @@ from app.sis.port import SourceRefused
 MAX_COLUMNS = 200
 PEEKED = 20  # rows of a bulk file that are checked for values that only a delta should have
 BOM = b"\xef\xbb\xbf"
+NO_CSV = {
+    b"PK\x03\x04": "a zip file or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "a gzip file",
+    b"%PDF": "a PDF document",
+    b"<": "a web page, such as that of a login",
+    b"{": "JSON",
+    b"[": "JSON",
+}
+"""What a file is that begins with these bytes instead of a header."""
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
 
@@ -39,6 +49,10 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
     """
     if not head.strip(BOM + b"\r\n \t"):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
+    beginning = head.removeprefix(BOM).lstrip()
+    for signature, looks in NO_CSV.items():
+        if beginning.startswith(signature):
+            raise SourceRefused(f"{file} is not CSV; it looks like {looks}: export it again.")
     end = min((at for at in (head.find(b"\n"), head.find(b"\r")) if at >= 0), default=len(head))
     if more and end == len(head):
         raise SourceRefused(f"The first line of {file} does not end where a header does: export it again.")

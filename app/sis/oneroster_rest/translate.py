@@ -322,11 +322,12 @@ def roles_of(row: Any) -> list[Cells]:
     if not roles:
         return []
     user, result = text(_any_case(row, "sourcedId")), []
+    user_id = user.strip()  # so that a blank that comes or goes does not give each role a new id
     common = {name: _any_case(row, name) for name in ("dateLastModified", "status")}
     for role in roles:
         if user:
             org, begins = ref(_any_case(role, "org")), day(_any_case(role, "beginDate"))
-            named = "/".join(filter(None, (user, word(_any_case(role, "role")), org, begins)))
+            named = "/".join(filter(None, (user_id, word(_any_case(role, "role")), org.strip(), begins)))
             if len(named.encode("utf-8", "replace")) > 255:
                 named = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()
             result.append(ROLE.cells({**role, **common, "sourcedId": named, "userSourcedId": user}))

@@ -19,7 +19,7 @@ from yarl import URL
 
 from app.core.clock import now
 from app.core.errors import Misuse
-from app.core.outbound import AddressRefused, checked_session
+from app.core.outbound import AddressRefused, checked_session, parse_retry_after
 from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import CollectionBusy, CollectionRefused, SourceRefused
 
@@ -173,22 +173,6 @@ def parse_http_date(header: str | None) -> datetime | None:
         instant = parsedate_to_datetime(header) if header else None
         return min(instant.astimezone(UTC), now()) if instant else None
     except (ValueError, OverflowError):
-        return None
-
-
-def parse_retry_after(header: str | None) -> float | None:
-    """Returns the seconds in a `Retry-After` header (RFC 9110, 10.2.3), or None if it is malformed.
-
-    The header has a number or a date.
-    """
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - now()).total_seconds())
-    except (ValueError, TypeError):
         return None
 
 

@@ -3,8 +3,6 @@
 The CSV names the field of each fault, but of a row's values it shows only the sourcedId.
 """
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
@@ -14,9 +12,9 @@ from sqlalchemy import select, update
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.csv_file import csv_lines
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.text import quote_formula
 from app.sis.engine.review.quarantine import NAMELESS, REUSED, SAME_PERSON
 from app.sis.models import SisAcknowledgement, SisQuarantine, SisRun
 from app.sis.runs.queries import run as find_run
@@ -35,13 +33,10 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
         .order_by(SisQuarantine.file, SisQuarantine.row_number)
         .limit(MAX_LISTED)
     )
-    sheet = io.StringIO(newline="")
-    writer = csv.writer(sheet)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        name = quote_formula(row.sourced_id or "")  # a spreadsheet must not run what a source has put into an id
-        writer.writerow((row.file, row.row_number, name, row.field, row.code, str(row.acknowledged).lower()))
-    return sheet.getvalue()
+    lines = (
+        (row.file, row.row_number, row.sourced_id, row.field, row.code, str(row.acknowledged).lower()) for row in rows
+    )
+    return csv_lines([COLUMNS, *lines])
 
 
 @needs(Can.READ_SYNC)

@@ -25,6 +25,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.plural import pluralize
+from app.core.text import unquote_formula
 from app.sis.engine.intake.roles import match_roles, rename_roles
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import kept_deliveries, load_plan, plan_columns
@@ -61,7 +62,7 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             for number, row in enumerate(csv.reader(lines, strict=True), start=1):
-                cells = [cell.strip() for cell in row]
+                cells = [unquote_formula(cell.strip()) for cell in row]
                 if not any(cells) or (number == 1 and cells == ["old", "new"]):
                     continue
                 if len(cells) != 2 or not all(cells) or len(pairs) >= MAX_PAIRS:

@@ -22,7 +22,7 @@ from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core import ids
 from app.core.address import PUBLIC_ONLY, Allowed, validate_url
-from app.core.alerting import MailServer, NotSent, post_to_chat, send_mail
+from app.core.alerting import MailServer, NotSent, is_mail_address, post_to_chat, send_mail
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Invalid, Violation
@@ -94,8 +94,9 @@ async def save_recipients(
     current = await load_recipients(work)
     violations = []
     for place, address in enumerate(emails or ()):
-        if address.count("@") != 1 or len(address) > 254 or not address.isprintable() or set(' ,;<>"') & set(address):
-            violations.append(Violation(f"/emails/{place}", "email.malformed", "An e-mail address is name@host."))
+        if not is_mail_address(address):
+            detail = "An e-mail address is name@host, without umlauts or other letters beyond ASCII."
+            violations.append(Violation(f"/emails/{place}", "email.malformed", detail))
     if emails is not None and len(emails) > MAX_EMAILS:
         violations.append(Violation("/emails", "emails.too_many", f"At most {MAX_EMAILS} addresses."))
     if chat_url:

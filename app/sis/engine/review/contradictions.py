@@ -49,6 +49,8 @@ NAMED_BY: Final = {
 
 If a row is missing from the delivery but delivered rows refer to it, the row is kept.
 """
+PARTS: Final = {"person": ("role", "demographics")}
+"""The kinds whose rows belong to one row of a kind, keyed by this kind. They are kept with that row."""
 ARRIVES: Final = "('create', 'restore')"
 REKEYED: Final = "sourcedId.rekeyed"
 
@@ -100,6 +102,8 @@ class LikelyRekey:
 async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> int:
     """Cancels the removal of rows to which a complete delivery of the same run still refers. Returns their number.
 
+    A kept person also keeps the roles and demographics that the delivery lacks.
+
     References from faulty rows, and from enrollments that have ended, do not count. A delivered row that cannot be
     stored without the missing row was quarantined when the run was planned, and stays so.
     """
@@ -123,21 +127,36 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
             named.append(f"SELECT btrim({item}) FROM {stage.delivered(by)} AS s{items} WHERE {is_current}")
         if not named:
             continue
-        count = await stage.count(
+        parts = [part for part in PARTS.get(kind, ()) if part in deliveries and report.kinds[part].absent]
+        ((count, *parts_kept),) = await stage.rows(
             f"""WITH kept AS (
                 DELETE FROM {stage.table("plan", kind)} AS p
                 WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'absent'
-                 AND p.sourced_id IN ({" UNION ALL ".join(named)}) RETURNING 1)
-            SELECT count(*) FROM kept"""
+                 AND p.sourced_id IN ({" UNION ALL ".join(named)}) RETURNING p.id)
+                {"".join(_keep_part_sql(stage, BY_NAME[part]) for part in parts)}
+            SELECT {", ".join(f"(SELECT count(*) FROM {name})" for name in ("kept", *(f"kept_{x}" for x in parts)))}"""
         )
         report.kinds[kind].absent -= count
+        for part, number in zip(parts, parts_kept, strict=True):
+            report.kinds[part].absent -= number
         kept += count
         if count and kind in ("org", "academic_session"):
-            are = pluralize(count, "row is", "rows are")
+            are, them = pluralize(count, "row is", "rows are"), "it" if count == 1 else "them"
             report.warnings.append(
-                f"{deliveries[kind].file}: {are} missing, although the same delivery refers to them. They are kept."
+                f"{deliveries[kind].file}: {are} missing, although the same delivery refers to {them}: kept."
             )
     return kept
+
+
+def _keep_part_sql(stage: Stage, kind: Kind) -> str:
+    """Returns SQL that begins with a comma, and cancels the removal of rows of this kind that belong to a kept row.
+
+    The SQL is a part of a WITH clause in which `kept` selects the ids of the rows that are kept.
+    """
+    return f""", kept_{kind.name} AS (
+        DELETE FROM {stage.table("plan", kind.name)} AS p USING kept, {kind.table} AS t
+        WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'absent'
+         AND t.district_id = :district AND t.{kind.key} = p.id AND t.person_id = kept.id RETURNING 1)"""
 
 
 def _has_column(delivery: Delivery, column: str) -> bool:

@@ -4,8 +4,6 @@ There is such a list for runs that wait for approval (held) or are only tried (d
 record, action and school.
 """
 
-import csv
-import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +17,8 @@ from app.access.permission import Can
 from app.access.principal import Principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
+from app.core.csv_file import csv_lines
 from app.core.errors import Invalid, NotFound, Violation
-from app.core.text import quote_formula
 from app.roster.lookup import ids_by_alias
 from app.roster.models import Org
 from app.roster.references import parse
@@ -139,9 +137,9 @@ async def csv_of_changes(
     async def read(after: UUID | None) -> tuple[list[PlannedChange], str]:
         async with unit(engine, principal, keyring, operation) as work:
             changes = await planned_changes(work, run_id, chosen, after)
-        return changes, _sheet([line for change in changes for line in _lines(change)])
+        return changes, csv_lines([line for change in changes for line in _lines(change)])
 
-    yield _sheet([COLUMNS])
+    yield csv_lines([COLUMNS])
     after: UUID | None = None
     while True:
         batch = partial(read, after)
@@ -160,14 +158,6 @@ def _lines(change: PlannedChange) -> list[tuple[str, ...]]:
         (*row, each.field, each.before or "", each.after or "", "true" if each.digest else "false")
         for each in change.fields
     ]
-
-
-def _sheet(lines: Sequence[Sequence[str]]) -> str:
-    sheet = io.StringIO(newline="")
-    writer = csv.writer(sheet)
-    # A spreadsheet must not run what a source has put into a value.
-    writer.writerows([quote_formula(cell) for cell in line] for line in lines)
-    return sheet.getvalue()
 
 
 @needs(Can.READ_SYNC)
