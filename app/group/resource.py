@@ -155,6 +155,7 @@ LISTINGS = (
                 Group.provider_id,
                 name="caseload",
                 description=f"Only groups that this person leads or provides: {NAMED}.",
+                of_adult=("state",),
             ),
             by_area(Group.area_id),
             by_level(Group.level_id),

@@ -3,12 +3,11 @@
 When a window is closed, its results and counts are stored.
 """
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Text, bindparam, select
+from sqlalchemy import Text, bindparam, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -22,20 +21,25 @@ from app.evidence.screening.models import ScreeningWindow
 from app.evidence.screening.rules import WindowState
 from app.evidence.screening.service import emit_window_event
 from app.insight.counts import count_atoms, published_cells
+from app.insight.joint import (
+    GRADE,
+    GROUP,
+    LEVEL,
+    SCHOOL,
+    EarlierReports,
+    counted_grades,
+    find_published_together,
+    lasting_cells,
+    of_schools,
+    without_group,
+)
 from app.insight.models import ScreeningCount
 from app.insight.results import ResultsQuery, results_of
-from app.insight.rules import DIMENSIONS, Cell, count_cells, find_published
+from app.insight.rules import DIMENSIONS, Atom, Cell, count_cells
 from app.insight.statements import EXPECTED_STUDENTS, KEEP
 from app.playbook.lookup import published
 from app.roster.lookup import IdList, today_of
 from app.roster.student_lock import lock_students
-
-SCHOOL, GRADE, LEVEL, GROUP = range(len(DIMENSIONS))
-LASTING: Final = frozenset({SCHOOL, GRADE, GROUP})
-"""The dimensions in which a student has the same value for every measure of a window.
-
-In these dimensions, the counts of one measure could therefore reveal counts that are withheld for another measure.
-"""
 
 
 @needs(Can.MAINTAIN)
@@ -102,58 +106,54 @@ async def _keep_results(work: Work, expected: Collection[ExpectedInWindow], resu
 async def _keep_counts(
     work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow], results: ResultsQuery
 ) -> None:
-    """Stores the published counts of each measure. A cell that was withheld in an earlier window stays withheld.
-
-    Only earlier windows of the same school year with the same demographic group matter.
-    """
+    """Stores the published counts of each measure, given what earlier windows of the school year published."""
     atoms = await count_atoms(work, window, results)
     secured = {one.measure.id: one.secured_area for one in expected}
-    own, lasting = await _withheld_before(work, window)
-    kept: dict[UUID, dict[Cell, int]] = {}
-    size = -1
-    while size != len(lasting):
-        # A cell without a level has the same students for every measure, so it is withheld for all measures or none.
-        size = len(lasting)
-        for measure_id, counts in atoms.items():
-            kept[measure_id] = find_published(counts, lasting | own.get(measure_id, set()))
-            lasting |= _lasting(count_cells(counts).keys() - kept[measure_id].keys())
-    for measure_id, cells_of in kept.items():
+    earlier = await _earlier_reports(work, window, atoms)
+    for measure_id, cells_of in find_published_together(atoms, earlier).items():
         work.db.add_all(
             _row(work, window, measure_id, cell, students, secured[measure_id]) for cell, students in cells_of.items()
         )
     await work.db.flush()
 
 
-async def _withheld_before(work: Work, window: ScreeningWindow) -> tuple[dict[UUID, set[Cell]], set[Cell]]:
-    """Returns the cells that earlier windows of the same school year withheld.
+async def _earlier_reports(
+    work: Work, window: ScreeningWindow, atoms: Mapping[UUID, Mapping[Atom, int]]
+) -> EarlierReports:
+    """Returns what matters of the closed windows of the same school year that counted students of the same schools.
 
-    Only windows that counted by the same demographic group as `window` are considered.
-
-    * The first result is keyed by measure. Its cells stay withheld for that measure.
-    * The second result has cells that stay withheld for all measures. These are cells that are not divided by level,
-      such as the number of students of a school: their count is the same for every measure.
+    `atoms` has the counts of the present window. Windows that published nothing do not matter.
     """
     query = select(ScreeningWindow).where(
         ScreeningWindow.district_id == work.district_id,
         ScreeningWindow.school_year == window.school_year,
         ScreeningWindow.state == WindowState.CLOSED,
-        ScreeningWindow.group_by.is_not_distinct_from(window.group_by),
     )
-    own: dict[UUID, set[Cell]] = {}
-    lasting: set[Cell] = set()
+    if window.school_id is not None:
+        query = query.where(or_(ScreeningWindow.school_id.is_(None), ScreeningWindow.school_id == window.school_id))
+    grades_now = frozenset().union(*(counted_grades(counts) for counts in atoms.values()))
+    by_measure: dict[UUID, set[Cell]] = {}
+    withheld_of_all: set[Cell] = set()
+    grades: set[frozenset[str]] = set()
+    apart: set[str] = set()
     for earlier in list(await work.db.scalars(query.order_by(ScreeningWindow.id))):
         shown = await published_cells(work, earlier)
         expected, _ = await expected_in(work, earlier)
         results = results_of(work, earlier, expected, await suggested_levels(work))
-        for measure_id, counts in (await count_atoms(work, earlier, results)).items():
+        for measure_id, counts in (await count_atoms(work, earlier, results)).items() if shown else ():
             withheld = count_cells(counts).keys() - shown.get(measure_id, {}).keys()
-            own.setdefault(measure_id, set()).update(withheld)
-            lasting |= _lasting(withheld)
-    return own, lasting
-
-
-def _lasting(cells: Collection[Cell]) -> set[Cell]:
-    return {cell for cell in cells if cell[0] and LASTING.issuperset(cell[0])}
+            if earlier.group_by != window.group_by:
+                withheld = without_group(withheld)
+            if earlier.school_id is not None and window.school_id is None:
+                withheld = of_schools(withheld)
+            by_measure.setdefault(measure_id, set()).update(withheld)
+            withheld_of_all |= lasting_cells(withheld)
+            counted = counted_grades(counts)
+            if measure_id in shown:
+                grades.add(counted)
+            if earlier.school_id != window.school_id and counted & grades_now:
+                apart.add(str(earlier.school_id or window.school_id))
+    return EarlierReports(by_measure, withheld_of_all, grades, apart)
 
 
 def _row(

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from sqlalchemy import ColumnElement
 
@@ -44,6 +45,8 @@ class Filter(Generic[T]):
       column, and never by an index by school.
     * `schools`, for a filter by school, is the model whose table has columns for the schools of a row.
     * `most` is the largest number of characters of a text.
+    * `of_adult`, for a filter by a member of staff, has the names of the filters, flags and sorts that say how students
+      do. See `violations_of_adult`.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Filter(Generic[T]):
     schools: Any = None
     most: int = 200
     default: Any = None
+    of_adult: tuple[str, ...] | None = None
 
     def shown_as(self, face: str) -> str:
         """Returns the filter's name in an API (`rest` or `graphql`), in snake case."""
@@ -167,3 +171,31 @@ def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
         detail = "An instant has an offset, such as 2026-09-28T10:00:00Z."
         raise Malformed([Violation(pointer, "instant.no_offset", detail)])
     return instant
+
+
+def violations_of_adult(
+    listing: Listing, filters: Mapping[str, Any], sort: str | None, person_id: UUID | None
+) -> list[tuple[str, Violation]]:
+    """Returns what is wrong with filters that name a member of staff, each with the name of a filter, or `sort`.
+
+    No list may show how the students of one adult do in comparison with those of another. So a request that acts for a
+    person can name only this person. A request that acts for nobody can name anybody, but not together with a filter,
+    flag or sort that says how students do. The pointers of the violations are empty.
+
+    `filters` has the resolved values of the list's filters and flags, keyed by name. `person_id` is the acting person.
+    """
+    violations = []
+    for one in listing.filters:
+        if one.of_adult is None or filters.get(one.name) is None:
+            continue
+        if person_id is not None:
+            if filters[one.name] != person_id:
+                detail = "This is not the person for whom the request acts."
+                violations.append((one.name, Violation("", "caseload.of_another", detail)))
+            continue
+        detail = "Act for a person to combine this with a person's caseload. Nothing compares adults."
+        combined = [name for name in one.of_adult if filters.get(name) not in (None, False)]
+        if sort is not None and sort.removeprefix("-") in one.of_adult:
+            combined.append("sort")
+        violations += [(name, Violation("", "caseload.combined", detail)) for name in combined]
+    return violations

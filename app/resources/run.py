@@ -1,7 +1,7 @@
 """Runs a selection: executes its statement, logs the disclosures, and adds the values that Python computes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -17,8 +17,8 @@ from app.resources.compile.roots import permissions_of_list
 from app.resources.compile.structure import values
 from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, Rendered, render
 from app.resources.complete import complete_values
-from app.resources.listing import Filter, Flag, Listing
-from app.resources.select import Path, Root, Style
+from app.resources.listing import Filter, Flag, Listing, violations_of_adult
+from app.resources.select import ListRoot, Path, Root, Style
 
 PLANS = Plans()
 
@@ -56,6 +56,7 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
     opened: list[Places | AimlineError] = []
     for root in roots:
         try:
+            _check_adult(work, catalog, root, style)
             opened.append(open_pages(work, catalog, root))
         except Invalid as error:
             opened.append(error)
@@ -71,6 +72,22 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
         else:
             answers.append(await _answer(work, plan, style, *next(planned)))
     return answers
+
+
+def _check_adult(work: Work, catalog: Catalog, root: Root, style: Style) -> None:
+    """Raises `Invalid` if a list may not be filtered as it is by a member of staff."""
+    listing = catalog.listings.get(root.listing) if isinstance(root, ListRoot) else None
+    if listing is None or not isinstance(root, ListRoot):
+        return
+    violations = []
+    for name, violation in violations_of_adult(listing, root.filters, root.sort, work.principal.person_id):
+        criterion = listing.filter_named(name)
+        shown = name if criterion is None else criterion.shown_as(style.face)
+        first, *others = shown.split("_")
+        shown = "".join((first, *(part.title() for part in others))) if style.face == "graphql" else shown
+        violations.append(replace(violation, pointer=f"/{shown}"))
+    if violations:
+        raise Invalid(violations)
 
 
 async def resolve_filters(

@@ -238,6 +238,7 @@ LISTINGS = (
                 Support.provider_id,
                 name="caseload",
                 description=f"Only supports of this person's caseload, as lead or provider: {NAMED}.",
+                of_adult=("state", "verdict", "goal_date", "review_by", "unled", "last_verdict"),
             ),
             by_school(Support),
             by_area(Support.area_id),

@@ -6,7 +6,6 @@ A page loads nothing and runs no script. `Markup.format` escapes every value tha
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -50,7 +49,7 @@ PAGE: Final = Markup(
 NOT_SHOWN: Final = "A student"
 """What a page shows in place of a name that the caller may not read."""
 SEVERAL: Final = 3
-"""The smallest number of consecutive students with the same text that are shown as one item."""
+"""The smallest number of students with the same text that are shown as one item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class _Card:
 
     heading: str
     lines: tuple[Markup, ...]
-    of_student: bool
+    student_id: UUID | None
 
 
 def page_response(page: Markup) -> Response:
@@ -167,19 +166,24 @@ def _labelled(label: str, text: str) -> Markup:
 def _card(student: NamedPerson | None, topic: str | None, kind: str, lines: Iterable[Markup]) -> _Card:
     """Returns an item of a page. Its heading is the name of its student, or else its topic, or else its kind."""
     if student is None:
-        return _Card(topic or words.KINDS[AgendaItemKind(kind)], tuple(lines), of_student=False)
-    return _Card(student.name or NOT_SHOWN, (*_texts(topic), *lines), of_student=True)
+        return _Card(topic or words.KINDS[AgendaItemKind(kind)], tuple(lines), None)
+    return _Card(student.name or NOT_SHOWN, (*_texts(topic), *lines), student.person_id)
 
 
 def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
-    """Yields the items of a page.
+    """Yields the items of a page. Items about students are combined into one if their text is the same.
 
-    Items about students that follow each other are combined if their text is the same.
+    Such items have the same kind and day, so they are near each other. A student with several such items is named and
+    counted once.
     """
     article = Markup("<article><h3 dir=auto>{}</h3>{}</article>")
-    for (of_student, lines), of_same in groupby(cards, key=lambda card: (card.of_student, card.lines)):
-        headings = [card.heading for card in of_same]
-        if of_student and len(headings) >= SEVERAL:
+    groups: dict[object, list[_Card]] = {}
+    for place, card in enumerate(cards):
+        groups.setdefault(place if card.student_id is None else card.lines, []).append(card)
+    for group in groups.values():
+        lines = group[0].lines
+        headings = list({card.student_id: card.heading for card in group}.values())
+        if len(headings) >= SEVERAL:
             names = [] if set(headings) == {NOT_SHOWN} else _texts(", ".join(headings))
             yield article.format(f"{len(headings)} students", Markup("").join([*names, *lines]))
         else:

@@ -32,11 +32,20 @@ def by_student(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None])
 
 
 def by_staff(
-    *columns: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None], name: str, description: str
+    *columns: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None],
+    name: str,
+    description: str,
+    of_adult: tuple[str, ...],
 ) -> Filter[UUID]:
-    """Returns a filter that accepts a row if any of these columns refers to the member of staff."""
+    """Returns a filter that accepts a row if any of these columns refers to the member of staff.
+
+    `of_adult` has the names of the list's filters, flags and sorts that say how students do. The filter cannot be
+    combined with them in a request that acts for nobody.
+    """
     in_a_column = _by_row(STAFF, lambda person_id: or_(*(column == person_id for column in columns)), description)
-    return replace(in_a_column, name=name)
+    own = "A request that acts for a person can name only this person. One that acts for nobody cannot combine it with"
+    outcomes = "a filter or an order that says how students do, such as `state`"
+    return replace(in_a_column, name=name, description=f"{description} {own} {outcomes}.", of_adult=of_adult)
 
 
 def by_school(model: type[ListedBySchool]) -> Filter[UUID]:

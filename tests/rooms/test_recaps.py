@@ -228,3 +228,24 @@ async def test_a_page_says_what_was_agreed_to_those_who_may_read_it(app: FastAPI
     page = await page_of(reader, f"/v1/teams/{team}/agenda.html")
     assert text not in page.text
     assert "What we agreed is due" in page.text
+
+
+async def test_pages_say_which_of_two_supports_an_item_is_about(app: FastAPI, north: Town) -> None:
+    """Protects a team from talking about the wrong support: a student can have two, and concerns in several areas."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    student = named("student", north.students["amy"])
+    for area, intervention in (("ela.fluency", "Repeated reading"), ("attendance", "A call each morning")):
+        days = {"starts_on": str(now().date() - timedelta(days=7)), "review_on": str(now().date())}
+        plan = {"area": area, "intervention": intervention, "level": 2, "sessions_per_week": 3}
+        await done(asks, "supports", student=student, minutes_per_session=20, **plan, **days)
+    await raised(asks, north, "ben", "math.computation")
+    meeting = await opened(asks, team)
+    page = await page_of(asks, f"/v1/teams/{team}/agenda.html")
+    for words in (": Repeated reading", ": A call each morning", "Computation"):
+        assert words in page.text, page.text
+    hidden = caller(app, north, CLIENT_SCOPES - {"support:read"})
+    assert "Repeated reading" not in (await page_of(hidden, f"/v1/teams/{team}/agenda.html")).text
+    await done(asks, f"meetings/{meeting['id']}/close", carry_rest=True)
+    recap = await page_of(asks, f"/v1/meetings/{meeting['id']}/recap.html")
+    assert ": A call each morning" in recap.text

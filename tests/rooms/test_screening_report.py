@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.ids import new_id
+from app.roster.models import Person
 from app.team.scopes import end_team_scope
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
@@ -174,3 +175,30 @@ async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, n
     teacher = caller(app, north, frozenset({"score:read", "support:read", "roster:read", "playbook:read"}))
     answer = await teacher.get(f"/v1/screening-windows/{other['id']}/report", count_by=["group"])
     assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
+
+
+async def test_two_measures_of_other_grades_show_no_small_count_by_their_difference(app: FastAPI, north: Town) -> None:
+    """Protects four children of a grade: one measure counts their school with them, and the other without them."""
+    asks = caller(app, north)
+
+    @needs(Can.SYNC_ROSTER)
+    async def enroll(work: Work) -> None:
+        for place, grade, students in ((0, "03", 20), (0, "04", 4), (1, "03", 20), (1, "04", 20)):
+            for number in range(students):
+                name = f"child{place}of{grade}number{number}"
+                person, *others = person_rows(north, name, "student", new_id(), north.schools[place])
+                assert isinstance(person, Person)
+                person.grades = [grade]
+                await lay(work, person, *others)
+
+    async with north.house() as work:
+        await enroll(work)
+    expected = [{"measure": "orf", "grades": ["03"]}, {"measure": "computation", "grades": ["03", "04"]}]
+    shown = await scheduled(asks, window(*FALL, expected=expected))
+    await maintain(north)
+    by_school: dict[str, list[int]] = {}
+    for one in (await report(asks, shown["id"], count_by=["school"]))["counts"]:
+        by_school.setdefault(one["school"], []).append(one["students"])
+    assert by_school, "the report has no counts by school at all"
+    for counts in by_school.values():
+        assert max(counts) - min(counts) == 0 or max(counts) - min(counts) >= 10, by_school

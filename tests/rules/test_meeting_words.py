@@ -65,6 +65,21 @@ def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() ->
     assert agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago")).count("<article>") == 3
 
 
+def test_a_student_with_two_signals_is_one_of_the_students() -> None:
+    """Protects the number on the page: a student with signals from two measures is named once, and two areas are two
+    items, however their signals are mixed.
+    """
+    people = {uuid4(): f"Student {letter}" for letter in "ABC"}
+    signals = [_entry(student, "signal", "screening_under_cut") for student in people for _ in range(3)]
+    areas = ("Reading fluency", "Computation", "Reading fluency") * 3
+    topics = {signal.subject_id: area for signal, area in zip(signals, areas, strict=True)}
+    agenda = Agenda(uuid4(), None, DEFAULT_ORDER, tuple(signals), 0)
+    page = agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago", topics))
+    assert page.count("<article>") == 2
+    assert page.count("3 students") == 2
+    assert page.count("Student A, Student B, Student C") == 2
+
+
 def _entry(student_id: UUID, kind: str, code: str) -> AgendaEntry:
     return AgendaEntry(
         item_id=None,

@@ -1,28 +1,41 @@
 """Reads short texts that say what an agenda item is about, for items that do not say it themselves.
 
-Items about core stalls (grades whose share at the benchmark fell) get their grade and measure, and action items their
-text.
+A support gets its area and what is done, other records about a student their area, a core stall its grade and measure,
+and an action item its text.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, any_, cast, select
+from sqlalchemy import Text, and_, any_, cast, literal, null, select, union_all
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
-from app.playbook.models import Measure
+from app.concern.models import Concern
+from app.hypothesis.models import Hypothesis
+from app.playbook.models import Area, Measure
 from app.roster.lookup import IdList
+from app.signal.models import Signal
 from app.signal.stalls.models import CoreStall
+from app.support.models import Support
+
+ABOUT_AREAS: Final[Mapping[str, tuple[Any, Can]]] = {
+    "support": (Support, Can.READ_SUPPORTS),
+    "concern": (Concern, Can.READ_CONCERNS),
+    "signal": (Signal, Can.READ_SIGNALS),
+    "hypothesis": (Hypothesis, Can.READ_HYPOTHESES),
+}
+"""The kinds of records that have an area, each with its table and with the permission to read the records."""
 
 
 @needs(Can.READ_MEETINGS)
 async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mapping[UUID, str]:
     """Returns short texts that say what agenda items are about, keyed by the id of the record that an item is about.
 
-    `subjects` has the kind and the id of each such record. The text of a core stall is its grade and measure. The text
-    of an action item is returned only if the caller may read action items. Records of other kinds have no text.
+    `subjects` has the kind and the id of each such record. A record has a text only if the caller may read records of
+    its kind; this is not required of core stalls.
     """
     ids_by_kind: dict[str, list[UUID]] = {}
     for kind, subject_id in subjects:
@@ -30,7 +43,32 @@ async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mappi
     topics = await _stalls(work, ids_by_kind.get("core_stall", []))
     if work.principal.may(Can.READ_ACTIONS):
         topics |= await _actions(work, ids_by_kind.get("action_item", []))
-    return topics
+    return topics | await _areas(work, ids_by_kind)
+
+
+async def _areas(work: Work, ids_by_kind: Mapping[str, list[UUID]]) -> dict[UUID, str]:
+    """Returns the areas of records. The text of a support also says what is done. Executes at most one statement."""
+    queries = []
+    for kind, (model, permission) in ABOUT_AREAS.items():
+        if not ids_by_kind.get(kind) or not work.principal.may(permission):
+            continue
+        of_area = Concern if model is Hypothesis else model
+        query = select(
+            literal(kind, Text).label("kind"),
+            model.id.label("id"),
+            model.student_id.label("student_id"),
+            Area.name.label("area"),
+            (Support.intervention if model is Support else cast(null(), Text)).label("intervention"),
+        ).where(model.district_id == work.district_id, model.id == any_(cast(ids_by_kind[kind], IdList)))
+        if model is Hypothesis:
+            query = query.join(Concern, and_(Concern.district_id == work.district_id, Concern.id == model.concern_id))
+        queries.append(query.join(Area, and_(Area.district_id == work.district_id, Area.id == of_area.area_id)))
+    if not queries:
+        return {}
+    rows = (await work.db.execute(union_all(*queries))).all()
+    for kind in ABOUT_AREAS:
+        work.disclose(kind, {row.student_id for row in rows if row.kind == kind})
+    return {row.id: row.area if row.intervention is None else f"{row.area}: {row.intervention}" for row in rows}
 
 
 async def _stalls(work: Work, stall_ids: list[UUID]) -> dict[UUID, str]:
