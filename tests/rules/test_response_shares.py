@@ -81,6 +81,7 @@ def test_no_label_says_more_than_its_verdict() -> None:
     assert label(State.NOT_RESPONDING, NonresponseKind.STOPPED, 0.02) == "Stopped responding"
     assert label(State.RESPONDING, None, 0.7) == "Responding"
     assert label(State.RESPONDING, None, 0.2) != "Responding"
+    assert label(State.RESPONDING, None, 0.04) == "No alarm, below pace"
     assert label(State.BELOW_PACE, None, 0.05) == "Growing, below pace"
 
 

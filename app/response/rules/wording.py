@@ -77,6 +77,13 @@ def percents(shares: Shares) -> tuple[int, int, int]:
 MAJORITY = 0.5
 """If the probability of sufficient growth is at least this, no text says that the goal will be missed."""
 
+BEHIND = 0.1
+"""If the probability of sufficient growth is under this, no label says that the pace is unclear.
+
+The monitor itself concludes `below_pace` where the upper bound of the middle 80 % of the rate is under the required
+one.
+"""
+
 NAMED = 0.52
 """If the probability of slow growth is at least this, an alarm is called not responding.
 
@@ -136,5 +143,7 @@ def label(state: State, kind: NonresponseKind | None, on_pace: float | None, dir
     if kind is NonresponseKind.NEVER:
         return "Not responding so far"
     if state is State.RESPONDING:
-        return "Responding" if on_pace is None or on_pace >= MAJORITY else "No alarm, pace not clear"
+        if on_pace is None or on_pace >= MAJORITY:
+            return "Responding"
+        return "No alarm, pace not clear" if on_pace >= BEHIND else "No alarm, below pace"
     return LABELS[state]
