@@ -38,7 +38,10 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
     if verdict.state == "off_track" and verdict.on_pace is not None and keeps_pace:
         return kind, short, short
     if verdict.kind == "never":
-        return kind, "Not responding from the start", "Not responding"
+        return kind, "Not responding so far", "Not responding"
+    if verdict.state == "below_pace" and (picture.measure.kind != "growth" or picture.measure.direction == "down"):
+        # Fewer incidents are not called growth, and a level has no pace.
+        return kind, verdict.label, verdict.label
     if verdict.kind == "stopped":
         since = f" about {format_day(picture.change.monday)}" if picture.change else ""
         return kind, f"Stopped responding{since}", f"Stopped{since}"

@@ -181,7 +181,8 @@ def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
         if stretch.number > 1:
             yield from _phase_label(stretch, picture, plot)
     if picture.change is not None:
-        label = f"slowed about {format_day(picture.change.monday)}"
+        word = "slowed" if picture.measure.kind == "growth" else "fell back"
+        label = f"{word} about {format_day(picture.change.monday)}"
         half = len(label) * SMALL * LETTER / 2
         x = min(max(plot.x(picture.change.week), plot.left + half), plot.right - half)
         lowest = plot.bottom - (18 if picture.missed else 8)

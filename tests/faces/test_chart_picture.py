@@ -50,6 +50,7 @@ def drawn(
     limits: tuple[float, float] = (0.0, 300.0),
     ends: date | None = None,
     kind: str = "growth",
+    direction: str = "up",
     suspended: tuple[date, date] | None = None,
 ) -> Picture:
     """Returns the chart data of a support with these scores."""
@@ -57,7 +58,13 @@ def drawn(
     away: dict[str, Any] = {"suspended_on": [suspended[0]], "resumed_on": [suspended[1]]} if suspended else {}
     support = Support(id=uuid4(), starts_on=BEGINS, ends_on=ends, school_ids=[], **away)
     measure = Measure(
-        id=uuid4(), name=name, unit="words a minute", kind=kind, direction="up", lowest=limits[0], highest=limits[1]
+        id=uuid4(),
+        name=name,
+        unit="words a minute",
+        kind=kind,
+        direction=direction,
+        lowest=limits[0],
+        highest=limits[1],
     )
     verdict = None
     if verdict_fields is not None:
@@ -210,7 +217,7 @@ def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
         ("below_pace", None, "Growing, below the pace that the goal needs"),
         ("goal_met", None, "Goal met"),
         ("uncertain", None, "Not clear yet"),
-        ("not_responding", "never", "Not responding from the start"),
+        ("not_responding", "never", "Not responding so far"),
         ("under_delivered", None, "The support was not delivered as planned"),
     ],
 )
@@ -220,6 +227,28 @@ def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words
     assert words in texts(svg(chart))
     (heading,) = classed(svg(chart, 320), "text", "title")
     assert "…" not in (heading.text or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "label"),
+    [("count", "down", "Part of the way to the goal"), ("growth", "down", "Improving, below pace")],
+)
+def test_no_heading_calls_a_decrease_that_is_meant_growth(kind: str, direction: str, label: str) -> None:
+    """Over a chart of referrals, "Growing" would say that there are more of them; a level has no pace either."""
+    verdict_fields = {"state": "below_pace", "label": label}
+    chart = drawn([score(on(1), 42.0)], verdict_fields=verdict_fields, kind=kind, direction=direction)
+    assert label in texts(svg(chart))
+    assert "Growing" not in svg(chart)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("growth", "slowed about"), ("percentage", "fell back about")])
+def test_a_level_that_fell_back_is_not_called_slower(kind: str, words: str) -> None:
+    """Counts and percentages have no rate that could slow: the week of a collapse has another name in the chart."""
+    verdict_fields = {"state": "not_responding", "kind": "stopped", "change_on": on(6, 0)}
+    scores = [score(on(week), 50.0) for week in range(1, 12)]
+    drawn_texts = texts(svg(drawn(scores, verdict_fields=verdict_fields, kind=kind)))
+    assert any(words in one for one in drawn_texts)
+    assert ("slowed about" in " ".join(drawn_texts)) is (kind == "growth")
 
 
 def test_what_more_scores_would_not_mend_is_not_called_too_few() -> None:

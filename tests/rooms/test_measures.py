@@ -13,6 +13,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
+from app.playbook.defaults import SEMS
 from app.playbook.measures.noise import ranges_as_stored, sem_for
 from app.response.judging.finalize import finalize_district
 from app.response.models import FinalizationJob
@@ -276,6 +277,23 @@ async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: F
         await finalize_district(north.worker_engine, north.settings.keyring, north.district_id)
         assert (await verdicts(north, support))[-1].sem == sem
     assert (await asks.patch("/v1/measures/orf", {"sems": []})).json()["sems"] == []
+
+
+async def test_a_district_without_a_calibration_judges_by_the_published_sem(app: FastAPI, north: Town) -> None:
+    """Both faces list the published SEMs of oral reading, and a slow beginning reader is judged by theirs, not by 8."""
+    asks, support = caller(app, north), await supported(north, "amy", baseline=20.0, goal=50.0)
+    document = "{ measures { code sems { sem grade fromScore toScore } } }"
+    measures = (await asks.post("/graphql", {"query": document})).json()["data"]["measures"]
+    measure = next(each for each in measures if each["code"] == "orf")
+    published = [(each["sem"], each["grade"], each["fromScore"], each["toScore"]) for each in measure["sems"]]
+    assert published == list(SEMS["orf"])
+    rows = (await asks.get("/v1/measures")).json()["items"]
+    listed = next(each["sems"] for each in rows if each["code"] == "orf")
+    assert [(each["sem"], each["grade"], each["from_score"], each["to_score"]) for each in listed] == published
+    await send_flat(north)
+    assert (await verdicts(north, support))[-1].sem == 3.5
+    answer = (await asks.get(f"/v1/supports/{ids.format_id('support', support.id)}/verdict")).json()
+    assert answer["sem"] == 3.5
 
 
 async def send_flat(town: Town) -> None:

@@ -372,6 +372,24 @@ def test_one_wild_score_counts_for_no_more_than_three_standard_errors() -> None:
     )
 
 
+def test_a_kind_that_is_nearly_the_other_is_not_stated_as_certain() -> None:
+    """An alarm is called `never` also if growth was on pace before with a probability of up to .62.
+
+    Before, its sentence said that there was no sign of that; in the simulated year one in eleven had a majority for it.
+    """
+    random = np.random.default_rng(2)
+    sentences = []
+    for _ in range(60):
+        kept = int(random.integers(2, 6))
+        values = [float(30 + 1.5 * min(t, kept) + random.normal(0, 4.0)) for t in range(1, 16)]
+        verdict = judge("monitor", series(values))
+        if verdict.kind is NonresponseKind.NEVER:
+            sentences.append(verdict.sentence)
+    assert len(sentences) > 10
+    assert all("the scores do not show that it was ever on pace for long" in sentence for sentence in sentences)
+    assert not any("no sign" in sentence for sentence in sentences)
+
+
 def test_thresholds_fall_as_the_stated_rate_rises() -> None:
     for rule, table in ((rule, rule.thresholds) for rule in RULES.values() if rule.thresholds is not None):
         assert len(table) == len(GRID)

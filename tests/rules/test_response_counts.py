@@ -53,6 +53,17 @@ def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, 
     assert (verdict.state, verdict.kind) == (state, kind)
 
 
+def test_a_level_that_is_worse_than_before_the_support_is_stated_as_such() -> None:
+    """More incidents than before the support were "0 % of the way", which reads as if nothing had changed."""
+    verdict = judge("level-change", series([11, 13, 12, 14, 12, 15], goal=2.0))
+    assert verdict.sentence == (
+        "The median of the last three scores (weeks 4 to 6) is 14, against 10 before the support: "
+        "further from the goal of 2 than then; half of the way was never covered."
+    )
+    unmet = judge("criterion", series([0] * 6, baseline=0, goal=1))
+    assert unmet.sentence.startswith("None of the last five scores (weeks 2 to 6) meet the criterion")
+
+
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 @pytest.mark.parametrize("baseline", [0.0, 5.0, 20.0, 40.0])
 @pytest.mark.parametrize("before", [[90.0] * 3, [35.0, 60.0, 90.0, 85.0, 90.0, 90.0], [90.0, 20.0, 90.0, 90.0, 85.0]])

@@ -50,8 +50,7 @@ def test_never_on_pace_is_told_apart_from_stopped() -> None:
     never = find("four-point", series_around_line([-1, -2, -3, -4, -5]))
     assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, NonresponseKind.NEVER, None)
     assert never.sentence == (
-        "All five scores of this phase (weeks 1 to 5) lie below the aimline, "
-        "so growth has not kept pace since the phase began."
+        "All five scores of this phase (weeks 1 to 5) lie below the aimline, so none of them has kept pace with it."
     )
     stopped = find("four-point", series_around_line([1, 2, -1, 0, 1, 2, -1, 3, -1, -2, -3, -4]))
     assert (stopped.kind, stopped.change_week, stopped.statistic, stopped.threshold) == (
@@ -62,7 +61,7 @@ def test_never_on_pace_is_told_apart_from_stopped() -> None:
     )
     assert stopped.sentence == (
         "The last four scores (weeks 9 to 12) all lie below the aimline; "
-        "up to week 8, six of eight scores kept pace with it, so growth most likely slowed about week 9."
+        "up to week 8, six of eight scores kept pace with it, so the scores fell behind about week 9."
     )
 
 
@@ -160,8 +159,7 @@ def test_down_is_better_reads_the_chart_the_right_way_up() -> None:
     verdict = judge("four-point", series([9, 9, 9, 9], baseline=8, goal=2, goal_week=12, direction="down"))
     assert verdict.state is State.OFF_TRACK
     assert verdict.sentence == (
-        "All four scores of this phase (weeks 1 to 4) lie above the aimline, "
-        "so progress has not kept pace since the phase began."
+        "All four scores of this phase (weeks 1 to 4) lie above the aimline, so none of them has kept pace with it."
     )
     assert verdict.required_rate == -0.5
 
@@ -212,7 +210,7 @@ def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used() -
         *("state", "kind", "because", "sentence", "statistic", "threshold", "rate", "required_rate"),
         *("change_week", "rule", "rule_version", "parameters", "scores"),
     ]
-    assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 2, {"k": 5})
+    assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 3, {"k": 5})
     assert shown["scores"] == ["sco_0", "sco_1", "sco_2", "sco_3", "sco_4"]
     assert judge("trend", series_around_line([1])).parameters == {"minimum": 8}
 
@@ -243,3 +241,34 @@ def test_every_rule_for_growth_allows_for_what_was_not_delivered(rule: str) -> N
         assert judge(rule, series).state is expected
         flat = tuple(Observation(week, 30.0) for week in range(1, 16))
         assert judge(rule, replace(series, observations=flat)).state in ALARMS
+
+
+def test_delivery_that_is_unknown_explains_no_alarm() -> None:
+    """Minutes for the whole phase that nobody recorded count as delivered, for every rule, and no share is stated.
+
+    Before, the unknown share counted as zero: a student who stopped growing was excused by a support that may have been
+    delivered in full.
+    """
+    flat = tuple(Observation(week, 30.0) for week in range(1, 16))
+    unknown = DeliveredMinutes((900.0,), (float("nan"),), by_week=False)
+    series = Series(flat, 30.0, 75.0, 30, sem=4.0, dosage=unknown)
+    for rule in FITTING["growth"]:
+        verdict = judge(rule, series)
+        assert verdict == judge(rule, replace(series, dosage=None)), rule
+        assert verdict.state in ALARMS, rule
+    missed = replace(series, dosage=replace(unknown, delivered=(0.0,)))
+    assert judge("monitor", missed).state is State.UNDER_DELIVERED
+
+
+@pytest.mark.parametrize("rule", ["four-point", "trend"])
+def test_the_stated_share_is_that_of_the_recorded_minutes(rule: str) -> None:
+    """A field's rule states the same delivered share as the monitor: that of the minutes that were recorded.
+
+    Before, weeks without a record were counted in it as delivered.
+    """
+    weeks, nan = range(1, 16), float("nan")
+    dosage = DeliveredMinutes((90.0,) * 15, (0.0,) * 10 + (nan,) * 5)
+    growing = tuple(Observation(week, 30 + 1.55 * max(week - 10, 0)) for week in weeks)
+    verdict = judge(rule, Series(growing, 30.0, 120.0, 60, sem=1.0, dosage=dosage))
+    assert verdict.state is State.UNDER_DELIVERED
+    assert [reason.values for reason in verdict.because if reason.code == "dosage"] == [{"share": 0.0}]

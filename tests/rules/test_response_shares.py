@@ -87,6 +87,30 @@ def test_no_label_says_more_than_its_verdict() -> None:
     assert label(State.NOT_RESPONDING, NonresponseKind.STOPPED, 0.02) == "Stopped responding"
     assert label(State.RESPONDING, None, 0.7) == "Responding"
     assert label(State.RESPONDING, None, 0.2) != "Responding"
+    assert label(State.RESPONDING, None, 0.04) == "No alarm, below pace"
+    assert label(State.BELOW_PACE, None, 0.05) == "Growing, below pace"
+
+
+def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:
+    """Fewer incidents are not called growth, and a rule about a level says nothing about a pace.
+
+    Before, the label of each was "Growing, below pace", also where a count had risen since it was best.
+    """
+    assert label(State.BELOW_PACE, None, 0.05, "down") == "Improving, below pace"
+    assert label(State.BELOW_PACE, None, None, None) == "Part of the way to the goal"
+
+
+@pytest.mark.parametrize("rule", [name for name in GROWTH_RULES if name != "monitor"])
+@given(values=st.lists(st.floats(20, 60), min_size=8, max_size=14))
+def test_a_flag_without_a_name_states_no_week_of_a_change(rule: str, values: list[float]) -> None:
+    """What a field's rule found is stated as what the scores did, and not as a slowdown that its shares do not support.
+
+    Before, a student whose probability of keeping pace was .9 could read that growth most likely slowed about a week.
+    """
+    verdict = judge(rule, series(values))
+    assert "slowed" not in verdict.sentence
+    if verdict.change_week is None:
+        assert "change" not in {reason.code for reason in verdict.because}
 
 
 def test_the_shares_are_calibrated_in_a_fresh_population() -> None:

@@ -53,7 +53,7 @@ def test_a_flat_noisy_series_is_flagged_and_a_steep_one_is_not(rule: str) -> Non
 def test_growth_that_stopped_is_told_apart_from_growth_that_never_was(rule: str) -> None:
     stopped = judge(rule, weekly([10 + 1.8 * min(t, 7) for t in range(1, 18)], sem=1.0))
     assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
-    assert "most likely slowed about week" in stopped.sentence
+    assert "about week" in stopped.sentence
     never = judge(rule, weekly([10 + 0.1 * t for t in range(1, 18)], sem=1.0))
     assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, NonresponseKind.NEVER, None)
 

@@ -28,6 +28,8 @@ from app.events.catalogue import (
     EventType,
 )
 from app.events.outbox import record
+from app.playbook.models import Measure
+from app.response.aimline import Direction
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.judging.state import CurrentState, CurrentVerdict
@@ -265,6 +267,13 @@ def _is_unchanged(current: CurrentState, state_row: Mapping[str, Any]) -> bool:
     )
 
 
+def _direction_of_growth(measure: Measure) -> Direction | None:
+    """Returns the better direction of a measure that grows along a line, and None for any other measure."""
+    if measure.kind != "growth":
+        return None
+    return "down" if measure.direction == "down" else "up"
+
+
 def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
     monitored, verdict = judgement.monitored, judgement.verdict
     scores = monitored.score_series.scores.upto(judgement.week)
@@ -280,7 +289,9 @@ def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
         **{name: getattr(verdict, name) for name in CONTENT if hasattr(verdict, name)},
         "state": verdict.state.value,
         "kind": verdict.kind.value if verdict.kind else None,
-        "label": label(verdict.state, verdict.kind, verdict.on_pace),
+        "label": label(
+            verdict.state, verdict.kind, verdict.on_pace, _direction_of_growth(monitored.score_series.measure)
+        ),
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
         "score_ids": list(verdict.scores),

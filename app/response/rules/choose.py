@@ -16,7 +16,7 @@ RULES: dict[str, DecisionRule] = {
     for rule in (
         DecisionRule(
             "four-point",
-            2,
+            3,
             "Flags a series if its last four scores all lie below the aimline.",
             Parameter("k", 4, LEVEL_SCORES, 12),
             kpoint.judge_by_k_point,
@@ -26,7 +26,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "three-point",
-            2,
+            3,
             "Flags a series if its last three scores all lie below the aimline.",
             Parameter("k", 3, LEVEL_SCORES, 12),
             kpoint.judge_by_k_point,
@@ -36,7 +36,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "trend",
-            2,
+            3,
             "Flags a series if the slope of the line of best fit is below the required growth.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             trend.judge_by_trend,
@@ -47,7 +47,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "median",
-            2,
+            3,
             "Flags a series if the median of the last three scores lies below the aimline.",
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             median.judge_by_median,
@@ -57,7 +57,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "theil-sen",
-            2,
+            3,
             "Flags a series if the median of the slopes between its scores is below the required growth.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.judge_by_theil_sen,
@@ -68,7 +68,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "dual-discrepancy",
-            2,
+            3,
             "Flags a series if its level and its slope both lie far below the aimline's.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.judge_by_dual_discrepancy,
@@ -80,7 +80,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "slope-interval",
-            2,
+            3,
             "Flags a series if the confidence interval of its slope lies below the required growth.",
             Parameter("minimum", 4, LEVEL_SCORES, 52),
             slopes.judge_by_slope_interval,
@@ -92,7 +92,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "eb-slope",
-            2,
+            3,
             "Flags a series if its slope, shrunken to those of the benchmark, is below the required growth.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.judge_by_shrunken_slope,
@@ -103,7 +103,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "criterion",
-            2,
+            3,
             "Flags a series if none of the last scores meets the criterion, or after a collapse.",
             Parameter("minimum", 5, LEVEL_SCORES, 20),
             counts.criterion,
@@ -113,7 +113,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "level-change",
-            2,
+            3,
             "Flags a series if its level has covered less than a quarter of the way from the baseline to the goal.",
             Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20),
             counts.level_change,
@@ -122,7 +122,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "monitor",
-            6,
+            7,
             "Flags a series if the probability that its growth has slowed, given all scores, passes a limit.",
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             monitor.judge_by_defaults,

@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from app.response.rules.series import Series
 from app.response.rules.verdict import ALARMS, Finding, Reason, State
-from app.response.rules.wording import UNDER_DELIVERED
+from app.response.rules.wording import UNDER_DELIVERED, without_name
 
 AS_DESIGNED = 0.8
 """A support counts as delivered as designed if at least this share of the parts of its checklists was done."""
@@ -32,13 +32,13 @@ def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series
         return finding
     if judge(credit_undelivered(series, shares, by_rate=by_rate)).state in ALARMS:
         return finding
-    reason = Reason("dosage", {"share": sum(shares) / len(shares)})
+    # The share that is stated is that of the recorded minutes. `shares` assumes that unrecorded ones were delivered.
+    share = None if series.dosage is None else series.dosage.share(0, series.weeks[-1])
+    reasons = () if share is None else (Reason("dosage", {"share": share}),)
+    unnamed = without_name(finding, State.UNDER_DELIVERED)
     return replace(
-        finding,
-        state=State.UNDER_DELIVERED,
-        kind=None,
-        change_week=None,
-        because=(*finding.because, reason),
+        unnamed,
+        because=(*unnamed.because, *reasons),
         sentence=f"{finding.sentence.rstrip('.')}; {UNDER_DELIVERED}.",
     )
 

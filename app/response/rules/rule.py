@@ -12,7 +12,7 @@ from app.response.rules.monitor import rule as monitor
 from app.response.rules.monitor.rates import GRID, between
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
-from app.response.rules.wording import count, plain, remove_unjustified_name, scores, weeks
+from app.response.rules.wording import count, plain, remove_unjustified_name, scores, weeks, without_name
 
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
 """The codes of reasons which mean that there are too few scores for a finding."""
@@ -243,11 +243,5 @@ def _unless_goal_met(series: Series, finding: Finding) -> Finding:
         f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last_weeks)}) is {plain(level)}, "
         f"which meets the goal of {plain(series.goal)}."
     )
-    return replace(
-        finding,
-        state=State.GOAL_MET,
-        because=(Reason("goal_met", numbers), *finding.because),
-        sentence=sentence,
-        kind=None,
-        change_week=None,
-    )
+    unnamed = without_name(finding, State.GOAL_MET)
+    return replace(unnamed, because=(Reason("goal_met", numbers), *unnamed.because), sentence=sentence)

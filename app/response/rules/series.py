@@ -63,10 +63,12 @@ class DeliveredMinutes:
     def weekly_shares(self, upto: int) -> tuple[float, ...]:
         """Returns the delivered share of each week's planned minutes, from week 1 to the week `upto`.
 
-        The share is 1 if the week has no record or no planned minutes, or if more was delivered than planned.
+        The share is 1 if the week has no record or no planned minutes, or if more was delivered than planned. If the
+        minutes are not given by week, each week has the share of the whole phase, or 1 if it is unknown.
         """
         if not self.by_week:
-            return (min(self.share(0, upto) or 0.0, 1.0),) * upto if sum(self.planned) > 0 else (1.0,) * upto
+            share = self.share(0, upto)
+            return (1.0 if share is None else min(share, 1.0),) * upto
         pairs = list(zip(self.planned[:upto], self.delivered[:upto], strict=False))
         shares = [
             min(delivered / planned, 1.0) if planned > 0 and delivered == delivered else 1.0

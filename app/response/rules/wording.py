@@ -77,6 +77,13 @@ def percents(shares: Shares) -> tuple[int, int, int]:
 MAJORITY = 0.5
 """If the probability of sufficient growth is at least this, no text says that the goal will be missed."""
 
+BEHIND = 0.1
+"""If the probability of sufficient growth is under this, no label says that the pace is unclear.
+
+The monitor itself concludes `below_pace` where the upper bound of the middle 80 % of the rate is under the required
+one.
+"""
+
 NAMED = 0.52
 """If the probability of slow growth is at least this, an alarm is called not responding.
 
@@ -115,18 +122,30 @@ def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
     """
     if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding
-    return replace(finding, state=State.OFF_TRACK, kind=None, change_week=None)
+    return without_name(finding, State.OFF_TRACK)
 
 
-def label(state: State, kind: NonresponseKind | None, on_pace: float | None) -> str:
+def without_name(finding: Finding, state: State) -> Finding:
+    """Returns a finding with another state, which has no kind and no week in which growth slowed."""
+    because = tuple(reason for reason in finding.because if reason.code != "change")
+    return replace(finding, state=state, kind=None, change_week=None, because=because)
+
+
+def label(state: State, kind: NonresponseKind | None, on_pace: float | None, direction: Direction | None = "up") -> str:
     """Returns the short label of a verdict for screens.
 
-    The label "Responding" is given only if sufficient growth is likely; `on_pace` is its probability, if known.
+    * The label "Responding" is given only if sufficient growth is likely; `on_pace` is its probability, if known.
+    * `direction` is the better direction of a measure that grows along a line, and None for any other measure. Fewer
+      incidents are not called growth, and a level has no pace.
     """
+    if state is State.BELOW_PACE and direction != "up":
+        return "Part of the way to the goal" if direction is None else "Improving, below pace"
     if kind is NonresponseKind.STOPPED:
         return "Stopped responding"
     if kind is NonresponseKind.NEVER:
         return "Not responding so far"
     if state is State.RESPONDING:
-        return "Responding" if on_pace is None or on_pace >= MAJORITY else "No alarm, pace not clear"
+        if on_pace is None or on_pace >= MAJORITY:
+            return "Responding"
+        return "No alarm, pace not clear" if on_pace >= BEHIND else "No alarm, below pace"
     return LABELS[state]

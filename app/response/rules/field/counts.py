@@ -39,7 +39,8 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     hits = [line.better * (value - series.goal) >= -series.slack for value in series.values]
     now, before = sum(hits[-window:]), hits[:-window]
     reason = Reason("criterion", {"met": now, "of": window, "needed": needed})
-    summary = f"{count(now)} of the last {scores(window)} ({weeks(series.weeks[-window:])}) {_meet(now)} the criterion"
+    number = count(now) if now else "none"
+    summary = f"{number} of the last {scores(window)} ({weeks(series.weeks[-window:])}) {_meet(now)} the criterion"
     earlier = hits[:-LEVEL_SCORES]
     is_met_before = _has_run(earlier, window, needed) or _has_run(earlier, LEVEL_SCORES, LEVEL_SCORES)
     if is_met_before and _fallen_below(_parts(series, series.values)) is not None:
@@ -97,8 +98,7 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     threshold = 1 - QUARTER
     summary = (
         f"The median of the last {scores(LEVEL_SCORES)} ({weeks(series.weeks[-LEVEL_SCORES:])}) is "
-        f"{plain(levels[-1])}, against {plain(series.baseline)} before the support: {plain(100 * max(now, 0), 0)} % of "
-        f"the way to {plain(series.goal)}"
+        f"{plain(levels[-1])}, against {plain(series.baseline)} before the support: {_way(now, series.goal)}"
     )
     of_scores = _parts(series, values)
     limit = _fallen_below(of_scores)
@@ -121,7 +121,7 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
         return Finding(
             State.NOT_RESPONDING,
             (reason,),
-            f"{summary}, and it never was half.",
+            f"{summary}; half of the way was never covered.",
             1 - now,
             threshold,
             NonresponseKind.NEVER,
@@ -130,7 +130,7 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     return Finding(
         State.NOT_RESPONDING,
         (reason, Reason("change", {"week": change})),
-        f"{summary}; about week {change} it had been half.",
+        f"{summary}; about week {change} half of the way had been covered.",
         1 - now,
         threshold,
         NonresponseKind.STOPPED,
@@ -142,6 +142,13 @@ def _parts(series: Series, values: Sequence[float]) -> list[float]:
     """Returns how much of the way from baseline to goal each value covers: 0 at the baseline, 1 at the goal."""
     # Rounded, so that a half is exactly a half in every unit.
     return [round((value - series.baseline) / (series.goal - series.baseline), 9) for value in values]
+
+
+def _way(part: float, goal: float) -> str:
+    """Returns the text for how much of the way to the goal a level has covered; a negative part is a step back."""
+    if part < 0:
+        return f"further from the goal of {plain(goal)} than then"
+    return f"{plain(100 * part, 0)} % of the way to {plain(goal)}"
 
 
 def _fallen_below(parts: Sequence[float]) -> float | None:

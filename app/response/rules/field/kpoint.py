@@ -87,7 +87,7 @@ def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> F
     if not earlier:
         sentence = (
             f"All {scores(run)} of this phase ({weeks(series.weeks)}) lie {_side_name(series, -1)} the aimline, "
-            f"so {growth(series.direction)} has not kept pace since the phase began."
+            "so none of them has kept pace with it."
         )
         return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.NEVER)
     sentence = f"{_last_scores(series, run)} all lie {_side_name(series, -1)} the aimline; "
@@ -97,10 +97,7 @@ def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> F
         return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.NEVER)
     change = series.weeks[-run]
     reasons.append(Reason("change", {"week": change}))
-    sentence += (
-        f"up to week {series.weeks[-run - 1]}, {before} with it, "
-        f"so {growth(series.direction)} most likely slowed about week {change}."
-    )
+    sentence += f"up to week {series.weeks[-run - 1]}, {before} with it, so the scores fell behind about week {change}."
     return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.STOPPED, change)
 
 

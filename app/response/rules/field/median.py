@@ -10,7 +10,7 @@ from statistics import median
 
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
-from app.response.rules.wording import growth, plain, scores, weeks
+from app.response.rules.wording import plain, scores, weeks
 
 
 def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
@@ -45,9 +45,7 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
         sentence = f"{start}no earlier stretch of three scores or more kept pace."
         return Finding(State.NOT_RESPONDING, (reason,), sentence, now, 0.0, NonresponseKind.NEVER)
     change = Reason("change", {"week": last[0]})
-    sentence = f"{start}the median before them kept pace, so {growth(series.direction)} most likely slowed about " + (
-        f"week {last[0]}."
-    )
+    sentence = f"{start}the median before them kept pace, so the scores fell behind about week {last[0]}."
     return Finding(State.NOT_RESPONDING, (reason, change), sentence, now, 0.0, NonresponseKind.STOPPED, last[0])
 
 

@@ -9,7 +9,7 @@ from statistics import NormalDist, median
 from app.response.rules.field.trend import best_break, slope, slope_se
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
-from app.response.rules.wording import growth, plain, plainly, scores, weeks
+from app.response.rules.wording import plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
 """The mean and the standard deviation of the true rates of supported students, as multiples of the required rate g.
@@ -70,7 +70,10 @@ def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float,
         sentence = f"{sentence}; no clear earlier stretch kept pace."
         return Finding(State.NOT_RESPONDING, (reason,), sentence, statistic, threshold, NonresponseKind.NEVER)
     change = Reason("change", {"week": at, "rate_before": before, "rate_after": after})
-    sentence = f"{sentence}; {growth(series.direction)} most likely slowed about week {at}."
+    sentence = (
+        f"{sentence}; the line of best fit with one bend changes by {plain(before)} a week up to about week {at}, "
+        f"and by {plain(after)} since then."
+    )
     return Finding(State.NOT_RESPONDING, (reason, change), sentence, statistic, threshold, NonresponseKind.STOPPED, at)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
-from app.response.rules.wording import growth, plain, plainly, scores, weeks
+from app.response.rules.wording import plain, plainly, scores, weeks
 
 # The minimum number of scores on each side of a break; fewer show no trend.
 BEFORE_BREAK, AFTER_BREAK = 4, 3
@@ -87,10 +87,7 @@ def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
         sentence = falls_short + "no clear earlier stretch kept pace."
         return Finding(State.NOT_RESPONDING, (reason,), sentence, rate, goal_rate, NonresponseKind.NEVER)
     change = Reason("change", {"week": at, "rate_before": before, "rate_after": after})
-    sentence = falls_short + (
-        f"up to about week {at} it was {plain(before)} a week and since then {plain(after)}, "
-        f"so {growth(series.direction)} most likely slowed about week {at}."
-    )
+    sentence = falls_short + (f"up to about week {at} it was {plain(before)} a week and since then {plain(after)}.")
     return Finding(State.NOT_RESPONDING, (reason, change), sentence, rate, goal_rate, NonresponseKind.STOPPED, at)
 
 

@@ -274,7 +274,8 @@ def _sentence(
         else:
             parts.append("at the present rate the goal will be missed")
     if state is State.NOT_RESPONDING:
-        began = "there is no sign that it was ever on pace for long"
+        # The probability that growth was on pace and then stopped may be as high as `STOPPED` here.
+        began = "the scores do not show that it was ever on pace for long"
         parts.append(began if change is None else f"the slowdown most likely began about week {change}")
     elif state is State.OFF_TRACK:
         parts.append("whether it has stopped is not clear yet")

@@ -226,15 +226,18 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
     rate = finding.rate
     if rate is None and RULES[options.rule].judges_growth and len(scores) >= LEVEL_SCORES:
         rate = slope([score.week for score in scores], [score.value for score in scores])
+    on_pace = finding.shares.on_pace if finding.shares else None
     answer: dict[str, Any] = {
         "id": line.id,
         "week": week,
         "state": finding.state.value,
         "kind": finding.kind.value if finding.kind else None,
-        "label": label(finding.state, finding.kind, finding.shares.on_pace if finding.shares else None),
+        "label": label(
+            finding.state, finding.kind, on_pace, line.direction if RULES[options.rule].judges_growth else None
+        ),
         "slow": finding.shares.slow if finding.shares else None,
         "short": finding.shares.short if finding.shares else None,
-        "on_pace": finding.shares.on_pace if finding.shares else None,
+        "on_pace": on_pace,
         "statistic": maybe_rounded(finding.statistic),
         "threshold": maybe_rounded(finding.threshold),
         "rate": maybe_rounded(rate),
