@@ -75,7 +75,7 @@ async def test_a_scope_that_was_taken_away_is_required_for_the_stored_response(a
 
 
 async def test_a_note_of_a_team_is_not_shown_again_to_a_former_member(app: FastAPI, north: Town) -> None:
-    """A note on an agenda item about no student belongs to the team: whoever has left the team gets 410."""
+    """A note on an agenda item about no student belongs to the team: a former member gets 410."""
     asks, team = caller(app, north), await meeting_team(north, "teacher")
     item, teacher = await added(asks, team), caller(app, north, act_for="sis:sis:teacher-1")
     path, body = f"/v1/agenda-items/{item}/notes", {"text": "Her grandmother would like to join."}
