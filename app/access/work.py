@@ -65,6 +65,7 @@ class Work:
         self.named_subjects: frozenset[str] = frozenset()
         self.named_rows: frozenset[str] = frozenset()
         self.named_measures: frozenset[str] = frozenset()
+        self.late_students: frozenset[UUID] = frozenset()
 
     @property
     def district_id(self) -> UUID:
@@ -186,7 +187,7 @@ class Work:
         If the block fails, its rows, its events and its entries for the disclosure log are discarded.
         """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
-        named = self.named_subjects, self.named_rows, self.named_measures
+        named = self.named_subjects, self.named_rows, self.named_measures, self.late_students
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
@@ -195,7 +196,7 @@ class Work:
             # PostgreSQL also releases the locks that were taken since the savepoint.
             self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
             self.disclosed = disclosed
-            self.named_subjects, self.named_rows, self.named_measures = named
+            self.named_subjects, self.named_rows, self.named_measures, self.late_students = named
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:

@@ -159,7 +159,7 @@ def _refuse(error: Exception) -> NoReturn:
     # Imported here to start quickly. If one of these errors was raised, its module is loaded already.
     from asyncpg import PostgresError
     from pydantic import ValidationError
-    from sqlalchemy.exc import DBAPIError, ProgrammingError
+    from sqlalchemy.exc import DBAPIError
 
     from app.core.crypto import KeyFault
     from app.core.db import UnfitServer
@@ -178,7 +178,7 @@ def _refuse(error: Exception) -> NoReturn:
         sys.exit(INTERNAL)
     if os.environ.get("AIMLINE_DEBUG"):
         raise error
-    if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in OUTDATED_SCHEMA:
+    if isinstance(error, DBAPIError | PostgresError) and sqlstate_of(error) in OUTDATED_SCHEMA:
         sentence = "The schema is not up to date. Run: aimline migrate"
     elif is_database_full(error):
         sentence = "The disk of the PostgreSQL server is full. Free some space there."

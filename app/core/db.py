@@ -25,7 +25,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from app.core.bound import BoundConnection
 from app.core.errors import Misuse
-from app.core.faults import DatabaseUnreachable
+from app.core.faults import DatabaseUnreachable, why_no_connection
 from app.core.timeouts import Timeouts
 
 CONVENTION = {
@@ -270,7 +270,9 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
     try:
         connection = await asyncpg.connect(url, timeout=10)
     except CONNECTION_ERRORS as error:
-        raise UnfitServer(f"The database is out of reach as {purpose}: {type(error).__name__}: {error}") from None
+        reason = None if purpose == "owner" else why_no_connection(error)
+        detail = reason or f"{type(error).__name__}: {error}"
+        raise UnfitServer(f"The database is out of reach as {purpose}: {detail}") from None
     version = connection.get_server_version().major
     if version < MINIMUM_VERSION:
         await connection.close()

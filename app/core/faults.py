@@ -4,8 +4,9 @@
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
@@ -31,8 +32,13 @@ class ChangedMeanwhile(Exception):
     """Raised when a unit of work needs a lock that it should have taken earlier, for example on a row that is new.
 
     All units of work take their locks in the same order, so that no two of them wait for each other. The unit of work
-    must therefore start again, and take the missing lock at its place in this order.
+    must therefore start again, and take the missing lock at its place in this order. `students` has the ids of all
+    students that it must then lock at once.
     """
+
+    def __init__(self, students: Iterable[UUID] = ()) -> None:
+        super().__init__()
+        self.students = frozenset(students)
 
 
 class CommitLost(Exception):
@@ -80,6 +86,16 @@ def sqlstate_of(error: BaseException) -> str | None:
 def fault_of(error: BaseException) -> Fault | None:
     """Returns the temporary database fault that caused an error, or None if there is none."""
     return next((fault for cause in _chain(error) if (fault := _fault(cause)) is not None), None)
+
+
+def students_to_lock(error: BaseException) -> frozenset[UUID]:
+    """Returns the ids of the students that must be locked first when a unit of work runs again.
+
+    It is empty unless the unit of work failed with `ChangedMeanwhile`.
+    """
+    return frozenset(
+        student for cause in _chain(error) if isinstance(cause, ChangedMeanwhile) for student in cause.students
+    )
 
 
 def why_no_connection(error: BaseException) -> str | None:

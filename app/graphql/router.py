@@ -6,7 +6,9 @@ GraphiQL belongs to the REST API, which serves all pages.
 """
 
 import asyncio
+from collections.abc import Collection
 from functools import partial
+from uuid import UUID
 
 from fastapi import APIRouter, Request, WebSocket
 from fastapi.responses import Response
@@ -21,7 +23,7 @@ from app.access.work import unit
 from app.core.errors import (
     AimlineError,
 )
-from app.core.faults import fault_of
+from app.core.faults import ChangedMeanwhile, fault_of
 from app.graphql.answer import Answer
 from app.graphql.budget import Budget
 from app.graphql.door import Installation, OperationContext, client_of, principal_of
@@ -150,10 +152,16 @@ async def _run_in_time(
     deadline = asyncio.get_running_loop().time() + limits.seconds
     clock = asyncio.timeout_at(deadline)
 
+    late: set[UUID] = set()
+
     async def attempt(principal: Principal, repetition: Repetition | None) -> ExecutionResult:
         clock.reschedule(deadline)
         async with installation.writers.turn(writes=prepared.writes):
-            return await _run(installation, principal, operation, prepared, clock, limits, repetition)
+            try:
+                return await _run(installation, principal, operation, prepared, clock, limits, repetition, late)
+            except ChangedMeanwhile as error:
+                late.update(error.students)
+                raise
 
     try:
         async with clock:
@@ -182,14 +190,17 @@ async def _run(
     clock: asyncio.Timeout,
     limits: Limits,
     repetition: Repetition | None,
+    late: Collection[UUID],
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this function returns the result.
 
-    `clock` is the operation's time limit, which no longer applies once the commit begins.
+    `clock` is the operation's time limit, which no longer applies once the commit begins. `late` has the ids of the
+    students that an earlier attempt could not lock in time. They are locked first.
     """
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
-        names = named_subjects(prepared, operation.variables)
+        names = named_subjects(prepared, operation.variables, is_second_attempt=bool(late))
         work.named_subjects = work.named_rows = work.named_measures = names
+        work.late_students = frozenset(late)
         if repetition is not None:
             await repetition.load_answers(work)
             prepared = repetition.remaining(prepared)

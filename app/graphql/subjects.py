@@ -7,16 +7,20 @@ from graphql import FieldNode, Node, StringValueNode
 from app.graphql.prepare import Prepared
 
 
-def named_subjects(prepared: Prepared, variables: dict[str, Any] | None) -> frozenset[str]:
+def named_subjects(
+    prepared: Prepared, variables: dict[str, Any] | None, *, is_second_attempt: bool = False
+) -> frozenset[str]:
     """Returns all texts in a mutation and in its variables, because each of them could be the id of a row.
 
     Each command locks the student that it is about. Two operations that lock two students in opposite orders would wait
     for each other. Therefore all students of an operation are locked at once, in the order of their ids.
 
-    Returns an empty set for an operation that is not a mutation, and for a mutation with a single field.
+    Returns an empty set for an operation that is not a mutation. A mutation with a single field takes its locks itself,
+    so the set is empty for it too, unless an earlier attempt could not lock all students in time.
     """
     selections = prepared.operation.selection_set.selections
-    if not prepared.writes or (len(selections) == 1 and isinstance(selections[0], FieldNode)):
+    is_single = len(selections) == 1 and isinstance(selections[0], FieldNode)
+    if not prepared.writes or (is_single and not is_second_attempt):
         return frozenset()
     return frozenset(_texts_of(variables) | _literals_of(prepared.document))
 

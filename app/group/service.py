@@ -12,7 +12,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
-from app.core.errors import Conflict, Invalid, Violation
+from app.core.errors import Conflict, Invalid, Misuse, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.violations import (
@@ -53,9 +53,10 @@ async def form_group(work: Work, new: NewGroup) -> Group:
     with violations:
         if not 1 <= len(new.members) <= MAX_MEMBERS:
             raise Invalid([Violation("/members", "group.members", f"A group has 1 to {MAX_MEMBERS} members.")])
+    school: Org | None = None
     with violations:
         school = await find_row(work, Org, parse("org", new.school, "/school"), "/school", Org.type == "school")
-    supports = await _plan_supports(work, new, violations)
+    supports = await _plan_supports(work, new, school, violations)
     with violations:
         if len({support.student_id for support in supports}) < len(supports):
             raise Invalid([Violation("/members", "group.same_student", "A student is a member once.")])
@@ -64,6 +65,8 @@ async def form_group(work: Work, new: NewGroup) -> Group:
             detail = "The concerns of the members lie in different secured areas: form a group for each."
             raise Invalid([Violation("/members", "support.secured_areas", detail)])
     violations.refuse()
+    if school is None:
+        raise Misuse("A group without a school was not refused.")
     first = supports[0]
     group = Group(
         district_id=work.district_id,
@@ -125,6 +128,8 @@ async def join_group(
     with violations:
         support = await response.plan_support(work, _support_of(group, member, level.rank, days))
         with violations:
+            _require_school(support, group.school_id)
+        with violations:
             if support.secured_area != group.secured_area:
                 detail = "The concerns of this student lie in another secured area than the group."
                 raise Invalid([Violation("/concerns", "support.secured_areas", detail)])
@@ -185,8 +190,10 @@ async def end_group(
     return group
 
 
-async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
+async def _plan_supports(work: Work, new: NewGroup, school: Org | None, violations: Violations) -> list[Support]:
     """Plans the support of each member, and adds the violations of these supports to `violations`.
+
+    A member must be a student of `school`; None means that the school of the group is not valid.
 
     If the refused value was given for the whole group, the violation's pointer leads to the input of the group, and
     otherwise to the input of the member.
@@ -215,6 +222,8 @@ async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> l
         with violations:
             try:
                 supports.append(await response.plan_support(work, partial_input(NewSupport, values | stated)))
+                if school is not None:
+                    _require_school(supports[-1], school.id)
             except Invalid as error:
                 for violation in error.violations:
                     pointer = _pointer_of_member(violation.pointer, position, own)
@@ -231,6 +240,16 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
     """
     name = pointer.split("/")[1] if "/" in pointer else ""
     return f"/members/{position}{pointer}" if name in own else pointer
+
+
+def _require_school(support: Support, school_id: UUID) -> None:
+    """Raises `Invalid` unless the student of a support, who is locked, attends the school of the group.
+
+    A sync ends the membership of a student who leaves this school, so nobody else can become a member.
+    """
+    if school_id not in support.school_ids:
+        detail = "This student does not attend the school of the group."
+        raise Invalid([Violation("/student", "group.other_school", detail)])
 
 
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:

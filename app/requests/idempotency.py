@@ -8,11 +8,12 @@ the table ensures that the effect happens only once, even across the nodes of a 
 
 import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 from sqlalchemy import update
@@ -41,6 +42,8 @@ The database session of the first attempt may not have ended yet.
 
 CLAIM_KEY: Final = "SELECT is_free, sealed FROM app.claim_key($1, $2, $3, $4)"
 """The SQL statement that takes the lock, and then reads the stored answer."""
+VISIBLE: Final = "SELECT count(*) FROM person WHERE district_id = $1 AND id = ANY ($2::uuid[])"
+"""The SQL statement that counts how many of some people the caller may see."""
 INSERT: Final = """INSERT INTO idempotent_request (district_id, digest, client_id, operation, at, answer)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING 1"""
 
@@ -66,10 +69,13 @@ class KeyedRequest:
     operation: str
     payload: str
 
-    @property
-    def lock(self) -> int:
-        """Returns the number of PostgreSQL's advisory lock that requests with this key take."""
-        return int.from_bytes(self.digest[:8], signed=True)
+    def lock_in(self, district_id: UUID) -> int:
+        """Returns the number of the advisory lock for this request in a district.
+
+        PostgreSQL has one set of these numbers for all districts, and a client of several districts may use the same
+        key in each of them.
+        """
+        return int.from_bytes(sha256(district_id.bytes + self.digest).digest()[:8], signed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,8 @@ def _unquoted(text: str) -> str:
 def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
     """Returns a request with the digests that identify it.
 
-    The person that the client acts for, and the token's permissions, are part of the payload's digest. A stored
-    response is therefore shown only to the caller who received it before.
+    The person that the client acts for, and the part of the district that the caller sees, are part of the payload's
+    digest. A stored response is therefore shown only to the caller who received it before.
     """
     asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)
     identity = _digest(principal.client_id, operation, key)
@@ -159,7 +165,7 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
     if not stored_answer["is_whole"]:
         raise _gone("idempotency.answer_not_kept")
     students = frozenset(stored_answer["students"])
-    if work.principal.reach is Reach.CASELOAD and not students <= {str(student) for student in work.principal.students}:
+    if not _has_terms(work.principal, stored_answer) or not await _sees_all(work, students):
         raise _gone("idempotency.out_of_reach")
     headers = [(name, value) for name, value in stored_answer["headers"]]
     return Answer(stored_answer["status"], headers, body, students, frozenset(stored_answer["kinds"]))
@@ -173,6 +179,7 @@ async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None
         "status": answer.status,
         "headers": answer.headers if is_whole else [],
         "students": sorted(answer.students),
+        **_terms_of(work.principal),
         "kinds": sorted(answer.kinds),
         "is_whole": is_whole,
     }
@@ -181,9 +188,34 @@ async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None
     await work.run_step(lambda: _write(work, request, sealed))
 
 
+def _terms_of(principal: Principal) -> dict[str, list[str]]:
+    """Returns the teams and the scopes of a caller, which a stored response can depend on."""
+    return {"teams": sorted(map(str, principal.teams)), "scopes": sorted(can.value for can in principal.scopes)}
+
+
+def _has_terms(principal: Principal, stored_answer: Mapping[str, Any]) -> bool:
+    """Returns whether a caller still has every team and scope that it had when a response was stored.
+
+    A response that was stored by an earlier version of the product does not state them.
+    """
+    terms = _terms_of(principal)
+    return all(set(stored_answer.get(name, ())) <= set(values) for name, values in terms.items())
+
+
+async def _sees_all(work: Work, students: Collection[str]) -> bool:
+    """Returns whether the caller may still see all of these students, who may have moved to another school."""
+    principal = work.principal
+    if principal.reach is Reach.DISTRICT or not students:
+        return True
+    if principal.reach is Reach.CASELOAD:
+        return set(students) <= {str(student) for student in principal.students}
+    rows = await work.run_step(lambda: work.run(VISIBLE, (work.district_id, [UUID(student) for student in students])))
+    return int(rows[0][0]) == len(students)
+
+
 async def _lock_and_read(work: Work, request: KeyedRequest, pauses: Sequence[float]) -> str | None:
     for pause in (*pauses, None):
-        key = (work.district_id, request.digest, request.lock, now() - RETENTION)
+        key = (work.district_id, request.digest, request.lock_in(work.district_id), now() - RETENTION)
         ((is_free, sealed),) = await work.run(CLAIM_KEY, key)
         if is_free:
             answer: str | None = sealed

@@ -101,10 +101,22 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
         async with unit(services.engine, principal, services.keyring, operation) as work:
             answer = await find_stored_response(request, work)
             if answer is None:
+                lock_late_students_first(request, work)
                 await expect_versions(request, work)
                 yield work
     if answer is not None:
         raise Replayed(answer)
+
+
+def lock_late_students_first(request: Request, work: Work) -> None:
+    """Makes the first lock of a second attempt include the students that the first attempt could not lock in time.
+
+    The row in the path is named too, because a team must be locked before students.
+    """
+    late: frozenset[UUID] = getattr(request.state, "late_students", frozenset())
+    if late:
+        work.late_students = late
+        work.named_rows |= {str(value) for value in request.path_params.values()}
 
 
 OpenWork = Annotated[Work, Depends(open_work, scope="function")]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.retry import run_with_retry
 from app.core.errors import AimlineError, Unavailable
+from app.core.faults import students_to_lock
 from app.rest.door import READS
 from app.rest.oauth import unavailable
 from app.rest.problem import from_error
@@ -43,7 +44,11 @@ class Retries:
         async def attempt() -> None:
             exchange.rewind()
             state["attempt"] = state.get("attempt", 0) + 1
-            await self.app(scope, exchange.receive, exchange.send)
+            try:
+                await self.app(scope, exchange.receive, exchange.send)
+            except Exception as error:
+                state["late_students"] = students_to_lock(error)
+                raise
 
         try:
             reads = scope["method"] in READS

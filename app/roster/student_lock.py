@@ -172,7 +172,7 @@ async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
     """
     missing = set(student_ids) - work.locked_students
     if missing - set(await lock_students(work, missing, wait=False)):
-        raise ChangedMeanwhile
+        raise ChangedMeanwhile(missing | work.locked_students)
 
 
 async def lock_row_after_student(work: Work, model: type[MaybeAbout], row_id: UUID) -> MaybeAbout | None:
@@ -205,10 +205,13 @@ async def lock_named_subjects(work: Work) -> None:
 
     Also locks the rows to which `work.named_rows` refers: teams before the students; groups, meetings and the other
     kinds of rows in `AFTER_STUDENTS` after the students.
+
+    Also locks `work.late_students`, which an earlier attempt of this transaction could not lock in time.
     """
     db, names, rows_by_kind = work.db, work.named_subjects, _ids_by_kind(work.named_rows)
     work.named_subjects = work.named_rows = frozenset()
-    if not names and not rows_by_kind:
+    late, work.late_students = work.late_students, frozenset()
+    if not names and not rows_by_kind and not late:
         return
     await _lock_named_teams(work, rows_by_kind)
     ids_by_kind, references = _ids_by_kind(names), list[Reference]()
@@ -227,8 +230,22 @@ async def lock_named_subjects(work: Work) -> None:
                 model.student_id.is_not(None),
             )
             students |= set(await db.scalars(rows))
-    await lock_students(work, students)
+    await (_lock_with_late(work, students, late) if late else lock_students(work, students))
     await _lock_named_rows(work, rows_by_kind)
+
+
+async def _lock_with_late(work: Work, student_ids: Collection[UUID], late: Collection[UUID]) -> None:
+    """Locks the students in `student_ids` that the caller may see, and all students in `late`.
+
+    `late` can have students that the caller may not see, for example if a team serves a class with students of
+    several schools.
+    """
+    query = select(Person.id).where(
+        Person.district_id == work.district_id, Person.id == any_(cast(sorted(student_ids), IdList))
+    )
+    visible = set(await work.db.scalars(query))
+    async with work.as_district("late students"):
+        await lock_students(work, visible | set(late))
 
 
 def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:

@@ -1,6 +1,8 @@
 """Tests that a command loads only its own modules, and opens a database only if it needs one."""
 
+import asyncio
 import json
+import secrets
 import subprocess
 import sys
 import time
@@ -16,7 +18,9 @@ from typer.main import get_command
 from app.cli import COMMANDS, command_line, overview
 from app.core.log import FIELDS
 from app.settings import Settings
-from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
+from tests.databases import drop_database, run_statement
+from tests.prepared import over_database
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, aimline, environment, free_port
 
 
 def _summaries(app: Typer) -> dict[str, str]:
@@ -92,6 +96,32 @@ def test_a_command_names_the_reason_why_the_server_refuses_it(
     assert done.returncode == 1
     assert reason in done.stderr
     assert "Is it running?" not in done.stderr
+
+
+@pytest.mark.parametrize("role", ["api", "worker"])
+def test_a_process_that_starts_before_the_roles_exist_names_the_command_that_makes_them(
+    settings: Settings, role: str
+) -> None:
+    """`serve` and `worker` before the first `migrate` say what to run, and nothing of the driver's message."""
+    url = make_url(settings.url_of("api")).set(password="wrong").render_as_string(hide_password=False)
+    surroundings = environment(settings) | {f"AIMLINE_{role.upper()}_DATABASE_URL": url}
+    command = [sys.executable, "-m", "app", "serve" if role == "api" else "worker"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=surroundings, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "`aimline migrate` makes the roles" in done.stderr
+    assert "password authentication" not in done.stderr + done.stdout
+
+
+async def test_a_command_over_an_empty_database_names_migrate(settings: Settings) -> None:
+    """A command before the first `migrate` says what to run, and does not lead to the server's log."""
+    name = f"aimline_empty_{secrets.token_hex(4)}"
+    await run_statement(settings.url_of("owner"), f"CREATE DATABASE {name}")
+    try:
+        empty = over_database(settings, name)
+        done = await asyncio.to_thread(aimline, empty, "doctor")
+    finally:
+        await drop_database(settings.url_of("owner"), name)
+    assert (done.returncode, done.stderr) == (1, "The schema is not up to date. Run: aimline migrate\n")
 
 
 def test_a_command_names_the_code_of_a_refused_statement(settings: Settings) -> None:

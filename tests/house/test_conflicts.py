@@ -108,7 +108,7 @@ async def test_a_read_conflicts_only_where_that_is_documented(app: FastAPI, full
         body = {name: value for name, value in body.items() if name not in OF_A_MEASURE}
         body |= {"area": "ela.fluency", "review_on": str(BEGINS + timedelta(weeks=30))}
         body.pop("library_entry")  # the walk has retired it
-        body |= {"members": [{"student": full_north.shown["cy"]}]} if kind == "group" else {}
+        body |= {"members": [{"student": full_north.shown["student"]}]} if kind == "group" else {}
         made = await client.post(f"/v1/{kind}s", body)
         assert made.status_code == 201, made.text
         full_north.shown[f"{kind} without measure"] = made.json()["id"]

@@ -140,16 +140,16 @@ class Patient:
         """Sends a GET request and returns its response."""
         return await caller(self.writers.app, self.writers.town).get(path, **params)
 
-    async def post(self, path: str, body: Any) -> httpx.Response:
+    async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
         """Sends a command, and returns its answer; if the api stays busy, the last answer."""
         as_client = caller(self.writers.app, self.writers.town)
-        answer = await as_client.post(path, body)
+        answer = await as_client.ask("POST", path, json=body, headers=headers or {})
         for _ in range(MAX_REPEATS):
             if answer.status_code != 503 or "retry-after" not in answer.headers:
                 break
             self.writers.put_off[_refusal(answer)] += 1
             await asyncio.sleep(min(int(answer.headers["retry-after"]), MAX_WAIT))
-            answer = await as_client.post(path, body)
+            answer = await as_client.ask("POST", path, json=body, headers=headers or {})
         return answer
 
 

@@ -170,6 +170,24 @@ async def test_members_count_from_their_first_day_to_their_last(north: Town) -> 
     assert served == {(BEGINS, "amy"), (joined, "amy"), (joined, "ben"), (left, "ben")}
 
 
+async def test_a_group_has_students_of_its_school_only(north: Town) -> None:
+    """A student of another school cannot become a member: the next sync would end the membership."""
+    with pytest.raises(Invalid) as refused:
+        await formed(north, "amy", "cy")
+    assert [(one.pointer, one.code) for one in refused.value.violations] == [
+        ("/members/1/student", "group.other_school")
+    ]
+    group, member = (
+        await formed(north, "amy"),
+        NewMember(student=stu(north, "cy"), goal=70.0, baseline=40.0, confirm_rate=True),
+    )
+    with pytest.raises(Invalid) as late:
+        async with north.unit() as work:
+            await join_group(work, group.id, member)
+    assert ("/student", "group.other_school") in {(one.pointer, one.code) for one in late.value.violations}
+    assert set(await supports_of(north)) == {"amy"}
+
+
 async def test_a_group_ends_and_its_supports_go_on(north: Town) -> None:
     """When a group ends, every membership ends, the supports stay active, and nobody can join any more."""
     group = await formed(north, "amy", "ben")
