@@ -55,14 +55,14 @@ def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() ->
     signals = [_entry(student, "signal", "screening_under_cut") for student in people]
     concern = _entry(next(iter(people)), "new_concern", "new_concern")
     agenda = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals), 0)
-    page = agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago"))
+    page = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago")))
     assert page.count("<article>") == 2
     assert "4 students" in page
     assert "Student A, Student B, Student C, Student D" in page
-    nameless = agenda_page(AgendaSheet(agenda, "Grade 3", {}, "America/Chicago"))
+    nameless = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", {}, "America/Chicago")))
     assert nameless.count("A student") == 1
     two = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals[:2]), 0)
-    assert agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago")).count("<article>") == 3
+    assert "".join(agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago"))).count("<article>") == 3
 
 
 def _entry(student_id: UUID, kind: str, code: str) -> AgendaEntry:
