@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Row, Select, func, insert, literal, select, update
+from sqlalchemy import CursorResult, Select, func, insert, literal, select, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -108,6 +108,7 @@ async def acknowledge_rows(
     if source_id is None:
         raise NotFound("run")
     of_run = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
+    matching: Sequence[Any] = ()
     if rows is not None:
         of_run.append(SisQuarantine.id.in_(rows))
         query = select(SisQuarantine.id, SisQuarantine.kind, SisQuarantine.code, SisQuarantine.content).where(*of_run)
@@ -119,14 +120,14 @@ async def acknowledge_rows(
             detail = "The run has no such row, or nothing of the row could be read by which it could be known again."
             raise Invalid([Violation(f"/rows/{place}", "quarantine.row", detail) for place in places])
     if same_person:
-        _require_reused(rows, matching if rows else ())
+        _require_reused(rows, matching)
     else:
         of_run.append(SisQuarantine.acknowledged.is_(False))
     chosen = select(SisQuarantine.id).where(*of_run, SisQuarantine.content.is_not(None)).limit(MAX_LISTED)
     return await _acknowledge(work, source_id, chosen, SAME_PERSON if same_person else None)
 
 
-async def _acknowledge(work: Work, source_id: UUID, row_ids: Select[tuple[UUID]], code: str | None) -> int:
+async def _acknowledge(work: Work, source_id: UUID, row_ids: Select[Any], code: str | None) -> int:
     """Acknowledges quarantined rows of a source, and returns their number. Executes one statement.
 
     `row_ids` is a query for the ids of the rows. `code` is the code of the acknowledgements; by default, each has the
@@ -158,7 +159,7 @@ async def _acknowledge(work: Work, source_id: UUID, row_ids: Select[tuple[UUID]]
     return cast(CursorResult[Any], written).rowcount
 
 
-def _require_reused(rows: Collection[UUID] | None, matching: Sequence[Row[Any]]) -> None:
+def _require_reused(rows: Collection[UUID] | None, matching: Sequence[Any]) -> None:
     """Raises `Invalid` unless rows are given, and each was refused because of a reused sourcedId."""
     if not rows:
         detail = "Name the rows of the people who are the same as before."
