@@ -112,7 +112,8 @@ def test_suspended_processes_do_not_delay_the_end(settings: Settings, tmp_path: 
     The time for the processes to end began only after the supervisor had waited 5 s for each of them.
     """
     with served(settings, "tests.serving.stuck_app", str(free_port()), "2", STUCK_FILE=str(tmp_path / "s")) as serving:
-        deadline, started = time.monotonic() + 90, []
+        deadline = time.monotonic() + 90
+        started: list[int] = []
         while len(started) < 2 and time.monotonic() < deadline:
             children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
             started = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -17,7 +17,7 @@ from app.events.hub import MAX_READERS
 from app.evidence import queries
 from app.evidence.service import NewScore
 from app.response.administration import playbook
-from app.response.judging import load
+from app.response.judging import cohort, load
 from app.response.service import record_scores
 from app.rest.door import Services
 from tests.faces.abuse.blocking import watched
@@ -85,9 +85,9 @@ async def test_a_preview_is_computed_beside_the_event_loop(
 
     Series are now judged for one measure at one school at a time, in a thread.
     """
-    monkeypatch.setattr(load, "MANY", 1)
+    monkeypatch.setattr(load, "MANY", 1, raising=False)
     threads: list[threading.Thread] = []
-    judge = playbook.judge_series
+    judge = cohort.judge_series
 
     def watch(*args: Any, **kwargs: Any) -> Any:
         threads.append(threading.current_thread())
