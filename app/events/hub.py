@@ -24,9 +24,10 @@ POLL_SECONDS: Final = 1.0
 MAX_CLIENT_STREAMS, MAX_DISTRICT_STREAMS, MAX_STREAMS = 25, 50, 500
 """The maximum numbers of streams in one process: for a client in a district, for a district, and in total."""
 MAX_READERS: Final = 4
-"""The maximum number of streams that read events at the same time in one process.
+"""The maximum number of streams that use the database at the same time in one process.
 
-The limit is needed because a new event wakes all streams of its district at once.
+The limit is needed because a new event wakes all streams of its district at once, and because one caller can open
+hundreds of subscriptions at once. Without it, they would use all connections of the process to the database.
 """
 log = structlog.get_logger()
 

@@ -73,7 +73,8 @@ class FeedReader:
             yield batch
             has_more = len(batch.events) == BATCH
             if not has_more and not await subscription.moved(self.heartbeat):
-                await self.authorize()
+                async with hub.readers:
+                    await self.authorize()
                 batch = Batch((), batch.cursor, is_idle=True)
                 continue
             async with hub.readers:

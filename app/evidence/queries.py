@@ -1,20 +1,33 @@
 """Reads scores and their changes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, any_, cast, or_, select
+from sqlalchemy import and_, any_, cast, func, or_, select
 
 from app.access.listing import schools_of_list
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.errors import NotFound
+from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import BASELINE_SCORES
 from app.roster.lookup import IdList, page_by_id, within_reach
+
+MAX_CHARTED: Final = 5_000
+"""The largest number of scores of a chart. Twenty scores take about a millisecond."""
+
+
+class ChartedScore(NamedTuple):
+    """The values of a score that a chart shows."""
+
+    id: UUID
+    taken_on: date
+    value: float
+    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +112,68 @@ async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[
         scores_by_student[score.student_id].append(score)
     work.disclose("score", (student_id for student_id, rows in scores_by_student.items() if rows))
     return scores_by_student
+
+
+@needs(Can.READ_SCORES)
+async def charted_scores(work: Work, student_id: UUID, measure_id: UUID, since: date) -> list[ChartedScore]:
+    """Returns a student's scores by one measure from the day `since` on, oldest first.
+
+    Raises `Invalid` if there are more than `MAX_CHARTED`.
+    """
+    query = (
+        select(Score.id, Score.taken_on, Score.value, Score.purpose)
+        .where(
+            Score.district_id == work.district_id,
+            Score.student_id == student_id,
+            Score.measure_id == measure_id,
+            Score.taken_on >= since,
+            Score.removed_at.is_(None),
+        )
+        .order_by(Score.taken_on, Score.attempt, Score.id)
+    )
+    rows = (await work.db.execute(query.limit(MAX_CHARTED + 1))).all()
+    _require_chartable(len(rows))
+    if rows:
+        work.disclose("score", [student_id])
+    return [ChartedScore(*row) for row in rows]
+
+
+@needs(Can.READ_SCORES)
+async def daily_medians(
+    work: Work, student_ids: Collection[UUID], measure_ids: Collection[UUID], since: date
+) -> dict[tuple[UUID, UUID], list[tuple[date, float]]]:
+    """Returns the median of each day's scores from the day `since` on, in order, keyed by student and measure.
+
+    Screening scores are left out. Raises `Invalid` if there are more than `MAX_CHARTED` days with scores.
+    """
+    # The average of the two middle scores; of an odd number of scores, both are the one in the middle.
+    low, high = (func.percentile_disc(0.5).within_group(order) for order in (Score.value, Score.value.desc()))
+    query = (
+        select(Score.student_id, Score.measure_id, Score.taken_on, (low + high) / 2)
+        .where(
+            Score.district_id == work.district_id,
+            Score.student_id == any_(cast(list(student_ids), IdList)),
+            Score.measure_id == any_(cast(list(measure_ids), IdList)),
+            Score.taken_on >= since,
+            Score.purpose != "screening",
+            Score.removed_at.is_(None),
+        )
+        .group_by(Score.student_id, Score.measure_id, Score.taken_on)
+        .order_by(Score.student_id, Score.measure_id, Score.taken_on)
+    )
+    rows = (await work.db.execute(query.limit(MAX_CHARTED + 1))).all()
+    _require_chartable(len(rows))
+    medians: dict[tuple[UUID, UUID], list[tuple[date, float]]] = {}
+    for student_id, measure_id, day, value in rows:
+        medians.setdefault((student_id, measure_id), []).append((day, float(value)))
+    work.disclose("score", {student_id for student_id, _ in medians})
+    return medians
+
+
+def _require_chartable(number: int) -> None:
+    if number > MAX_CHARTED:
+        detail = f"A chart has at most {MAX_CHARTED} scores. Read the scores from their own list."
+        raise Invalid([Violation("", "link.too_long", detail)])
 
 
 @needs(Can.READ_SCORES)

@@ -80,7 +80,8 @@ class View:
         address = self._websocket.client.host if self._websocket.client else None
         self.credentials = Credentials(named[0], named[1], self._trace_id, address)
         try:
-            principal = await authorize(self._installation, named[0], named[1])
+            async with self._installation.hub.readers:
+                principal = await authorize(self._installation, named[0], named[1])
             origin = headers.get("origin")
             is_own = origin is None or is_same_origin(origin, headers.get("host"))
             if not (is_own or await self._installation.origins.allow(str(origin), principal.client_id)):

@@ -89,14 +89,16 @@ class Subscriber:
         loses access, the error is raised and the subscription ends.
         """
         began, count = time.monotonic(), 0
-        principal = await self._authorize()
+        hub = self._installation.hub
+        async with hub.readers:
+            principal = await self._authorize()
         for can in required_permissions(self._source.require):
             if not principal.may(can):
                 raise forbidden(can)
-        hub = self._installation.hub
         try:
             with hub.subscribe(principal.district_id, principal.client_id) as subscription:
-                first = await self._reader.read(principal, self._after)
+                async with hub.readers:
+                    first = await self._reader.read(principal, self._after)
                 yield None
                 async for batch in self._reader.follow(hub, subscription, first):
                     for cursor, event in batch.events:
@@ -116,10 +118,18 @@ class Subscriber:
     async def _in_turn(self, cursor: str, event: Event) -> ExecutionResult:
         admission = self._installation.admission
         requester = admission.identify(self._credentials.token, self._credentials.address)
-        async with asyncio.timeout(self._limits.seconds):
-            principal = await self._authorize()
-            run = partial(run_with_retry, partial(self._run, principal, cursor, event), reads=True)
-            return await admission.run_in_turn(requester, run)
+        clock = asyncio.timeout(self._limits.seconds)
+        try:
+            async with clock:
+                async with self._installation.hub.readers:
+                    principal = await self._authorize()
+                run = partial(run_with_retry, partial(self._run, principal, cursor, event), reads=True)
+                return await admission.run_in_turn(requester, run)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            detail = "The document was not executed in time. Subscribe again with the cursor of the last event."
+            raise AimlineError(detail, code="operation.timeout") from None
 
     async def _run(self, principal: Principal, cursor: str, event: Event) -> ExecutionResult:
         installation = self._installation

@@ -6,9 +6,6 @@ A line is labelled by the student's initials if the caller may read the roster, 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
-from operator import attrgetter
-from statistics import median
 from uuid import UUID
 
 from sqlalchemy import and_, any_, cast, select
@@ -16,8 +13,7 @@ from sqlalchemy import and_, any_, cast, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import Conflict, Invalid, NotFound, Violation
-from app.evidence.models import Score
-from app.evidence.queries import scores_of
+from app.evidence.queries import daily_medians
 from app.group.models import Group, GroupMember
 from app.group.rules import initials
 from app.playbook.models import Measure
@@ -152,8 +148,16 @@ async def _pictures(work: Work, groups: Sequence[Group], measure_name: str | Non
     further: dict[UUID, PhaseGoal] = {}
     if named is not None:
         further = await goals_of_measure(work, [phase.id for each in phases.values() for phase in each], named)
-    scores = await scores_of(work, [person.id for _, _, person in everybody])
     measure_of = {group.id: named or group.measure_id for group in groups}
+    scores = await daily_medians(
+        work,
+        {person.id for _, _, person in everybody},
+        {measure_id for measure_id in measure_of.values() if measure_id is not None},
+        min(
+            [support.starts_on for _, support, _ in everybody] + [goal.begins_on for goal in further.values()],
+            default=date.max,
+        ),
+    )
     rows_of_measures = await work.db.scalars(
         select(Measure).where(
             Measure.district_id == work.district_id, Measure.id == any_(cast(list(set(measure_of.values())), IdList))
@@ -173,7 +177,7 @@ def _picture(
     members: Sequence[Member],
     phases: Mapping[UUID, Sequence[Phase]],
     further: Mapping[UUID, PhaseGoal],
-    scores: Mapping[UUID, Sequence[Score]],
+    scores: Mapping[tuple[UUID, UUID], Sequence[tuple[date, float]]],
 ) -> GroupPicture | None:
     """Returns the chart data of a group for one measure.
 
@@ -199,7 +203,11 @@ def _picture(
                     until_on=member.until_on,
                     goal=goals[-1].goal,
                     goal_on=goals[-1].goal_on,
-                    points=_points(scores[person.id], measure.id, begins_on),
+                    points=tuple(
+                        GroupPoint(day, value)
+                        for day, value in scores.get((person.id, measure.id), ())
+                        if day >= begins_on
+                    ),
                 )
             )
     if not lines and measure.id != group.measure_id:
@@ -214,15 +222,3 @@ def _labels(work: Work, students: Sequence[Person]) -> list[str]:
         return [str(number) for number in range(1, len(students) + 1)]
     work.disclose("student", (student.id for student in students))
     return initials([(student.given_name, student.family_name) for student in students])
-
-
-def _points(scores: Sequence[Score], measure_id: UUID, begins: date) -> tuple[GroupPoint, ...]:
-    shown = [
-        score
-        for score in scores
-        if score.measure_id == measure_id and score.purpose != "screening" and score.taken_on >= begins
-    ]
-    return tuple(
-        GroupPoint(day, median(score.value for score in of_day))
-        for day, of_day in groupby(shown, attrgetter("taken_on"))
-    )

@@ -18,8 +18,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
 from app.core.errors import Conflict, Invalid, Violation
-from app.evidence.models import Score
-from app.evidence.queries import scores_of
+from app.evidence.queries import ChartedScore, charted_scores
 from app.evidence.rules import BASELINE_SCORES
 from app.playbook.lookup import measure_by_id
 from app.playbook.models import Measure
@@ -148,13 +147,9 @@ async def picture_of(work: Work, support_id: UUID, measure_name: str | None = No
         measure_id = (await measure_named(work, measure_name, "/measure")).id
     if measure_id != support.measure_id:
         phases = await _phases_of_further_measure(work, phases, measure_id)
-    scores = [
-        score
-        for score in (await scores_of(work, [support.student_id]))[support.student_id]
-        if score.measure_id == measure_id
-    ]
     today = await today_of(work)
     first = phases[0].begins_on - BASELINE_SHOWN
+    scores = await charted_scores(work, support.student_id, measure_id, first)
     last = max(today, *(phase.goal_on for phase in phases), *(score.taken_on for score in scores))
     off = await weeks_off(work, support.school_ids, first, last)
     dosage = await dosage_between(work, support.id, phases[0].begins_on, None)
@@ -199,7 +194,7 @@ def picture(
     support: Support,
     measure: Measure,
     phases: Sequence[Phase],
-    scores: Sequence[Score],
+    scores: Sequence[ChartedScore],
     verdict: VerdictRow | None,
     *,
     off: Collection[date],
@@ -246,7 +241,7 @@ def picture(
     )
 
 
-def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
+def _shown_scores(scores: Sequence[ChartedScore], begins: date, until: date) -> list[ChartedScore]:
     """Returns the scores that the chart shows.
 
     * Before the first phase, which begins on `begins`: the last `BASELINE_SCORES` scores, except scores that were
@@ -254,7 +249,7 @@ def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Sc
     * From `begins` until the day `until`: all other scores, except screening scores.
     """
 
-    def before(score: Score) -> bool:
+    def before(score: ChartedScore) -> bool:
         return score.taken_on < begins or (score.taken_on == begins and score.purpose == "baseline")
 
     baseline = [score for score in scores if before(score)][-BASELINE_SCORES:]
@@ -262,16 +257,16 @@ def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Sc
     return [score for score in baseline if begins - score.taken_on <= BASELINE_SHOWN] + since
 
 
-def _is_shown(score: Score, until: date) -> bool:
+def _is_shown(score: ChartedScore, until: date) -> bool:
     return score.taken_on <= until and score.purpose != "screening"
 
 
-def _points(scores: Sequence[Score], phases: Sequence[Phase], axis: Axis) -> list[Point]:
+def _points(scores: Sequence[ChartedScore], phases: Sequence[Phase], axis: Axis) -> list[Point]:
     """Returns one point for each baseline score, and one for each day with progress scores."""
     points: list[Point] = []
     for day, of_day in groupby(scores, attrgetter("taken_on")):
         begun = [phase.number for phase in phases if phase.begins_on <= day]
-        groups: dict[object, list[Score]] = {}
+        groups: dict[object, list[ChartedScore]] = {}
         for score in of_day:
             is_baseline = not begun or score.purpose == "baseline"
             groups.setdefault(score.id if is_baseline else "score", []).append(score)

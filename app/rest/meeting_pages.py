@@ -3,7 +3,8 @@
 A page loads nothing and runs no script. `Markup.format` escapes every value that it puts into a page.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -39,12 +40,13 @@ STYLE: Final = Markup(
     "@media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:10.5pt}h2{break-after:avoid}"
     "@page{margin:18mm}}"
 )
-PAGE: Final = Markup(
+BEGIN: Final = Markup(
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
-    "<style>{style}</style></head><body><header><p class=soft>{title}</p><h1 dir=auto>{team}</h1>{head}</header>"
-    "<main>{main}</main>"
-    "<footer><p class=soft>Confidential: this page is about students.</p></footer></body></html>"
+    "<style>{style}</style></head><body><header><p class=soft>{title}</p><h1 dir=auto>{team}</h1>{head}</header><main>"
+)
+END: Final = Markup(
+    "</main><footer><p class=soft>Confidential: this page is about students.</p></footer></body></html>"
 )
 NOT_SHOWN: Final = "A student"
 """What a page shows in place of a name that the caller may not read."""
@@ -61,45 +63,59 @@ class _Card:
     student_id: UUID | None
 
 
-def page_response(page: Markup) -> Response:
-    """Returns a page with headers that forbid storing it, and forbid the page to load or run anything."""
+async def page_response(parts: Iterable[Markup]) -> Response:
+    """Returns a page with headers that forbid storing it, and forbid the page to load or run anything.
+
+    A thread renders the parts of the page, because a page with long minutes takes a while.
+    """
+    page = await asyncio.to_thread(lambda: b"".join(part.encode() for part in parts))
     return Response(page, media_type=HTML, headers=PICTURE_HEADERS)
 
 
-def recap_page(recap: Recap, topics: Mapping[UUID, str]) -> Markup:
-    """Returns the recap of a meeting as a page. `topics` are the topics of its items, keyed by subject."""
+def recap_page(recap: Recap, topics: Mapping[UUID, str]) -> Iterator[Markup]:
+    """Yields the parts of a page with the recap of a meeting. `topics` are those of its items, keyed by subject."""
     present = [person.name or "A person" for person in recap.present]
     head = [_when(recap.meeting, recap.zone)]
     if present:
         head.append(Markup("<p dir=auto>Present: {}</p>").format(", ".join(present)))
-    parts = [
-        _section(words.OUTCOMES[state], _articles(_recap_item(item, topics.get(item.subject_id)) for item in items))
-        for state in OUTCOMES
-        if (items := recap.of_state(state))
-    ]
-    if recap.action_items:
-        parts.append(_section("Who does what by when", [_actions(recap.action_items)]))
-    return _page("Recap", recap.team_name, head, [*parts, *_unseen(recap.hidden, is_empty=not parts)])
+    yield _begin("Recap", recap.team_name, head)
+    for state in OUTCOMES:
+        items = recap.of_state(state)
+        yield from _section(
+            words.OUTCOMES[state], _articles(_recap_item(item, topics.get(item.subject_id)) for item in items)
+        )
+    yield from _section("Who does what by when", _actions(recap.action_items))
+    yield from _unseen(recap.hidden, is_empty=not recap.items and not recap.action_items)
+    yield END
 
 
-def agenda_page(sheet: AgendaSheet) -> Markup:
-    """Returns the agenda of a meeting as a page."""
+def agenda_page(sheet: AgendaSheet) -> Iterator[Markup]:
+    """Yields the parts of a page with the agenda of a meeting."""
     agenda = sheet.agenda
     head = [Markup("<p>The next meeting is not scheduled yet.</p>")]
     if agenda.meeting is not None:
         head = [_when(agenda.meeting, sheet.zone)]
-    items = [*_articles(_agenda_item(sheet, entry, _student(sheet, entry)) for entry in agenda.entries)]
-    parts = [_section("What we talk about", items)] if items else []
-    return _page("Agenda", sheet.team_name, head, [*parts, *_unseen(agenda.hidden, is_empty=not parts)])
+    yield _begin("Agenda", sheet.team_name, head)
+    cards = (_agenda_item(sheet, entry, _student(sheet, entry)) for entry in agenda.entries)
+    yield from _section("What we talk about", _articles(cards))
+    yield from _unseen(agenda.hidden, is_empty=not agenda.entries)
+    yield END
 
 
-def _page(title: str, team: str, head: Iterable[Markup], main: Iterable[Markup]) -> Markup:
-    joined = Markup("")
-    return PAGE.format(title=title, style=STYLE, team=team, head=joined.join(head), main=joined.join(main))
+def _begin(title: str, team: str, head: Iterable[Markup]) -> Markup:
+    return BEGIN.format(title=title, style=STYLE, team=team, head=Markup("").join(head))
 
 
-def _section(title: str, parts: Iterable[Markup]) -> Markup:
-    return Markup("<section><h2>{}</h2>{}</section>").format(title, Markup("").join(parts))
+def _section(title: str, parts: Iterable[Markup]) -> Iterator[Markup]:
+    """Yields a section with a heading; yields nothing if the section has no parts."""
+    is_empty = True
+    for part in parts:
+        if is_empty:
+            yield Markup("<section><h2>{}</h2>").format(title)
+            is_empty = False
+        yield part
+    if not is_empty:
+        yield Markup("</section>")
 
 
 def _when(meeting: Meeting, zone: str) -> Markup:
@@ -132,19 +148,20 @@ def _agenda_item(sheet: AgendaSheet, entry: AgendaEntry, student: NamedPerson | 
     return _card(student, entry.text or sheet.topics.get(entry.subject_id), entry.kind, lines)
 
 
-def _actions(actions: Iterable[RecapAction]) -> Markup:
+def _actions(actions: Sequence[RecapAction]) -> Iterator[Markup]:
+    """Yields the parts of a table of action items; yields nothing if there are none."""
+    if not actions:
+        return
     cell = Markup('<td data-name="{}" dir=auto>{}</td>')
-    rows = [
-        Markup("<tr>{}{}{}{}</tr>").format(
+    yield Markup("<table><thead><tr><th>What</th><th>Who</th><th>By</th><th>About</th></tr></thead><tbody>")
+    for action in actions:
+        yield Markup("<tr>{}{}{}{}</tr>").format(
             cell.format("What", action.text),
             cell.format("Who", action.owner.name or "A member of the team"),
             cell.format("By", words.write_day(action.due_on)),
             Markup("<td></td>") if action.student is None else cell.format("About", action.student.name or NOT_SHOWN),
         )
-        for action in actions
-    ]
-    head = Markup("<thead><tr><th>What</th><th>Who</th><th>By</th><th>About</th></tr></thead>")
-    return Markup("<table>{}<tbody>{}</tbody></table>").format(head, Markup("").join(rows))
+    yield Markup("</tbody></table>")
 
 
 def _student(sheet: AgendaSheet, entry: AgendaEntry) -> NamedPerson | None:

@@ -124,7 +124,7 @@ async def get_recap_page(work: OpenWork, meeting: str) -> Response:
     """
     recap = await read_recap(work, row_id("meeting", meeting))
     topics = await read_topics(work, ((item.subject_kind, item.subject_id) for item in recap.items))
-    return page_response(recap_page(recap, topics))
+    return await page_response(recap_page(recap, topics))
 
 
 @router.get(
@@ -138,7 +138,7 @@ async def get_agenda_page(work: OpenWork, team: str, meeting: MeetingOf = None) 
 
     The page loads no other file and runs no script.
     """
-    return page_response(agenda_page(await read_agenda_sheet(work, row_id("team", team), meeting)))
+    return await page_response(agenda_page(await read_agenda_sheet(work, row_id("team", team), meeting)))
 
 
 def _entries(recap: ReadRecap, state: AgendaItemState) -> list[RecapEntry]:

@@ -1,6 +1,10 @@
 """Supervises the processes of one `aimline serve`, and replaces a process that ends or stops answering."""
 
+import os
+import signal
 import time
+from contextlib import suppress
+from types import FrameType
 from typing import Final
 
 import structlog
@@ -9,7 +13,7 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 PATIENCE: Final = 26.0
-"""The seconds that the processes have to end after they were asked to."""
+"""The seconds that the processes have to end after the supervisor was asked to stop."""
 STARTING: Final = 90.0
 """The seconds for which a new process need not answer while it starts. The start takes long on a busy machine."""
 PAUSE: Final = 2.0
@@ -18,18 +22,22 @@ log = structlog.get_logger()
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor of server processes, with two changes.
+    """uvicorn's supervisor of server processes, with three changes.
 
     * If a new process cannot start, for example because the database is down, the supervisor starts another one. It
       gives up only if no process has served requests yet.
     * The supervisor stops within a fixed time, because it kills the processes that do not end.
+    * A signal to stop is passed on at once, even while the supervisor waits for the answer of a suspended process.
     """
 
     has_failed = False
     _has_served = False
+    _asked_at: float | None = None
 
     def init_processes(self) -> None:
         """Starts the configured number of processes."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
         self._began: dict[int | None, float] = {}
         for _ in range(self.processes_num):
             self.processes.append(self._start())
@@ -41,7 +49,7 @@ class Supervisor(Multiprocess):
         replacement would fail in the same way.
         """
         for place, process in enumerate(self.processes):
-            if self.should_exit.is_set():
+            if self._is_stopping:
                 return
             if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
                 # A process answers pings before it has loaded the app, which may then keep it from answering for long.
@@ -49,6 +57,8 @@ class Supervisor(Multiprocess):
                     self._began.pop(process.pid)
                     self._has_served = True
                 continue
+            if self._is_stopping:
+                return
             if process.process.is_alive() and time.monotonic() - self._began.get(process.pid, 0.0) < STARTING:
                 continue
             process.kill()
@@ -63,6 +73,20 @@ class Supervisor(Multiprocess):
             self._began.pop(process.pid, None)
             self.processes[place] = self._start()
 
+    @property
+    def _is_stopping(self) -> bool:
+        return self._asked_at is not None or self.should_exit.is_set()
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        """Passes a signal on to the processes, and has the supervisor stop after its present step."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        for process in self.processes:
+            if process.pid is not None and process.exitcode is None:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGTERM)
+        self.signal_queue.append(number)
+
     def _start(self) -> Process:
         process = Process(self.config, self.sockets)
         process.start()
@@ -71,7 +95,7 @@ class Supervisor(Multiprocess):
 
     def join_all(self) -> None:
         """Waits for the processes, and kills those that do not end in time."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = (self._asked_at or time.monotonic()) + PATIENCE
         for process in self.processes:
             process.process.join(max(deadline - time.monotonic(), 0.1))
             if process.process.is_alive():

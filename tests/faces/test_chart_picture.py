@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.evidence.models import Score
+from app.evidence.queries import ChartedScore
 from app.playbook.models import Measure
 from app.response.chart import Picture, picture
 from app.response.models import VerdictRow
@@ -27,9 +27,9 @@ def on(week: int, weekday: int = 2) -> date:
     return BEGINS + timedelta(weeks=week, days=weekday)
 
 
-def score(day: date, value: float, purpose: str = "progress") -> Score:
+def score(day: date, value: float, purpose: str = "progress") -> ChartedScore:
     """Returns a score with these values."""
-    return Score(id=uuid4(), taken_on=day, value=value, purpose=purpose)
+    return ChartedScore(id=uuid4(), taken_on=day, value=value, purpose=purpose)
 
 
 def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **more: Any) -> Phase:
@@ -39,7 +39,7 @@ def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **mo
 
 
 def drawn(
-    scores: list[Score],
+    scores: list[ChartedScore],
     phases: list[Phase] | None = None,
     *,
     name: str = "Oral reading fluency",

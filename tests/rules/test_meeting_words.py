@@ -55,26 +55,27 @@ def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() ->
     signals = [_entry(student, "signal", "screening_under_cut") for student in people]
     concern = _entry(next(iter(people)), "new_concern", "new_concern")
     agenda = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals), 0)
-    page = agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago"))
+    page = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago")))
     assert page.count("<article>") == 2
     assert "4 students" in page
     assert "Student A, Student B, Student C, Student D" in page
-    nameless = agenda_page(AgendaSheet(agenda, "Grade 3", {}, "America/Chicago"))
+    nameless = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", {}, "America/Chicago")))
     assert nameless.count("A student") == 1
     two = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals[:2]), 0)
-    assert agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago")).count("<article>") == 3
+    assert "".join(agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago"))).count("<article>") == 3
 
 
 def test_a_student_with_two_signals_is_one_of_the_students() -> None:
-    """Protects the number on the page: a student with signals from two measures is named once, and two areas are two
-    items, however their signals are mixed.
+    """A student with signals from two measures is named and counted once.
+
+    Signals of two areas are two items of the page, however they are mixed.
     """
     people = {uuid4(): f"Student {letter}" for letter in "ABC"}
     signals = [_entry(student, "signal", "screening_under_cut") for student in people for _ in range(3)]
     areas = ("Reading fluency", "Computation", "Reading fluency") * 3
     topics = {signal.subject_id: area for signal, area in zip(signals, areas, strict=True)}
     agenda = Agenda(uuid4(), None, DEFAULT_ORDER, tuple(signals), 0)
-    page = agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago", topics))
+    page = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago", topics)))
     assert page.count("<article>") == 2
     assert page.count("3 students") == 2
     assert page.count("Student A, Student B, Student C") == 2

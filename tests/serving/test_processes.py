@@ -105,6 +105,28 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
     assert all(set(FIELDS) <= line.keys() for line in replaced)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux lists the children of a process in a file.")
+def test_suspended_processes_do_not_delay_the_end(settings: Settings, tmp_path: Path) -> None:
+    """The supervisor ends within 30 s of SIGTERM, even if it comes while it waits for a suspended process to answer.
+
+    The time for the processes to end began only after the supervisor had waited 5 s for each of them.
+    """
+    with served(settings, "tests.serving.stuck_app", str(free_port()), "2", STUCK_FILE=str(tmp_path / "s")) as serving:
+        deadline = time.monotonic() + 90
+        started: list[int] = []
+        while len(started) < 2 and time.monotonic() < deadline:
+            children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+            started = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            time.sleep(0.05)
+        for pid in started:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(2)
+        asked_at = time.monotonic()
+        serving.terminate()
+        serving.wait(60)
+        assert time.monotonic() - asked_at < 30
+
+
 def test_a_process_that_starts_slowly_is_not_replaced(settings: Settings, tmp_path: Path) -> None:
     """A process that sends no signs of life while it loads the app on a busy machine is not replaced.
 

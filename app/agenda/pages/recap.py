@@ -1,6 +1,6 @@
 """Reads the recap of a closed meeting: what became of each item, what was decided, and who does what by when.
 
-Items that the caller may not see are only counted.
+A recap has at most as many items as an agenda. Further items, and those that the caller may not see, are only counted.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from sqlalchemy import and_, any_, cast, func, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
+from app.agenda.computed import MOST
 from app.agenda.models import AgendaItem
 from app.agenda.pages.people import read_names
 from app.agenda.rules import AgendaItemState
@@ -179,18 +180,22 @@ async def _meeting_and_team(work: Work, meeting_id: UUID) -> tuple[Meeting, str]
 
 
 async def _items(work: Work, meeting_id: UUID) -> Sequence[tuple[AgendaItem, Decision | None]]:
-    """Returns the items of a meeting that the caller may see, in the order of the agenda, with their decisions."""
+    """Returns the items of a meeting that the caller may see, with their decisions, at most `MOST`.
+
+    They are in the order of the agenda.
+    """
     query = (
         select(AgendaItem, Decision)
         .outerjoin(Decision, and_(Decision.district_id == work.district_id, Decision.id == AgendaItem.decision_id))
         .where(AgendaItem.district_id == work.district_id, AgendaItem.meeting_id == meeting_id)
         .order_by(AgendaItem.rank, AgendaItem.since, AgendaItem.subject_id, AgendaItem.id)
+        .limit(MOST)
     )
     return [(item, decision) for item, decision in (await work.db.execute(query)).all()]
 
 
 async def _actions(work: Work, item_ids: Sequence[UUID]) -> Sequence[ActionItem]:
-    """Returns the action items that were agreed at these agenda items, ordered by due date."""
+    """Returns the action items that were agreed at these agenda items, ordered by due date, at most `MOST`."""
     query = (
         select(ActionItem)
         .where(
@@ -198,5 +203,6 @@ async def _actions(work: Work, item_ids: Sequence[UUID]) -> Sequence[ActionItem]
             ActionItem.agenda_item_id == any_(cast(list(item_ids), IdList)),
         )
         .order_by(ActionItem.due_on, ActionItem.id)
+        .limit(MOST)
     )
     return (await work.db.scalars(query)).all()

@@ -19,11 +19,11 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.playbook import service as playbook
 from app.playbook.lookup import locate_area, locate_measure, published
 from app.playbook.models import PlaybookVersion
-from app.playbook.queries import rulebook
+from app.playbook.queries import Rulebook, rulebook
 from app.playbook.rules import REST, Entry, entry_of, stored
 from app.response.judging import finalize
 from app.response.judging.cohort import Judgement, judge_series
-from app.response.judging.load import SeriesSelection, load
+from app.response.judging.load import LoadedSeries, SeriesSelection, compute, first_school, load
 from app.response.judging.series import MonitoredSeries
 from app.response.rules.choose import RULES, explain_misfit
 from app.response.rules.rule import UnusableRule
@@ -134,26 +134,60 @@ async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = F
 async def preview_rules(work: Work, rules: Sequence[NewRule]) -> Preview:
     """Returns the effect that these rules would have on the active supports. Saves nothing. Raises `Invalid`."""
     stored_rules = await _validate(work, rules)
-    support_ids = await work.db.scalars(
-        select(Support.id).where(
+    rows = await work.db.execute(
+        select(Support.id, Support.measure_id, first_school(), Support.more_measures).where(
             Support.district_id == work.district_id,
             Support.state == "active",
             within_reach(work, Support.student_id),
         )
     )
-    visible = set(support_ids)
+    visible: set[UUID] = set()
+    groups: set[tuple[UUID, UUID]] = set()
+    for support_id, measure_id, school_id, more_measures in rows:
+        visible.add(support_id)
+        if measure_id is not None:
+            groups.update((each, school_id) for each in (measure_id, *more_measures))
     async with work.as_district("previewing"):
-        changes, before, after = await _compare(work, stored_rules, visible)
+        states = await _compare(work, stored_rules, visible, groups)
+    before, after = dict.fromkeys(map(str, State), 0), dict.fromkeys(map(str, State), 0)
+    changes = []
+    for support_id, (student_id, state_before, state_after) in states.items():
+        before[state_before] += 1
+        after[state_after] += 1
+        if state_before != state_after:
+            changes.append(StateChange(support_id, student_id, state_before.value, state_after.value))
     work.disclose("verdict", (change.student_id for change in changes))
     return Preview(len(visible), before, after, changes)
 
 
+Compared = tuple[UUID, State, State]
+"""The student of a support, and the support's states by the rules in force and by new rules."""
+
+
 @needs(Can.JUDGE)
 async def _compare(
-    work: Work, stored_rules: dict[str, Any], visible: set[UUID]
-) -> tuple[list[StateChange], dict[str, int], dict[str, int]]:
+    work: Work, stored_rules: dict[str, Any], visible: set[UUID], groups: set[tuple[UUID, UUID]]
+) -> dict[UUID, Compared]:
+    """Returns the states of the supports in `visible`, keyed by support.
+
+    `groups` has the measures and the first schools of these supports. The series of one measure at one school are
+    judged at a time, because all series of a district would take much memory.
+    """
     new_rulebook = await rulebook(work, stored_rules)
-    loaded = await load(work, SeriesSelection(lock=False))
+    states: dict[UUID, Compared] = {}
+    for measure_id, school_id in sorted(groups):
+        loaded = await load(work, SeriesSelection(measure_id=measure_id, school_id=school_id, lock=False))
+        compared = await compute(loaded.requested, _compare_loaded, loaded, new_rulebook, visible)
+        for support_id, (student_id, *pair) in compared.items():
+            # The state of a support is the most serious state of its measures.
+            pairs = [pair] if support_id not in states else [pair, states[support_id][1:]]
+            before, after = (min(each, key=MOST_SERIOUS_FIRST.index) for each in zip(*pairs, strict=True))
+            states[support_id] = student_id, before, after
+    return states
+
+
+def _compare_loaded(loaded: LoadedSeries, new_rulebook: Rulebook, visible: set[UUID]) -> dict[UUID, Compared]:
+    """Judges the loaded series of visible supports by the rules in force and by new rules. Pure."""
     series, calibrated = list(loaded.requested.values()), loaded.calibrated
     visible_series = [monitored for monitored in series if monitored.support.id in visible]
     others = loaded.others({monitored.score_series.series_id for monitored in visible_series})
@@ -168,16 +202,9 @@ async def _compare(
         for monitored in visible_series
     ]
     previewed = judge_series(with_new_rules, others, calibrated)
-    before, after = dict.fromkeys(map(str, State), 0), dict.fromkeys(map(str, State), 0)
-    changes = []
-    states = _states_of_supports(visible_series, current), _states_of_supports(visible_series, previewed)
-    for support in {monitored.support.id: monitored.support for monitored in visible_series}.values():
-        state_before, state_after = (each[support.id].value for each in states)
-        before[state_before] += 1
-        after[state_after] += 1
-        if state_before != state_after:
-            changes.append(StateChange(support.id, support.student_id, state_before, state_after))
-    return changes, before, after
+    before, after = _states_of_supports(visible_series, current), _states_of_supports(visible_series, previewed)
+    supports = {monitored.support.id: monitored.support for monitored in visible_series}
+    return {support.id: (support.student_id, before[support.id], after[support.id]) for support in supports.values()}
 
 
 def _states_of_supports(series: Sequence[MonitoredSeries], judgements: Mapping[UUID, Judgement]) -> dict[UUID, State]:

@@ -6,10 +6,11 @@ depend on the number of series.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Uuid, and_, any_, cast, func, literal, literal_column, or_, select
@@ -19,6 +20,8 @@ from app.access.work import Work, needs
 from app.core.clock import monday_of
 from app.core.errors import NotFound
 from app.playbook.measures.in_process import measures_in_process, rulebook_in_force
+from app.playbook.models import Measure
+from app.playbook.queries import Rulebook
 from app.response.judging.cohort import Calibrated, Key
 from app.response.judging.points import combine_by_day
 from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
@@ -44,6 +47,10 @@ from app.support.dosage import DeliveredSessions
 from app.support.lookup import DosageWindow, compute_dosages
 from app.support.models import Phase, Support
 
+P = ParamSpec("P")
+R = TypeVar("R")
+MANY: Final = 40
+"""The number of series from which on a thread loads and judges them. One series takes up to a millisecond."""
 Calendars = dict[UUID, list[tuple[date, bool]]]
 """The weeks of each school, in order and keyed by school: each week's Monday, and whether it had instruction."""
 
@@ -120,14 +127,36 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
     if selection.lock:
         await _lock_students(work, selection)
     statement, values = _statement_of(work, selection)
-    rows = [PhaseRow.of(row) for row in await work.run(statement, (work.district_id, *values))]
+    rows = await _rows_of(await work.run(statement, (work.district_id, *values)))
     if not rows:
         return LoadedSeries()
     version_id = rows[0].playbook_version_id
     if version_id is None:
         raise NotFound("playbook")
     rules = await rulebook_in_force(work, version_id, {row.area_id for row in rows})
-    series, calendars = await _build_series(work, rows)
+    measures = await measures_in_process(work, rows[0].measures)
+    return await compute(rows, _assemble, work.district_id, rows, rules, measures)
+
+
+async def compute(items: Sized, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Returns the result of a pure function that takes long if there are many `items`.
+
+    If there are, a thread computes it, so that the event loop continues with other requests.
+    """
+    if len(items) < MANY:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+async def _rows_of(records: Sequence[Sequence[Any]]) -> list[PhaseRow]:
+    return await compute(records, lambda: [PhaseRow.of(record) for record in records])
+
+
+def _assemble(
+    district_id: UUID, rows: Sequence[PhaseRow], rules: Rulebook, measures: Mapping[UUID, Measure]
+) -> LoadedSeries:
+    """Returns the series of these rows. Pure."""
+    series, calendars = _build_series(rows, measures)
     loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]))
     for row, score_series in zip(rows, series, strict=True):
         if row.role == PhaseRole.CLASSMATE:
@@ -135,7 +164,7 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
         elif row.role == PhaseRole.ENDED:
             loaded.ended.append(score_series)
         else:
-            support, phase = _models_of(work.district_id, row)
+            support, phase = _models_of(district_id, row)
             chosen = rules.rule_for(score_series.measure.code, row.area_id, row.school_ids)
             loaded.requested[row.series_id] = MonitoredSeries(
                 score_series,
@@ -161,8 +190,12 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
     """
     started = "s.district_id = $1 AND s.measure_id IS NOT NULL AND s.state <> 'planned'"
     statement = series_statement("support AS s", started, phases="p.begins_on >= $2", cohorts=False)
-    rows = [PhaseRow.of(row) for row in await work.run(statement, (work.district_id, since))]
-    return (await _build_series(work, rows))[0] if rows else []
+    rows = await _rows_of(await work.run(statement, (work.district_id, since)))
+    if not rows:
+        return []
+    measures = await measures_in_process(work, rows[0].measures)
+    series, _ = await compute(rows, _build_series, rows, measures)
+    return series
 
 
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
@@ -221,13 +254,12 @@ def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
     return query
 
 
-async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[ScoreSeries], Calendars]:
+def _build_series(rows: Sequence[PhaseRow], measures: Mapping[UUID, Measure]) -> tuple[list[ScoreSeries], Calendars]:
     """Returns the series of these phases, and the calendars of the schools.
 
     The series that are to be judged have no scores after their goal date. The series of classmates keep such scores,
     because these scores still show how difficult a form (a version of the test) was.
     """
-    measures = await measures_in_process(work, rows[0].measures)
     calendars = _calendars_of(rows[0])
     built = []
     counted_weeks: dict[tuple[UUID, date], Weeks] = {}

@@ -4,22 +4,23 @@ The CSV names the field of each fault, but of a row's values it shows only the s
 """
 
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, Select, func, insert, literal, select, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.csv_file import csv_lines
 from app.core.errors import Invalid, NotFound, Violation
-from app.core.ids import new_id
 from app.sis.engine.review.quarantine import NAMELESS, REUSED, SAME_PERSON
 from app.sis.models import SisAcknowledgement, SisQuarantine, SisRun
 from app.sis.runs.queries import run as find_run
 
 MAX_LISTED: Final = 100_000
+READ_AT_ONCE: Final = 500
+"""The number of rows that are read from the database and written as CSV at a time."""
 COLUMNS: Final = ("file", "row", "sourcedId", "field", "code", "acknowledged")
 
 
@@ -27,16 +28,21 @@ COLUMNS: Final = ("file", "row", "sourcedId", "field", "code", "acknowledged")
 async def quarantine_csv(work: Work, run_id: UUID) -> str:
     """Returns the quarantined rows of a run as CSV, ordered by file and row. Raises `NotFound`."""
     await find_run(work, run_id)
-    rows = await work.db.scalars(
-        select(SisQuarantine)
+    query = (
+        select(
+            *(SisQuarantine.file, SisQuarantine.row_number, SisQuarantine.sourced_id),
+            *(SisQuarantine.field, SisQuarantine.code, SisQuarantine.acknowledged),
+        )
         .where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
         .order_by(SisQuarantine.file, SisQuarantine.row_number)
         .limit(MAX_LISTED)
     )
-    lines = (
-        (row.file, row.row_number, row.sourced_id, row.field, row.code, str(row.acknowledged).lower()) for row in rows
-    )
-    return csv_lines([COLUMNS, *lines])
+    # All rows together would take seconds, and other requests of the process would have to wait.
+    rows = await work.db.stream(query, execution_options={"yield_per": READ_AT_ONCE})
+    parts = [csv_lines([COLUMNS])]
+    async for part in rows.partitions():
+        parts.append(csv_lines((*row[:-1], str(row.acknowledged).lower()) for row in part))
+    return "".join(parts)
 
 
 @needs(Can.READ_SYNC)
@@ -95,43 +101,59 @@ async def acknowledge_rows(
     source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))
     if source_id is None:
         raise NotFound("run")
-    mine = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
+    of_run = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
+    matching: Sequence[Any] = ()
     if rows is not None:
-        mine.append(SisQuarantine.id.in_(rows))
-    matching = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MAX_LISTED))).all()
-    unknown = set(rows or ()) - {row.id for row in matching}
-    unreadable = {row.id for row in matching if rows is not None and row.content is None}
-    if unknown or unreadable:
-        places = [place for place, row_id in enumerate(rows or ()) if row_id in unknown | unreadable]
-        detail = "The run has no such row, or nothing of the row could be read by which it could be known again."
-        raise Invalid([Violation(f"/rows/{place}", "quarantine.row", detail) for place in places])
+        of_run.append(SisQuarantine.id.in_(rows))
+        query = select(SisQuarantine.id, SisQuarantine.kind, SisQuarantine.code, SisQuarantine.content).where(*of_run)
+        matching = (await work.db.execute(query)).all()
+        unknown = set(rows) - {row.id for row in matching}
+        unreadable = {row.id for row in matching if row.content is None}
+        if unknown or unreadable:
+            places = [place for place, row_id in enumerate(rows) if row_id in unknown | unreadable]
+            detail = "The run has no such row, or nothing of the row could be read by which it could be known again."
+            raise Invalid([Violation(f"/rows/{place}", "quarantine.row", detail) for place in places])
     if same_person:
         _require_reused(rows, matching)
-    chosen = [row for row in matching if row.content is not None and (same_person or not row.acknowledged)]
-    for row in chosen:
-        work.db.add(
-            SisAcknowledgement(
-                district_id=work.district_id,
-                id=new_id(),
-                source_id=source_id,
-                kind=row.kind,
-                sourced_id=NAMELESS if row.sourced_id is None else row.sourced_id,
-                field=row.field,
-                code=SAME_PERSON if same_person else row.code,
-                content=row.content,
-                acknowledged_by=work.principal.name,
-                acknowledged_at=now(),
-            )
+    else:
+        of_run.append(SisQuarantine.acknowledged.is_(False))
+    chosen = select(SisQuarantine.id).where(*of_run, SisQuarantine.content.is_not(None)).limit(MAX_LISTED)
+    return await _acknowledge(work, source_id, chosen, SAME_PERSON if same_person else None)
+
+
+async def _acknowledge(work: Work, source_id: UUID, row_ids: Select[Any], code: str | None) -> int:
+    """Acknowledges quarantined rows of a source, and returns their number. Executes one statement.
+
+    `row_ids` is a query for the ids of the rows. `code` is the code of the acknowledgements; by default, each has the
+    code of its row.
+    """
+    marked = (
+        update(SisQuarantine)
+        .where(SisQuarantine.district_id == work.district_id, SisQuarantine.id.in_(row_ids))
+        .values(acknowledged=True)
+        .returning(
+            *(SisQuarantine.district_id, SisQuarantine.kind, SisQuarantine.sourced_id),
+            *(SisQuarantine.field, SisQuarantine.code, SisQuarantine.content),
         )
-    marked = (SisQuarantine.district_id == work.district_id, SisQuarantine.id.in_([row.id for row in chosen]))
-    await work.db.execute(
-        update(SisQuarantine).where(*marked).values(acknowledged=True).execution_options(synchronize_session=False)
+        .cte("marked")
     )
-    await work.db.flush()
-    return len(chosen)
+    values = {
+        "district_id": marked.c.district_id,
+        "id": func.gen_random_uuid(),
+        "source_id": literal(source_id),
+        "kind": marked.c.kind,
+        "sourced_id": func.coalesce(marked.c.sourced_id, NAMELESS),
+        "field": marked.c.field,
+        "code": marked.c.code if code is None else literal(code),
+        "content": marked.c.content,
+        "acknowledged_by": literal(work.principal.name),
+        "acknowledged_at": literal(now()),
+    }
+    written = await work.db.execute(insert(SisAcknowledgement).from_select(list(values), select(*values.values())))
+    return cast(CursorResult[Any], written).rowcount
 
 
-def _require_reused(rows: Collection[UUID] | None, matching: Sequence[SisQuarantine]) -> None:
+def _require_reused(rows: Collection[UUID] | None, matching: Sequence[Any]) -> None:
     """Raises `Invalid` unless rows are given, and each was refused because of a reused sourcedId."""
     if not rows:
         detail = "Name the rows of the people who are the same as before."
