@@ -148,13 +148,15 @@ def build(settings: Settings) -> FastAPI:
     _add_routes(app, health.router, oauth.router, calendar.router, *(face.router for face in V1))
     limits_of_graphql = Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds)
     graphql = graphql_router(app.state.services, limits_of_graphql)
-    _add_routes(app, graphql, documents.documents(app))
+    pages = documents.documents(app)
+    _add_routes(app, graphql, pages)
     app.add_middleware(DirectReads, routes=tuple(app.routes))
     app.add_middleware(Retries)
     app.add_middleware(RoutedFirst, router=graphql)
     app.add_middleware(Compress)
     refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
-    app.add_middleware(Admit, admission=admission, refusals=refusals)
+    preparations = documents.preparations(pages)
+    app.add_middleware(Admit, admission=admission, refusals=refusals, preparations=preparations)
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
     app.add_middleware(Cors, origins=origins, admission=admission)
     return app

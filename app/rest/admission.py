@@ -7,6 +7,7 @@ keep others waiting. The headers follow the IETF draft of the RateLimit fields (
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,11 +32,19 @@ Refusal = Callable[[Request, Throttled], Response]
 class Admit:
     """Middleware that lets requests run in fair order, and refuses those whose quotas are used up.
 
-    `refusals` has the functions that answer a refused request, keyed by path.
+    `refusals` has the functions that answer a refused request, keyed by path. `preparations` has the functions that are
+    awaited before a request's turn begins, also keyed by path.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission, refusals: Mapping[str, Refusal]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        refusals: Mapping[str, Refusal],
+        preparations: Mapping[str, Callable[[], Awaitable[object]]] = MappingProxyType({}),
+    ) -> None:
         self._app, self._admission, self._refusals = app, admission, refusals
+        self._preparations = preparations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(HEALTH_PATHS):
@@ -56,6 +65,8 @@ class Admit:
             if messages is None:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
+            if (prepare := self._preparations.get(scope["path"])) is not None:
+                await prepare()
             turn = self._admission.gate.enqueue(requester.key, requester.flow)
 
             def recount(status: int) -> tuple[QuotaState, ...]:

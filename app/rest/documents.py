@@ -8,7 +8,7 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib import resources
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import orjson
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
 from starlette.responses import RedirectResponse
 
 from app.rest.problem_pages import index_page, page_of
@@ -126,6 +127,17 @@ def documents(app: FastAPI) -> APIRouter:
         return RedirectResponse("docs")
 
     return router
+
+
+def preparations(router: APIRouter) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Returns functions that build the documents of a router, keyed by path; they do nothing once it is built.
+
+    A request waits for its document before its turn begins. Otherwise requests for the contract, whose first build
+    takes seconds, would keep all other callers without a token waiting.
+    """
+    endpoints = {route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)}
+    owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}
+    return {path: owner.content for path, owner in owners.items() if isinstance(owner, Document)}
 
 
 def page_headers(page: bytes) -> dict[str, str]:

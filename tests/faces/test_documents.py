@@ -4,6 +4,7 @@ Nothing else is cached.
 """
 
 import asyncio
+import threading
 
 import pytest
 from fastapi import FastAPI
@@ -55,6 +56,32 @@ async def test_the_contract_is_built_once_for_all_who_ask(settings: Settings, mo
     assert len({answer.content for answer in answers}) == 1
     assert len(built) == 1
     assert answers[0].json() == described()
+    await app.state.services.engine.dispose()
+
+
+async def test_callers_of_an_unbuilt_document_hold_nobody_up(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While many callers wait for the contract's first build, another caller without a token is answered."""
+    app = build(settings)
+    described, may_build = app.openapi, threading.Event()
+
+    def held_back() -> object:
+        assert may_build.wait(60)
+        return described()
+
+    monkeypatch.setattr(app, "openapi", held_back)
+    async with plain(app) as client:
+        waiting = [asyncio.create_task(client.get("/openapi.json")) for _ in range(64)]
+        try:
+            await asyncio.sleep(0.05)
+            async with asyncio.timeout(30):
+                answer = await client.post("/oauth/token", data={"grant_type": "password"})
+            assert answer.status_code == 400
+            assert not any(request.done() for request in waiting)
+        finally:
+            may_build.set()
+        assert {(await request).status_code for request in waiting} == {200}
     await app.state.services.engine.dispose()
 
 
