@@ -1,8 +1,8 @@
 """Measures the time to read one page of concerns: for a school, for a caseload, and for the district.
 
 There are a million concerns of 100,000 students in 200 schools, one of which is small; three students in a hundred
-attend a second school. The pages are read as the role `api` under row-level security. `python -m bench.reach --lists`;
-each figure is the median of runs of the product's own queries.
+attend a second school. The pages are read as the role `api` under row-level security. `python -m bench.reach --lists`
+runs it; each figure is the median of runs of the product's own queries.
 """
 
 import asyncio

@@ -108,8 +108,8 @@ class ActingPerson:
 
     The person's role, schools, teams and students restrict the request.
 
-    `students` is the person's caseload, which includes the students of the person's teams. For a role that sees
-    schools, it contains only the teams' students at other schools.
+    `students` is the person's caseload, with the students of the person's teams. If the role already sees all students
+    of the person's schools, it has only those students of the teams who attend other schools.
     """
 
     person_id: UUID

@@ -1,4 +1,4 @@
-"""The notes that members of the simulated year's teams write on the items of their agendas, and who reads them."""
+"""Writes notes on items of agendas as members of the simulated year's teams, and checks who can read them."""
 
 from __future__ import annotations
 

@@ -68,11 +68,10 @@ def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, s
 
 
 def _falls(year: Year) -> Iterator[tuple[Key, set[int]]]:
-    """Yields each school (None for the district) and window in which the grade has fallen, with the possible falls in
-    points.
+    """Yields each window and school (None for the district) in which less of the grade reached the benchmark.
 
-    A core stall keeps the numbers of the day on which it was suggested. Later scores may have changed the fall, so both
-    numbers are possible.
+    With each come the falls that a core stall may state, in points. A core stall keeps the fall of the day on which it
+    was suggested, and later scores may have changed the fall. So one or two numbers are possible.
     """
     for opened in sorted(year.screened)[1:]:
         if year.today < BEGINS + timedelta(weeks=opened + LASTS) + AFTER_WINDOW:

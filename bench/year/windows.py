@@ -135,7 +135,9 @@ def served_in_reading(year: Year) -> set[str]:
 
 
 def read_report(year: Year, opened: int, **parameters: str) -> list[dict[str, Any]]:
-    """Returns the results of a window, page by page. The window must have the state that its days require."""
+    """Reads all pages of a window's report and returns the results. Checks that the window is open or closed as its
+    days say.
+    """
     path, state = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report", "open"
     if year.week >= opened + LASTS:
         state = "closed"

@@ -37,7 +37,7 @@ def another_client(app: FastAPI, town: Town) -> Caller:
 
 
 def items(field: str) -> dict[str, tuple[int, int]]:
-    """Returns the two numbers of a RateLimit field, keyed by policy."""
+    """Returns, for each policy in a RateLimit field, its two numbers."""
     numbers = {match[0]: [int(one) for one in match[1:] if one] for match in ITEM.findall(field)}
     return {policy: (quota, window) for policy, (quota, window) in numbers.items()}
 

@@ -231,7 +231,7 @@ async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[s
 
 
 async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns triggers, rules and sequences, which are not allowed: the district's counter row numbers the events."""
+    """Returns the triggers, rules and sequences of the database. None may exist."""
     triggers = await db.fetch("SELECT tgrelid::regclass::text AS t, tgname FROM pg_trigger WHERE NOT tgisinternal")
     rules = await db.fetch(
         f"""SELECT r.rulename, c.relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class

@@ -57,7 +57,7 @@ class Operation:
         return [one["name"] for one in self.parameters if one["in"] == place]
 
     def choices(self, name: str) -> list[Any]:
-        """Returns the values of a parameter of the query that the contract lists; none for another parameter."""
+        """Returns the values that the contract lists for a query parameter; an empty list if it lists none."""
         schemas = [one["schema"] for one in self.parameters if one["name"] == name and one["in"] == "query"]
         kinds = [one.get("items", one) for schema in schemas for one in schema.get("anyOf", [schema])]
         return [value for one in kinds for value in one.get("enum", [one["const"]] if "const" in one else [])]

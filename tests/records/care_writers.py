@@ -24,7 +24,7 @@ SERVE_GRADE_TWICE = """mutation($one: AddTeamScopeInput!, $other: AddTeamScopeIn
 
 @dataclass
 class CareWriters(TeamWriters):
-    """Writers in every room that has rows about students, and the tasks of the worker at the same time."""
+    """Writers for every package of the app with rows about students, which run while the worker does its tasks."""
 
     staff: list[str] = field(default_factory=list)
     schools: list[str] = field(default_factory=list)

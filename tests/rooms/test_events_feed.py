@@ -169,7 +169,10 @@ async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
 
 
 async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:
-    """A cursor beyond the end is refused, even if nobody gave the restored feed a new epoch."""
+    """A cursor beyond the end of the feed is refused.
+
+    It comes from before a restore, if the operator has forgotten to begin a new epoch.
+    """
     await happen(north)
     cursor = (await _read(north, None)).next
     owner = await asyncpg.connect(north.settings.url_of("owner"))

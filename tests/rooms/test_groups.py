@@ -1,4 +1,4 @@
-"""Tests groups: dated members, one call for all supports, and one session record that counts for each member."""
+"""Tests groups: dated members, one call that plans a support for each member, and sessions that count for each."""
 
 from datetime import timedelta
 from typing import Any

@@ -24,7 +24,7 @@ QUERY = "{ provisionReport { withheld daysToSession { areaId level students medi
 
 
 class Row:
-    """A row of the statement about days: the median of an area, or of an area and level."""
+    """A row of the result of the query for medians of days: one for each area, and one for each area and level."""
 
     def __init__(self, area: int, rank: int | None, students: int) -> None:
         self.area_id, self.rank, self.students, self.days = UUID(int=area), rank, students, 5.0

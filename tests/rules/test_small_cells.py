@@ -30,7 +30,7 @@ def members(cell: Cell, atoms: Collection[Atom]) -> list[int]:
 
 
 def everything(atoms: Mapping[Atom, int]) -> list[Atom]:
-    """Returns every combination of values that occurs, because an attacker knows which are possible."""
+    """Returns every combination of the values that students have; an attacker is assumed to know these values."""
     values = [sorted({atom[place] for atom in atoms}) for place in range(len(DIMENSIONS))]
     return [(a, b, c, d) for a, b, c, d in product(*values)]
 

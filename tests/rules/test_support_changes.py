@@ -53,9 +53,9 @@ def test_each_way_to_fade_counts(after: dict[str, object]) -> None:
 
 
 def test_a_group_of_unknown_size_becomes_what_the_team_says() -> None:
-    """If the earlier size of a group is unknown, the verb decides: an intensified support has a smaller group.
+    """If the earlier size of a group is unknown, the kind of the change decides whether the group became smaller.
 
-    A support that was only changed has no change of its group.
+    If the support was intensified, its group is listed as smaller; if faded, as larger; if changed, as neither.
     """
     of_unknown_size, of_three = replace(BEFORE, group_size=None), replace(BEFORE, group_size=3)
     assert changes_between(of_unknown_size, of_three, PhaseVerb.INTENSIFY) == [PhaseChange.SMALLER_GROUP]

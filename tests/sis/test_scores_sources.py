@@ -105,9 +105,7 @@ async def test_a_folders_files_are_taken_in_their_order_and_once(north: Town, tm
 
 
 async def test_a_file_that_keeps_an_old_time_is_not_forgotten(north: Town, tmp_path: Path) -> None:
-    """A file is imported even if its modification time is older than that of a file that was imported before, and only
-    once.
-    """
+    """A file is imported once, even if its modification time is older than that of a file that was imported before."""
     made = await _make(north, str(tmp_path))
     _aged(Scores().write(tmp_path / "new.csv"), 60)
     assert (await _run(north, made)).total("created") == 3

@@ -80,10 +80,7 @@ async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
 
 
 def pace_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Installs a task factory in this event loop.
-
-    It gives tasks that a paced coroutine starts the coroutine's pacer.
-    """
+    """Installs a task factory in this event loop, so that a task gets the pacer of the coroutine that started it."""
     if loop.get_task_factory() is None:
         loop.set_task_factory(_create_task)
 

@@ -89,7 +89,7 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns a copy of this level in which `tables` also has the table in `through`, if the level has one.
+        """Returns a copy of this level whose `tables` include the table in `through`, if `through` is set.
 
         The condition of a link can then use this table.
         """

@@ -186,10 +186,9 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Copies the present schools of each student who moved to all rows about this student.
+    """For each student who moved, writes the student's present schools into all rows about the student.
 
-    These students are those whom `find_out_of_step` and `note_moves` have staged. Must be called after the plan of
-    people is applied.
+    `find_out_of_step` and `note_moves` have staged these students. Must be called after the plan of people is applied.
     """
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
