@@ -56,7 +56,7 @@ class Principal:
 
     @property
     def names_students(self) -> bool:
-        """Returns whether the list `students` decides, alone or in part, which students the principal sees."""
+        """Returns whether the principal sees some students because their ids are in the list `students`."""
         return self.reach is Reach.CASELOAD or (self.reach is Reach.SCHOOLS and bool(self.students))
 
     def may(self, can: Can) -> bool:

@@ -67,9 +67,9 @@ If another transaction has meanwhile inserted a score with the same external id,
 class ScoreTerms:
     """The students, staff and measures that a batch of scores names, keyed by the names that the sender used.
 
-    A student or member of staff who is not found within the caller's reach is left out. The value for a measure is a
-    pair: the measure, and the code of its secured area or None. For a measure that cannot be used, the value is instead
-    the error to report.
+    A student or member of staff is left out if there is none with this name that the caller may see. The value for a
+    measure is a pair: the measure, and the code of its secured area or None. For a measure that cannot be used, the
+    value is instead the error to report.
     """
 
     today: date

@@ -43,9 +43,9 @@ class TextSocket:
     async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
         """Yields the parsed messages of the caller.
 
-        Raises an exception for a message that is not text or not JSON; the handler then closes the connection. For a
-        message that is too long, and for too many messages before the caller is identified, this method itself closes
-        it.
+        Raises an exception for a message that is not text or not JSON. The handler then closes the connection.
+
+        If a message is too long, or if too many messages come before the caller is identified, closes the connection.
         """
         del ignore_parsing_errors
         early = 0

@@ -61,7 +61,7 @@ async def kept_counts(
 ) -> tuple[list[ReportedCount], bool]:
     """Returns the counts that were published when the window closed, and whether some were withheld.
 
-    Counts of schools outside the caller's reach are left out.
+    Counts of schools that the caller may not see are left out.
     """
     counts, withheld = [], False
     for measure_id, published in (await published_cells(work, window)).items():

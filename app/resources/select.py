@@ -74,7 +74,7 @@ class KeptPicks(tuple["Pick | Constant", ...]):
 
     @cached_property
     def is_plain(self) -> bool:
-        """Returns whether no page and no arguments are given for any selected link or value, at any depth."""
+        """Returns whether no selected link or value, at any depth, has a page or arguments."""
         return _is_plain(self)
 
     structure: tuple[Any, ...] | None = None

@@ -72,9 +72,10 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 
 
 class NewRekey(Input):
-    """How to find the people who have a new sourcedId: by a common value (`match`), or by a list of pairs (`map`).
+    """Says how to find the people who have a new sourcedId: by a common value (`match`), or by a list of pairs (`map`).
 
-    A held run would remove such a person under the old sourcedId and create the person under the new one.
+    The run waits for approval. It would remove such a person under the old sourcedId, and create the same person under
+    the new one.
     """
 
     match: Literal["identifier", "email", "likely"] | None = Field(

@@ -140,7 +140,7 @@ def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_roster(work: Work) -> int:
-    """Updates the students of all teams after the roster has changed, and ends the memberships of staff who left it.
+    """Updates the students of all teams after the roster has changed. Ends the memberships of staff who have left.
 
     Records an event for each team that changed. Returns how many rows of `team_student` were written. The calling sync
     has already locked these students.

@@ -32,10 +32,10 @@ ABOUT_AREAS: Final[Mapping[str, tuple[Any, Can]]] = {
 
 @needs(Can.READ_MEETINGS)
 async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mapping[UUID, str]:
-    """Returns short texts that say what agenda items are about, keyed by the id of the record that an item is about.
+    """Returns a short text for each record that an agenda item is about, keyed by the record's id.
 
-    `subjects` has the kind and the id of each such record. A record has a text only if the caller may read records of
-    its kind; this is not required of core stalls.
+    `subjects` has the kind and the id of each record. If the caller may not read a kind of record, its records have no
+    text. Every caller gets the texts of core stalls.
     """
     ids_by_kind: dict[str, list[UUID]] = {}
     for kind, subject_id in subjects:

@@ -90,7 +90,7 @@ class Turn:
 
 
 class Gate:
-    """The slots of this process and the queue of requests that wait for them."""
+    """The requests of this process that run, and the queue of requests that wait to run."""
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ def id_token(kind: str) -> str:
 
 
 def record_letter(place: int) -> str:
-    """Returns the letter that stands for a kind of record in the marks of a statement's text.
+    """Returns the letter that stands for a kind of record in the text that a statement returns.
 
     `place` is the index of the kind in `Plan.records`.
     """
