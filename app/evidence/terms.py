@@ -139,7 +139,7 @@ def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str
 async def _measures(
     work: Work, rows: Sequence[tuple[Any, ...]], areas: Iterable[tuple[Any, ...]]
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
-    """Returns each measure with its secured area or, if the caller may not use the measure, the error to report.
+    """Returns each measure with its secured area. For a measure that the caller may not use, returns an error instead.
 
     Each is in the result twice: under its code and under its id. Each of `rows` is a measure: its code, its area, and
     the values of a `MeasureVersion`. `areas` are the measures' areas and the areas above them; each is an id, the

@@ -39,7 +39,7 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set, such as its cost and its depth, if it is executed for one object.
+    """The measurements of a selection set that is executed for one object, such as its cost and its depth.
 
     The fragments that the selection set uses are included.
     """

@@ -24,9 +24,9 @@ from app.insight.statements import ATOMS
 class ReportedCount:
     """A published count of students, which a report shows in a table, such as grades by schools.
 
-    `school_id`, `grade`, `level` and `group` say which students are counted. One of them is None if the students are
-    not divided by it. `share` is `students` divided by the number of students in the same row of the table. If there
-    are fewer than two dimensions, it is divided by the number of all students.
+    `school_id`, `grade`, `level` and `group` say which students are counted. A value is None if the students are not
+    divided by it. `share` is `students` divided by the number of students in the same row of the table. If there are
+    fewer than two dimensions, it is divided by the number of all students.
     """
 
     measure_id: UUID

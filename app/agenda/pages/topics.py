@@ -1,7 +1,9 @@
 """Reads short texts that say what an agenda item is about, for items that do not say it themselves.
 
-A support gets its area and what is done, other records about a student their area, a core stall its grade and measure,
-and an action item its text.
+* For a support, the text has the area and what is done.
+* For any other record about a student, the text is the area.
+* For a core stall, the text has the grade and the measure.
+* For an action item, it is the item's own text.
 """
 
 from collections.abc import Iterable, Mapping

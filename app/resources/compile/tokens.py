@@ -47,7 +47,7 @@ Between those of the high and of the low half is the one character whose bits ar
 
 
 def id_token(kind: str) -> str:
-    """Returns the mark that the statement writes before the UUID of a row of this kind."""
+    """Returns the characters that a statement writes before the UUID of a row, to mark it as an id of this kind."""
     return ID + chr(_FIRST + _KINDS.index(kind))
 
 

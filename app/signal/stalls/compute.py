@@ -143,8 +143,8 @@ async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUI
     """Returns, for each measure, the id of the window with which `window` is compared.
 
     It is the last window of the same school year that was closed before `window` opened. If `window` is of one school,
-    it may also be a window of all schools. If `window` is of all schools, it is never a window of one school, because
-    that had other students.
+    it may also be a window of all schools. If `window` is of all schools, it must also be a window of all schools,
+    because a window of one school has other students.
     """
     of_school = () if window.school_id is None else (ScreeningWindow.school_id == window.school_id,)
     query = (
