@@ -141,7 +141,7 @@ async def _measures(
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
     """Returns each measure with its secured area. For a measure that the caller may not use, returns an error instead.
 
-    Each is in the result twice: under its code and under its id. Each of `rows` is a measure: its code, its area, and
+    Each measure is in the result twice: under its code and under its id. `rows` are the measures: a code, an area, and
     the values of a `MeasureVersion`. `areas` are the measures' areas and the areas above them; each is an id, the
     parent's id, a code, and whether the area is secured.
     """

@@ -82,7 +82,7 @@ Member = tuple[GroupMember, Support, Person]
 
 @dataclass(frozen=True, slots=True)
 class GroupPicture:
-    """The data of a group's chart. `others` is the number of present members whom the caller may not see."""
+    """The data of a group's chart. `others` is the number of current members that the caller may not see."""
 
     group: Group
     measure: Measure

@@ -27,9 +27,9 @@ async def lock_group(work: Work, group_id: UUID) -> Group:
 
 
 async def lock_group_after_members(work: Work, group_id: UUID, *, only_present: bool = False) -> Group:
-    """Locks the present and former members of a group that the caller may see, then locks and returns the group.
+    """Locks the students who are or were members of a group, then locks and returns the group.
 
-    With `only_present`, former members are not locked.
+    Members that the caller may not see are not locked. With `only_present`, former members are not locked either.
     """
     await lock_named_subjects(work)
     query = select(GroupMember.student_id).where(

@@ -108,8 +108,8 @@ async def _keep_counts(
 ) -> None:
     """Stores the counts of each measure that may be published.
 
-    What earlier windows of the same school year published is taken into account, so that no small count can be
-    computed.
+    The counts that earlier windows of the same school year have published are taken into account, so that no small
+    count can be computed.
     """
     atoms = await count_atoms(work, window, results)
     secured = {one.measure.id: one.secured_area for one in expected}

@@ -106,9 +106,9 @@ class NewRekey(Input):
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> Shape:
     """Finds the people that a held run would remove and create again, because they have a new sourcedId in the SIS.
 
-    A worker plans the change of their sourcedIds as a separate run, which is held too. Its report counts the matches,
-    and approving its plan applies the new ids. 409 if the given run is not held, or while another run of its source is
-    pending.
+    A held run is a sync that waits for approval. A worker plans the change of the sourcedIds as a separate run, which
+    waits for approval too. Its report counts the matches, and approving its plan applies the new ids. 409 if the given
+    run does not wait for approval, or while another run of its source is pending.
     """
     pairs = None if body.map is None else [(pair.old, pair.new) for pair in body.map]
     return await accepted_run(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))
