@@ -130,8 +130,8 @@ class Admission:
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Waits until it is the sender's turn, then runs `work` and returns its result.
 
-        A stream calls this for each part of its work, such as one event, so that the part waits like a request. Raises
-        `Overloaded` after too long a wait.
+        A stream calls this method for each part of its work, such as one event. Each part then waits for its turn, as a
+        request does. Raises `Overloaded` after too long a wait.
         """
         turn = self.gate.enqueue(requester.key, requester.flow)
         try:

@@ -22,8 +22,8 @@ EVERYTHING_SECURED = "*"
 class Reach(StrEnum):
     """Which students of the district a principal sees: all of them, those of some schools, or a list (a caseload).
 
-    The students of a team are added to the list `Principal.students`. So a member of a team whose reach is `schools`
-    sees these students in addition to those of the schools.
+    The students of a team are added to the list `Principal.students`. A team member with the reach `schools` sees these
+    students in addition to those of the schools.
     """
 
     DISTRICT = "district"
@@ -56,7 +56,7 @@ class Principal:
 
     @property
     def names_students(self) -> bool:
-        """Returns whether the list `students` decides, alone or in part, which students the principal sees."""
+        """Returns whether the principal sees some students because their ids are in the list `students`."""
         return self.reach is Reach.CASELOAD or (self.reach is Reach.SCHOOLS and bool(self.students))
 
     def may(self, can: Can) -> bool:
@@ -108,8 +108,8 @@ class ActingPerson:
 
     The person's role, schools, teams and students restrict the request.
 
-    `students` is the person's caseload, with the students of the person's teams. If the role already sees all students
-    of the person's schools, it has only those students of the teams who attend other schools.
+    `students` has the person's caseload and the students of the person's teams. If the person sees all students of some
+    schools anyway, it has only students of the teams who attend other schools.
     """
 
     person_id: UUID

@@ -1,6 +1,6 @@
 """Computes the agenda of a team's next meeting: the items that follow from the data, and the items that members added.
 
-Items that are settled (discussed, carried or dropped) are left out.
+Items that were discussed, carried or dropped are left out.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Opens meetings and stores their agendas, and closes meetings once every item is settled."""
+"""Opens meetings and stores their agendas, and closes meetings that have no open item any more."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
@@ -134,10 +134,12 @@ async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: 
 
 
 async def _store_items(work: Work, meeting: Meeting) -> None:
-    """Stores the computed items of a meeting that is being opened, and adds to it the items that members had added.
+    """Stores the agenda of a meeting that is being opened.
 
-    Some students may have joined the team after its students were locked. Items about them are left for the next
-    meeting.
+    The computed items are inserted. The items that members added are stored already; they are assigned to the meeting.
+
+    A student may have joined the team after the team's students were locked. An item about such a student is left for
+    the next meeting.
     """
     order = meeting.agenda_order
     rows, taken = [], []

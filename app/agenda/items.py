@@ -1,4 +1,4 @@
-"""Adds items to agendas, settles them (discussed, carried, or dropped with a reason), and sets the order of kinds."""
+"""Adds items to agendas, marks them as discussed, carried or dropped, and sets the order of the kinds of items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -180,7 +180,7 @@ async def discuss_agenda_item(
         str | None, About("The decision that was made from it.", "dec_01jq4n6d9zf3vbs0x5k2m7e8tk")
     ] = None,
 ) -> AgendaItem:
-    """Settles an item as discussed. Minutes, and a decision about the item's student, can be attached to it."""
+    """Marks an item as discussed. Minutes, and a decision about the item's student, can be attached to it."""
     violations = Violations()
     with violations:
         MINUTES.require(minutes, "/minutes")

@@ -20,8 +20,8 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
     * `student_id`, `school_ids` and `secured_area` are copied from the record that a computed item is about.
     * `area_id` is the area of an item that a member added, if the member named an area.
     * `basis` is a text that changes when something new happens, for example the day since which the reason for the item
-      has existed. A dropped item stays off the agenda until its basis changes. A discussed item does so too if its kind
-      is in `RESTS_WHEN_DISCUSSED` and no decision about it is due.
+      has existed. A dropped item stays off the agenda until its basis changes. A discussed item also stays off the
+      agenda if its kind is in `RESTS_WHEN_DISCUSSED` and no decision about it is due.
     * `reasons` say why the item came up. Each reason is a code with the ids of records.
     * If an item that a member added is carried, a new item replaces it. `carried_from` of the new item is the carried
       one.

@@ -23,7 +23,7 @@ class AgendaScope:
 
     `students` is a query for the students of the team. `order` has the kinds of items in the order in which an agenda
     lists them. `days` has the playbook's reminders: the number of days after which a state, such as a concern without a
-    support, comes on the agenda. If the number is 0, it never does.
+    support, is put on the agenda. If the number is 0, the state is never put on the agenda.
     """
 
     district_id: UUID

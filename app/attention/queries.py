@@ -196,9 +196,10 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
 
 
 def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
-    """Returns the query for hypotheses that are due for review and concern a person.
+    """Returns the query for the hypotheses that are due for review and that are tasks of a person.
 
-    They concern the person who proposed them, and the people who lead or provide the support that tests them.
+    These are the hypotheses that the person proposed, and those that are tested by a support that the person leads or
+    provides.
     """
     gives = select(Support.id).where(
         Support.district_id == work.district_id,

@@ -1,8 +1,8 @@
 """Renders meetings as an iCalendar object (RFC 5545). Pure.
 
-A calendar contains no text that somebody has typed, and no name of a student or of a member of staff. So it lacks the
-team's name and the meeting's place, which may contain both. The location of an event is the name of the school from the
-district's SIS.
+A calendar contains no text that somebody has typed, and no name of a student or of a member of staff. Therefore it has
+neither the team's name nor the meeting's place, because people type these and may write names in them. The location of
+an event is the name of the school from the district's SIS.
 """
 
 import unicodedata

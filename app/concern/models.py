@@ -12,7 +12,7 @@ from app.roster.models import AboutStudent
 
 
 class Concern(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """A dated concern about one student in one area: raised, then accepted or dismissed, then resolved.
+    """A concern about one student in one area: raised, then accepted or dismissed; once accepted, resolved.
 
     * `repeats_id` is the dismissed concern that this concern raises again.
     * `unserved_since` is the day since which an accepted concern has had no active support, or None.

@@ -33,7 +33,7 @@ class ConcernFilter:
 
 
 def select_concerns(work: Work, criteria: ConcernFilter) -> Select[Concern]:
-    """Returns an unordered SELECT of the concerns that match the filters and are within the caller's reach."""
+    """Returns an unordered SELECT of the concerns that match the filters and that the caller may see."""
     query = select(Concern).where(Concern.district_id == work.district_id, within_reach(work, Concern.student_id))
     if criteria.student_id is not None:
         query = query.where(Concern.student_id == criteria.student_id)

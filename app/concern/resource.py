@@ -35,7 +35,7 @@ class ConcernResource(
     name="Concern",
     get="concern",
 ):
-    """A dated concern about one student in one area."""
+    """A concern about one student in one area."""
 
     student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student whom it is about.")
     area: One[AreaResource] = one(Concern.area_id, AreaResource, "The area of the concern.")

@@ -283,8 +283,8 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
 async def check_server(url: str, purpose: str) -> None:
     """Checks that a database server and the role of its URL are suitable.
 
-    Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or an unsuitable
-    Citus.
+    Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or a role that lacks
+    a setting which Citus needs.
     """
     connection = await connect(url, purpose)
     try:

@@ -1,8 +1,7 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
-At most one task runs per district. A district is skipped for a while if its last task found no job that could be done,
-or if that task failed before the failure was recorded for a job. After each further failure in a row, the district is
-skipped for longer.
+At most one task runs per district. A district is skipped for a while if its last task did no job. It is also skipped if
+the task itself raised an error. After each further error in a row, the district is skipped for longer.
 """
 
 import asyncio

@@ -112,7 +112,7 @@ def cause_of(error: BaseException) -> BaseException | None:
 def may_have_been_sent(error: BaseException) -> bool:
     """Returns whether the statement that failed with this error may have reached the server.
 
-    It has not if asyncpg refused to send it, because the server had already ended the session.
+    It was certainly not sent if asyncpg refused it because the server had already ended the session.
     """
     return not any(isinstance(cause, asyncpg.InternalClientError) for cause in _chain(error))
 

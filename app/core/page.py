@@ -53,7 +53,8 @@ class Keyset:
     def after_number(self, place: int = 0) -> int:
         """Returns the whole number that the cursor stores as its last sort value, or 0 without a cursor.
 
-        Raises `Malformed` if the last sort value is not a whole number, or does not have the index `place`.
+        `place` is the index of this sort value. Raises `Malformed` if the cursor has another number of sort values, or
+        if the value is not a whole number.
         """
         if self.after is None:
             return 0

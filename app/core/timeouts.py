@@ -13,9 +13,12 @@ NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeo
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The seconds after which PostgreSQL ends the wait for a lock, a statement, or a transaction whose client is idle.
+    """The time limits of a database connection, in seconds.
 
-    `connect` limits the wait for a connection, whether it comes from the pool or is newly opened.
+    * `lock` limits the wait for a lock.
+    * `statement` limits the run of a statement.
+    * `idle` limits how long a transaction may stay open while its client sends nothing.
+    * `connect` limits the wait for a connection, whether it comes from the pool or is newly opened.
     """
 
     lock: float = 5

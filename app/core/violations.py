@@ -69,8 +69,7 @@ class Violations:
     def refuse(self) -> None:
         """Raises `Invalid` if there are violations.
 
-        Otherwise raises `Unread` if a check ended early, because it read an input that was refused before the command
-        ran.
+        If there are none, but a check has read an input that was refused before the command ran, raises `Unread`.
         """
         if self._refusal is not None and tuple(self._all) == self._refusal.violations:
             # If only one check failed, its own error is raised, which may have a specific code and sentence.
@@ -156,7 +155,7 @@ def _partial_type(input_type: Any) -> Any:
 
 
 def known_values(value: Any) -> dict[str, Any]:
-    """Returns the fields of a dataclass by name, without those that were refused (reading raises `Unread`)."""
+    """Returns the fields of a dataclass by name. Refused fields are missing, and reading one raises `Unread`."""
     values = {}
     for field in fields(value):
         with suppress(Unread):

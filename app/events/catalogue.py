@@ -16,7 +16,7 @@ class EventType:
 
     * `subject` is the kind of record that the event is about.
     * `ids` are the names of the ids in the payload, such as `student`.
-    * `counts` is true if the payload says how many rows of each kind, such as students and classes, a sync has changed.
+    * `counts` is true for a type about syncs. Its payload has the numbers of changed rows, by kind of row.
     * `former` has the earlier payload versions, oldest first.
     """
 
@@ -35,7 +35,7 @@ class EventType:
 
     @property
     def required_ids(self) -> frozenset[str]:
-        """Returns the names of the ids that an event of this type must have, because a payload version has them."""
+        """Returns the names of the ids that every event of this type must have: the ids of all its payload versions."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":

@@ -37,9 +37,9 @@ _PATHS = {
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Returns the payload of an event: its type, time, ids and a link to its subject.
 
-    `versions` has the payload version that the reader requests for each type of event; by default it is `OLDEST`. An
-    event is never rendered in a newer version than the one in which it was recorded. If `versions` is None, that
-    version is used.
+    `versions` has the payload versions that the reader requests, keyed by type of event. A type that is not in it gets
+    the version `OLDEST`. An event is never rendered in a newer version than the one in which it was recorded. If
+    `versions` is None, the recorded version is used.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)

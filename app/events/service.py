@@ -26,8 +26,8 @@ async def open_counter(work: Work) -> None:
 async def begin_epoch(work: Work) -> None:
     """Gives the feed a new epoch (an id of the feed), which makes all earlier cursors invalid.
 
-    This is needed after a restore from a backup, because the feed then gives numbers to new events that it has given
-    before.
+    This is needed after a restore from a backup, because new events may then get numbers that were already used before
+    the restore.
     """
     in_district = EventCounter.district_id == work.district_id
     await work.db.execute(update(EventCounter).where(in_district).values(epoch=new_id()))

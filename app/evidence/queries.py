@@ -79,7 +79,7 @@ async def score(work: Work, score_id: UUID) -> Score:
 async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
     """Returns the logged changes of a score, oldest first, even if the score was removed.
 
-    Raises `NotFound` if no such score was ever recorded within the caller's reach.
+    Raises `NotFound` if no score with this id was ever recorded, or if the caller may not see it.
     """
     student_id = await work.db.scalar(
         select(Score.student_id).where(Score.district_id == work.district_id, Score.id == score_id)

@@ -217,9 +217,9 @@ async def _load_stored(work: Work, new: Sequence[NewScore], terms: ScoreTerms) -
 
 
 def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
-    """Returns what identifies a sent score, for `find_contradictions`: its key, its external id and its content.
+    """Returns the key, the external id and the content of a sent score, or None if the score is not valid.
 
-    The key is student, measure, date and attempt. Returns None if the score is not valid.
+    The key is student, measure, date and attempt. `find_contradictions` compares these values.
     """
     with suppress(Unread):
         identified = _student_and_measure(new, batch)

@@ -67,9 +67,9 @@ If another transaction has meanwhile inserted a score with the same external id,
 class ScoreTerms:
     """The students, staff and measures that a batch of scores names, keyed by the names that the sender used.
 
-    A student or member of staff who is not found within the caller's reach is left out. The value for a measure is a
-    pair: the measure, and the code of its secured area or None. For a measure that cannot be used, the value is instead
-    the error to report.
+    A student or member of staff is left out if there is none with this name that the caller may see. The value for a
+    measure is a pair: the measure, and the code of its secured area or None. For a measure that cannot be used, the
+    value is instead the error to report.
     """
 
     today: date
@@ -139,9 +139,9 @@ def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str
 async def _measures(
     work: Work, rows: Sequence[tuple[Any, ...]], areas: Iterable[tuple[Any, ...]]
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
-    """Returns each measure with its secured area or, if the caller may not use the measure, the error to report.
+    """Returns each measure with its secured area. For a measure that the caller may not use, returns an error instead.
 
-    Each is in the result twice: under its code and under its id. Each of `rows` is a measure: its code, its area, and
+    Each measure is in the result twice: under its code and under its id. `rows` are the measures: a code, an area, and
     the values of a `MeasureVersion`. `areas` are the measures' areas and the areas above them; each is an id, the
     parent's id, a code, and whether the area is secured.
     """

@@ -135,7 +135,7 @@ def _fields_of(type_: Any) -> list[Any]:
 
 
 def _subject_of(field: StrawberryField) -> str | None:
-    """Returns the name of the input's field that identifies the row whose version the mutation checks.
+    """Returns the name of an input field: the one that identifies the row whose version the mutation checks.
 
     Returns None for a mutation that checks no version.
     """

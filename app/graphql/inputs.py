@@ -64,8 +64,7 @@ def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = Fal
     """Converts a GraphQL input object. Returns the values that the command takes, and the violations.
 
     `at` is the JSON Pointer of the object in the request. A field that the caller left out has no value. A field with a
-    violation has the value `UNREAD`. But if the field is one nested object, its value is this object with only those
-    values that are valid.
+    violation has the value `UNREAD`. A nested object is an exception: it keeps its valid values.
     """
     values: dict[str, Any] = {}
     violations: list[Violation] = []
@@ -122,7 +121,10 @@ def _enum(name: str, declared: InputField) -> Any:
 
 
 def _choices(declared: InputField) -> bool:
-    """Returns whether a field accepts one of a fixed list of texts, each of which can be the name of an enum value."""
+    """Returns whether a field can be a GraphQL enum.
+
+    It can if its values are a fixed list of texts, and if each of these texts can be the name of an enum value.
+    """
     values = get_args(declared.type) if get_origin(declared.type) is Literal else ()
     return bool(values) and all(NAME_OF_CHOICE.fullmatch(value) for value in values)
 

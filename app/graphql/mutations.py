@@ -87,7 +87,7 @@ def _field(command: Command) -> StrawberryField:
 
 
 def _additional_values(command: Command, result: Any) -> dict[str, Any]:
-    """Returns the values that a payload shows in addition to the row that the command has changed, by name.
+    """Returns the values that a payload shows in addition to the changed row, keyed by name.
 
     They are taken from the command's `result`. Each value is None if the command has failed.
     """

@@ -91,9 +91,9 @@ class QuietSchema(strawberry.Schema):
     """A schema that does not log errors, because an exception's text may contain submitted values."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Replaces the library's logging of errors by nothing.
+        """Logs nothing, unlike the method of the library.
 
-        The router logs faults, by class and place in the code only.
+        The router logs faults, but only their classes and places in the code.
         """
 
     def _extend_introspection(self) -> None:

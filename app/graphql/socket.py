@@ -206,8 +206,8 @@ async def serve_socket(
 async def _may_connect(websocket: WebSocket, installation: Installation) -> bool:
     """Returns whether a WebSocket connection may be opened.
 
-    The caller's quota must not be exhausted. If the request states the origin of a page, it must be this service's own
-    origin or one that some client has registered.
+    The caller's quota must not be exhausted. If the request comes from a web page, the origin of the page must be this
+    service's own or must be registered by some client.
     """
     headers, admission = websocket.headers, installation.admission
     address = websocket.client.host if websocket.client else None

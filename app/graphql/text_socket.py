@@ -32,8 +32,8 @@ InTurn = Callable[[Callable[[], Coroutine[Any, Any, object]]], Awaitable[object]
 class TextSocket:
     """A WebSocket whose messages are JSON texts.
 
-    `in_turn` is None until the caller has been identified. After that, it is a function that waits for the caller's
-    turn among all requests, and then runs the function that it is given.
+    `in_turn` is None until the caller has been identified, and then a function that runs another function. Before it
+    does so, it waits until it is this caller's turn among all requests.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
@@ -43,9 +43,9 @@ class TextSocket:
     async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
         """Yields the parsed messages of the caller.
 
-        Raises an exception for a message that is not text or not JSON; the handler then closes the connection. For a
-        message that is too long, and for too many messages before the caller is identified, this method itself closes
-        it.
+        Raises an exception for a message that is not text or not JSON. The handler then closes the connection.
+
+        If a message is too long, or if too many messages come before the caller is identified, closes the connection.
         """
         del ignore_parsing_errors
         early = 0

@@ -112,7 +112,7 @@ def enum_of(choices: type[StrEnum]) -> Any:
 
 
 def criterion_arguments(criteria: Iterable[Filter[Any] | Flag]) -> list[StrawberryArgument]:
-    """Returns the GraphQL arguments of a list's filters, and of its flags, which are filters that are on or off."""
+    """Returns the GraphQL arguments for a list's filters and flags. A flag is a filter that is true or false."""
     arguments: list[StrawberryArgument] = []
     for criterion in criteria:
         name = criterion.shown_as(GRAPHQL)

@@ -39,7 +39,7 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set, such as its cost and its depth, if it is executed for one object.
+    """The measurements of a selection set that is executed for one object, such as its cost and its depth.
 
     The fragments that the selection set uses are included.
     """
@@ -71,7 +71,7 @@ class _Place:
     """The position of a selection set: the type from which it selects, and its place in an introspection query.
 
     In an introspection query, `listed` is true if the set is executed for all types of the schema. `wrapper` is the
-    number of `ofType` fields that directly enclose the set, one in another.
+    number of `ofType` fields, one inside the other, that directly enclose the set.
     """
 
     type: GraphQLNamedType | None
@@ -223,9 +223,9 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns the measurements of a fragment for a place that uses the fragment.
+    """Returns the measurements of a fragment, with a nesting that is one level deeper.
 
-    The nesting is one level deeper there.
+    They count at a place that uses the fragment.
     """
     return replace(weight, nesting=weight.nesting + 1)
 

@@ -48,10 +48,10 @@ def row_of(resource: ResourceType, description: str | None = None) -> Any:
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
     """Replaces the resolvers of the fields that show rows of resources.
 
-    * In a type that is generated from a resource (`derived` has the names of these types), the resolver of a field
-      returns the value that SQL has read before.
-    * In any other type, such as a payload, the resolver of a field that shows a resource takes the id of its row, and
-      reads from the database what the caller has selected of this row.
+    * The types in `derived` are generated from resources. The new resolver of their fields returns the value that an
+      SQL statement has already read.
+    * Any other type, such as a payload, can have a field that shows a row. The new resolver of this field takes the
+      row's id, and reads from the database what the caller has selected.
     """
     for type_ in schema.type_map.values():
         if not isinstance(type_, GraphQLObjectType) or type_.name.startswith("__"):

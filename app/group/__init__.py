@@ -1,1 +1,1 @@
-"""Manages groups of students: their dated members, and sessions that are recorded once for everybody who was there."""
+"""Manages groups of students: their members, and sessions that are recorded once for everybody who was there."""

@@ -1,4 +1,4 @@
-"""Builds the data of a group's chart: one line of scores for each member within the caller's reach. Draws nothing.
+"""Builds the data of a group's chart: one line of scores for each member that the caller may see. Draws nothing.
 
 A line is labelled by the student's initials if the caller may read the roster, and otherwise by a number.
 """
@@ -66,7 +66,7 @@ class GroupLineValue(Value):
 
 
 class GroupChartValue(Value):
-    """The data of a group's chart: one line of scores for each member within reach."""
+    """The data of a group's chart: one line of scores for each member that the caller may see."""
 
     measure_id: UUID = item("The measure.", kind="measure", get=lambda picture: picture.measure.id)
     measure_name: str = item(
@@ -82,7 +82,7 @@ Member = tuple[GroupMember, Support, Person]
 
 @dataclass(frozen=True, slots=True)
 class GroupPicture:
-    """The data of a group's chart. `others` is the number of present members whom the caller may not see."""
+    """The data of a group's chart. `others` is the number of current members that the caller may not see."""
 
     group: Group
     measure: Measure
@@ -94,8 +94,8 @@ class GroupPicture:
 async def group_picture(work: Work, group_id: UUID, measure_name: str | None = None) -> GroupPicture:
     """Returns the chart data of a group for the group's own measure or, with `measure_name`, for another measure.
 
-    Raises `NotFound`, and `Conflict` for a group without a measure. Raises `Invalid` if the support of no member within
-    the caller's reach was ever monitored by the named measure.
+    Raises `NotFound`, and `Conflict` for a group without a measure. Raises `Invalid` if none of the supports that the
+    caller may see was ever monitored by the named measure.
     """
     group = await work.db.scalar(select(Group).where(Group.district_id == work.district_id, Group.id == group_id))
     if group is None:
@@ -115,8 +115,8 @@ async def group_pictures(
 ) -> list[GroupPicture | None]:
     """Returns the chart data of each of these groups, with a fixed number of statements.
 
-    The result is None for a group without a measure. With `measure`, it is also None for a group if the support of no
-    member within the caller's reach was ever monitored by this measure.
+    The result is None for a group without a measure. With `measure`, the result is also None for a group in which this
+    measure was never used. Only the supports of members that the caller may see are considered.
     """
     ids = [group_id for (group_id,) in keys]
     rows = await work.db.scalars(
@@ -181,8 +181,10 @@ def _picture(
 ) -> GroupPicture | None:
     """Returns the chart data of a group for one measure.
 
-    `further` has the goals for `measure` of the supports whose main measure is another one, keyed by the phase's id.
-    The result is None if `measure` is None. It is also None if the support of no member was ever monitored by
+    A support can be monitored by several measures. `further` has the goals for `measure` of the supports that have
+    another main measure, keyed by the phase's id.
+
+    The result is None if `measure` is None. It is also None if none of the members' supports was ever monitored by
     `measure`, unless this is the group's own measure.
     """
     if measure is None:

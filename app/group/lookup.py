@@ -1,6 +1,6 @@
-"""Reads and locks groups for the commands of this package. Each command checks its own permission before.
+"""Reads and locks groups for the commands of this package. Checks no permission, because the commands do so.
 
-Students are locked before their group. A sync uses the same order: it locks the students who are moving, and only then
+Students are locked before their group. A sync uses the same order: it first locks the students who are moving, and then
 removes them from their groups.
 """
 
@@ -15,21 +15,21 @@ from app.roster.student_lock import lock_named_subjects, lock_newcomers, lock_st
 
 
 async def read_group(work: Work, group_id: UUID) -> Group:
-    """Returns a group; raises `NotFound` if there is none within reach."""
+    """Returns a group; raises `NotFound` if the caller may see no group with this id."""
     return _existing(await work.db.scalar(_is(work, group_id)))
 
 
 async def lock_group(work: Work, group_id: UUID) -> Group:
-    """Locks and returns a group; raises `NotFound` if there is none within reach."""
+    """Locks and returns a group; raises `NotFound` if the caller may see no group with this id."""
     await lock_named_subjects(work)
     query = _is(work, group_id).with_for_update(key_share=True)
     return _existing(await work.db.scalar(query.execution_options(populate_existing=True)))
 
 
 async def lock_group_after_members(work: Work, group_id: UUID, *, only_present: bool = False) -> Group:
-    """Locks the present and former members of a group within the caller's reach, then locks and returns the group.
+    """Locks the students who are or were members of a group, then locks and returns the group.
 
-    With `only_present`, former members are not locked.
+    Members that the caller may not see are not locked. With `only_present`, former members are not locked either.
     """
     await lock_named_subjects(work)
     query = select(GroupMember.student_id).where(

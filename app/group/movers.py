@@ -64,8 +64,8 @@ async def leave_groups_of_movers(work: Work, support_ids: Collection[UUID], toda
 async def follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
     """Updates supports after a sync has changed their students or leads.
 
-    `moved` has the ids of those supports whose students have moved to another school. Their open group memberships end
-    if the student has left the group's school.
+    `moved` has the ids of those supports whose students have moved to another school. If such a student has left the
+    school of a group, the student's membership in the group ends.
     """
     await follow_roster(work, support_ids, moved, today)
     await leave_groups_of_movers(work, moved, today)

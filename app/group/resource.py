@@ -77,7 +77,7 @@ class GroupMemberResource(
     discloses="support",
     name="GroupMember",
 ):
-    """A student's membership in a group, dated. A caller sees only the members within the caller's reach."""
+    """A student's membership in a group. A caller sees only the memberships of students that the caller may see."""
 
     student: One[StudentResource] = one(GroupMember.student_id, StudentResource, "The student.")
     support: One[SupportResource] = one(GroupMember.support_id, SupportResource, "The student's own support.")
@@ -88,7 +88,10 @@ class GroupMemberResource(
 class GroupSessionResource(
     Resource[GroupSession], kind="group_session", requires=Can.READ_SUPPORTS, name="GroupSession", node=False
 ):
-    """One session of a group, either held or lost. Each member's part is a session of the member's own support."""
+    """One session of a group, which took place or was lost.
+
+    Each member's part in it is a session of the member's own support.
+    """
 
     held_on: date = field(GroupSession.held_on, "The day on which it took place, or should have.")
     number: int = field(GroupSession.number, "The session's number on its day.", 1)

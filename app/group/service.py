@@ -175,7 +175,7 @@ async def end_group(
 ) -> Group:
     """Ends a group and its memberships. The supports of its members continue individually.
 
-    All memberships end on this day, even those of students outside the caller's reach.
+    All memberships end on this day, even those of students that the caller may not see.
     """
     _require_active(await read_group(work, group_id))
     day = await _first_day_after(work, on)

@@ -71,7 +71,7 @@ async def record_group_sessions(
 ) -> list[RecordedGroupSession]:
     """Records up to 100 sessions of a group; returns one result per session, in order.
 
-    Only members within the caller's reach get a session. New verdicts are computed once, at the end.
+    Only members that the caller may see get a session. New verdicts are computed once, at the end.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
@@ -190,9 +190,9 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
 def _records_of_members(
     new: NewGroupSession, batch: _Batch, at: str, violations: Violations
 ) -> dict[UUID, tuple[Attendance, str]]:
-    """Returns what a sent session states about single members, each with its JSON Pointer, keyed by the student's id.
+    """Returns the attendance that a sent session has for single members, with JSON Pointers, keyed by student.
 
-    If it names an unknown student, or a student twice, adds a violation to `violations`.
+    If the session names an unknown student, or a student twice, adds a violation to `violations`.
     """
     records_by_student: dict[UUID, tuple[Attendance, str]] = {}
     attendance: Sequence[Attendance] = ()

@@ -24,9 +24,9 @@ from app.insight.statements import ATOMS
 class ReportedCount:
     """A published count of students, which a report shows in a table, such as grades by schools.
 
-    `school_id`, `grade`, `level` and `group` say which students are counted. One of them is None if the students are
-    not divided by it. `share` is `students` divided by the number of students in the same row of the table. If there
-    are fewer than two dimensions, it is divided by the number of all students.
+    `school_id`, `grade`, `level` and `group` say which students are counted. A value is None if the students are not
+    divided by it. `share` is `students` divided by the number of students in the same row of the table. If there are
+    fewer than two dimensions, it is divided by the number of all students.
     """
 
     measure_id: UUID
@@ -61,7 +61,7 @@ async def kept_counts(
 ) -> tuple[list[ReportedCount], bool]:
     """Returns the counts that were published when the window closed, and whether some were withheld.
 
-    Counts of schools outside the caller's reach are left out.
+    Counts of schools that the caller may not see are left out.
     """
     counts, withheld = [], False
     for measure_id, published in (await published_cells(work, window)).items():

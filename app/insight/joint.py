@@ -23,13 +23,13 @@ Grades = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class EarlierReports:
-    """What matters of the windows of the same school year that were closed before.
+    """What a report needs to know about the windows of the same school year that were closed earlier.
 
-    * `withheld_by_measure` has the cells that they withheld, keyed by measure.
-    * `withheld` has the cells without a level that they withheld, for any measure.
-    * `grades` has, for each of their measures, the grades whose students were counted.
-    * `counted_apart` has the schools whose students are counted both by a window of this school alone and by a window
-      of all schools, one of which is the present window.
+    * `withheld_by_measure` has the cells that these windows withheld, keyed by measure.
+    * `withheld` has those of the cells that are not divided by level, for all measures together.
+    * `grades` has a set of grades for each measure of these windows: the grades in which students were counted.
+    * `counted_apart` has schools that are counted in two windows. One is a window of this school alone, the other is a
+      window of all schools, and one of the two is the present window.
     """
 
     withheld_by_measure: Mapping[UUID, Collection[Cell]] = field(default_factory=dict)
@@ -48,12 +48,14 @@ def find_published_together(
 
     1. A cell that an earlier window withheld stays withheld. A cell without a level is withheld for all measures or for
        none, because the same children are in it.
-    2. If two measures count some of the same grades, but not all, the difference of their totals counts the students of
-       the other grades. Of such measures, the one with the most students is published as usual. For the others, each
-       school and group is withheld of which a count by grade is withheld, and so is the table of schools and groups. If
-       the count of a grade is withheld, nothing is published for them.
-    3. If a school is counted apart (see `EarlierReports`), its published counts could take the place of a withheld one
-       in a sum. So nothing is published if a cell without a level would be withheld of this school, or of all schools.
+    2. Two measures may have some grades in common, but not all. The difference of their totals is then the number of
+       students in the other grades. Of such measures, only the one with the most students is published as usual. For
+       each other measure, the table of schools and groups is withheld. The count of a school or a group is withheld if
+       one of its counts by grade is withheld. If the count of a whole grade is withheld, nothing is published for this
+       measure.
+    3. If a school is counted in two windows (`EarlierReports.counted_apart`), the counts of one window could reveal a
+       withheld count of the other. So nothing is published if a cell of this school, or a cell of all schools, would be
+       withheld. Cells that are divided by level do not matter here.
     """
     counts = {measure_id: count_cells(atoms) for measure_id, atoms in atoms_by_measure.items()}
     occurring = {cell for cells in counts.values() for cell, students in cells.items() if students}
@@ -100,12 +102,17 @@ def without_group(cells: Collection[Cell]) -> set[Cell]:
 
 
 def counted_grades(atoms: Mapping[Atom, int]) -> Grades:
-    """Returns the grades of which students are counted."""
+    """Returns the grades in which at least one student is counted."""
     return frozenset(atom[GRADE] for atom, students in atoms.items() if students)
 
 
 def _find_other_grades(atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], earlier: Collection[Grades]) -> set[UUID]:
-    """Returns the measures whose grades are partly those of an earlier measure, or of one with more students."""
+    """Returns the measures that count only some of the grades of a measure that is published as usual.
+
+    Such a measure has at least one grade in common with the other measure, and the two do not have the same grades.
+    `earlier` has the grades of the measures in earlier windows, which were published. Of the present measures, those
+    with the most students come first.
+    """
     accepted, others = set(earlier), set()
     by_size = sorted(atoms_by_measure, key=lambda measure_id: (-sum(atoms_by_measure[measure_id].values()), measure_id))
     for measure_id in by_size:
@@ -118,9 +125,11 @@ def _find_other_grades(atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], earl
 
 
 def _revealing(counts: Mapping[Cell, int], hidden: Collection[Cell]) -> set[Cell]:
-    """Returns the cells of a measure that, subtracted from those of a measure with other grades, reveal hidden cells.
+    """Returns cells of one measure that could reveal a hidden cell if another measure counts other grades.
 
-    These are the schools and groups of which a count by grade is hidden, and all cells by school and group.
+    The difference between such a cell and the same cell of the other measure can be the hidden count. If a count by
+    school and grade is hidden, this is the cell of the school. If a count by grade and group is hidden, it is the cell
+    of the group. All cells by school and group are returned too.
     """
     cells = {cell for cell in counts if cell[0] == (SCHOOL, GROUP)}
     for place, values in hidden:

@@ -52,7 +52,7 @@ class ShareAtLevel:
 class ProvisionReport:
     """The days from a signal to the first session, and the number of students at each level.
 
-    Only students within the caller's reach are counted. `withheld` states whether any numbers are withheld.
+    Only students that the caller may see are counted. `withheld` states whether any numbers are withheld.
     """
 
     school_year: int
@@ -85,9 +85,10 @@ async def provision_report(work: Work) -> ProvisionReport:
 
 
 def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:
-    """Returns the median days from a signal to the first session that may be published, and whether any are withheld.
+    """Returns the medians that may be published, and whether any are withheld.
 
-    This is decided for each area by itself, because one student can count in several areas.
+    Each is the median number of days from a signal to the first session. Each area is decided separately, because one
+    student can count in several areas.
     """
     by_area: dict[UUID, dict[int | None, tuple[int, float]]] = {}
     for row in rows:

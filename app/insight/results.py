@@ -53,7 +53,7 @@ def results_of(
     students: str = "",
     listed: str = "",
 ) -> ResultsQuery:
-    """Returns the SQL for the results of a window within the caller's reach.
+    """Returns the SQL for those results of a window that the caller may see.
 
     `expected` lists which students are to be screened by which measure. `levels` are the levels that scores suggest.
     `students` and `listed` are further SQL conditions, which begin with AND: `students` is about a student (alias `p`),

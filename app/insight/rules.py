@@ -41,9 +41,10 @@ PLACES: Final[tuple[Place, ...]] = tuple(
 
 
 def cell_of(place: Place, atom: Atom) -> Cell:
-    """Returns the table cell in which students are counted whose school, grade, level and group are those in `atom`.
+    """Returns the table cell in which the students of a combination are counted.
 
-    `place` says which one or two of these four values are the dimensions of the table.
+    `atom` is the combination: a school, a grade, a level and a group. `place` says which one or two of these four are
+    the dimensions of the table.
     """
     return place, tuple(atom[dimension] for dimension in place)
 
@@ -101,10 +102,10 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
 
 
 def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str], kept: Collection[Cell]) -> set[str]:
-    """Returns which values of one dimension are withheld, for example which grades in the table of grades.
+    """Returns the values of one dimension whose counts are withheld, such as the grades in the table by grade.
 
-    Values with a count under `SMALLEST` are withheld, and so are the values in `kept`. If any value is withheld, the
-    values with the smallest counts are withheld too, until no withheld count can be computed from the total (see
+    A count under `SMALLEST` is withheld, and so is a count in `kept`, which was withheld before. If any count is
+    withheld, the smallest other counts are withheld too, until no withheld count can be computed from the total (see
     `_is_enough`).
     """
     withheld = {value for value in values if counts[place, (value,)] < SMALLEST or (place, (value,)) in kept}
@@ -153,9 +154,10 @@ class _Table:
         }
 
     def withhold(self, rows: Collection[str], columns: Collection[str], kept: Collection[Cell]) -> None:
-        """Withholds small cells, all cells of these rows and columns, and `kept`, which were withheld before.
+        """Withholds cells, until no small count can be computed from the published cells.
 
-        Then withholds other cells too, until none of the small counts can be computed from the published ones.
+        First withholds all cells with small counts, all cells of the rows `rows` and of the columns `columns`, and the
+        cells `kept`, which an earlier report withheld. Then withholds as many other cells as necessary.
         """
         others: dict[tuple[str, str], set[tuple[str, ...]]] = defaultdict(set)
         first, second = self.place

@@ -106,7 +106,11 @@ async def _keep_results(work: Work, expected: Collection[ExpectedInWindow], resu
 async def _keep_counts(
     work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow], results: ResultsQuery
 ) -> None:
-    """Stores the published counts of each measure, given what earlier windows of the school year published."""
+    """Stores the counts of each measure that may be published.
+
+    The counts that earlier windows of the same school year have published are taken into account, so that no small
+    count can be computed.
+    """
     atoms = await count_atoms(work, window, results)
     secured = {one.measure.id: one.secured_area for one in expected}
     earlier = await _earlier_reports(work, window, atoms)
@@ -120,9 +124,10 @@ async def _keep_counts(
 async def _earlier_reports(
     work: Work, window: ScreeningWindow, atoms: Mapping[UUID, Mapping[Atom, int]]
 ) -> EarlierReports:
-    """Returns what matters of the closed windows of the same school year that counted students of the same schools.
+    """Returns the `EarlierReports`: the results of earlier windows on which this window's report depends.
 
-    `atoms` has the counts of the present window. Windows that published nothing do not matter.
+    These are the closed windows of the same school year that counted students of the same schools. A window that
+    published nothing is left out. `atoms` has the counts of the present window.
     """
     query = select(ScreeningWindow).where(
         ScreeningWindow.district_id == work.district_id,

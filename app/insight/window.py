@@ -1,7 +1,7 @@
 """Reports on a screening window: lists students' results, and counts the students.
 
 A list can be limited, for example, to students who were not screened, who are below the cut score, or who are below it
-and have no support. While a window is open, its report is computed from the scores within the caller's reach. Once the
+and have no support. While a window is open, its report is computed from the scores that the caller may see. Once the
 window is closed, the report is read from the stored results, and its counts cover the whole district.
 """
 
@@ -113,7 +113,7 @@ class WindowReport:
 async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset: Keyset) -> WindowReport:
     """Returns the report of a window: counts by at most two dimensions, and a page of the results of students.
 
-    Only results of students within the caller's reach are returned.
+    Only results of students that the caller may see are returned.
     """
     window = await work.db.scalar(
         select(ScreeningWindow).where(ScreeningWindow.district_id == work.district_id, ScreeningWindow.id == window_id)
@@ -188,7 +188,7 @@ async def _listed(
 async def _team_id(work: Work, name: str) -> UUID:
     """Returns the id of the team `name`.
 
-    Raises `Invalid` if the team is not within the caller's reach, and `Forbidden` if the caller may read no teams.
+    Raises `Invalid` if the caller may see no team with this id, and `Forbidden` if the caller may read no teams.
     """
     if not work.principal.may(Can.READ_TEAMS):
         detail = f"Results by team require the permission {Can.READ_TEAMS.value}."

@@ -25,8 +25,8 @@ def marks_of(done_parts: Sequence[int], checklist_size: int, at: str) -> dict[st
     """Validates the checklist parts that a session reports as done, and returns them as columns of the session.
 
     * `done_parts` has the numbers of these parts. The first part of the checklist has the number 1.
-    * `checklist_size` is the number of parts of the checklist. It is 0 if there is no checklist, because the support
-      follows no entry of the library or an entry without one. Every report is then refused.
+    * `checklist_size` is the number of parts of the checklist. It is 0 if the support follows no entry of the library,
+      or an entry without a checklist. In this case every done part is refused.
     * `at` is the JSON Pointer of the session.
 
     Raises `Invalid`.

@@ -70,7 +70,7 @@ class NotedRecord:
 
 @needs(Can.WRITE_NOTES)
 async def write_note(work: Work, new: NewNote) -> Note:
-    """Writes a note about a concern or a support within the caller's reach."""
+    """Writes a note about a concern or a support that the caller may see."""
     violations = Violations(input_violations(new))
     with violations:
         subject, kind = await _lock_subject(work, new.about)

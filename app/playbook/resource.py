@@ -47,7 +47,7 @@ class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, n
 
 
 class SemRangeValue(Value):
-    """The standard error of measurement for students of one grade, or of all, whose baseline is in a given range."""
+    """A standard error of measurement for baselines in a given range, for students of one grade or of all grades."""
 
     sem: float = item("The standard error of measurement, in the measure's unit.", 4.0)
     grade: str | None = item("The grade; null for every grade.", "01")
@@ -123,7 +123,7 @@ class BenchmarkResource(
 
 
 async def _version_number(work: Work, number: Any, pointer: str | None) -> int:
-    """Returns `number`, or the nearest number that the database column can hold, if it is too large or negative."""
+    """Returns `number`, or the nearest number that the database column can hold."""
     return min(max(int(number), 0), 2**31 - 1)
 
 

@@ -55,9 +55,9 @@ def choose(
 ) -> tuple[str, Mapping[str, Any]]:
     """Returns the name and the parameters of the decision rule for a measure in an area.
 
-    A school's own entries take precedence over the district's. Within each of these two groups, the entry of the
-    measure comes first, then that of the nearest area, then that for all other series. `areas` has the codes on the
-    path from the support's own area up to the top of the tree.
+    A school's own entries take precedence over the district's. Within each of these two groups, an entry for the
+    measure comes first, then one for the nearest area, then the general entry. `areas` has the codes on the path from
+    the support's own area up to the top of the tree.
     """
     keys = [measure, *(f"{AREA}{code}" for code in areas), REST]
     for prefix in (*(f"{SCHOOL}{school}/" for school in schools), ""):

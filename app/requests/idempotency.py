@@ -72,8 +72,8 @@ class KeyedRequest:
     def lock_in(self, district_id: UUID) -> int:
         """Returns the number of the advisory lock for this request in a district.
 
-        PostgreSQL has one set of these numbers for all districts, and a client of several districts may use the same
-        key in each of them.
+        The number depends on the district too, because a client of several districts may use the same key in each of
+        them. Without the district, such requests would wait for each other.
         """
         return int.from_bytes(sha256(district_id.bytes + self.digest).digest()[:8], signed=True)
 
@@ -196,7 +196,7 @@ def _terms_of(principal: Principal) -> dict[str, list[str]]:
 def _has_terms(principal: Principal, stored_answer: Mapping[str, Any]) -> bool:
     """Returns whether a caller still has every team and scope that it had when a response was stored.
 
-    A response that was stored by an earlier version of the product does not state them.
+    A response that was stored by an earlier version of the product states no teams and scopes; the result is then True.
     """
     terms = _terms_of(principal)
     return all(set(stored_answer.get(name, ())) <= set(values) for name, values in terms.items())

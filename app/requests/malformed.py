@@ -56,10 +56,11 @@ async def all_violations(
 
 
 def merged(shape: Sequence[Violation], of_command: Sequence[Violation]) -> tuple[Violation, ...]:
-    """Returns the violations in `shape`, followed by those violations of the command that are about other inputs.
+    """Returns the violations in `shape`, followed by those that the command has found in other inputs.
 
-    `shape` are the violations in the form of the inputs, such as a text in place of a number. A violation of the
-    command is left out if its input, or the object that contains this input, is already in `shape`.
+    `shape` are the violations in the form of the inputs, such as a text in place of a number. `of_command` are the
+    violations that the command has found. Such a violation is left out if its input, or the object that contains this
+    input, already has a violation in `shape`.
     """
     refused = tuple(violation.pointer for violation in shape)
     others = (each for each in of_command if not any(_is_within(each.pointer, pointer) for pointer in refused))

@@ -150,9 +150,10 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of one item of a bulk call. Its row is what `command.row` takes from the command's result.
+    """Returns the result of one item of a bulk call as the result of the single-item operation.
 
-    If the command found an existing row instead of creating one, the outcome becomes `unchanged`.
+    `command.row` takes the row from what the command returned. If the command found an existing row instead of creating
+    one, the outcome becomes `unchanged`.
     """
     if result.row is None:
         return result

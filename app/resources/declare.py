@@ -3,7 +3,7 @@
 A declaration is a class in the `resource.py` of its package. It uses no framework:
 
     class ConcernResource(Resource[Concern], kind="concern", requires=Can.READ_CONCERNS, about=Concern.student_id):
-        \"\"\"A dated worry about one student in one area.\"\"\"
+        \"\"\"A concern about one student in one area.\"\"\"
 
         state: ConcernState = choice(Concern.state, "The state of the concern.")
         student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student.")

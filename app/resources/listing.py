@@ -176,11 +176,14 @@ def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
 def violations_of_adult(
     listing: Listing, filters: Mapping[str, Any], sort: str | None, person_id: UUID | None
 ) -> list[tuple[str, Violation]]:
-    """Returns what is wrong with filters that name a member of staff, each with the name of a filter, or `sort`.
+    """Returns the violations of filters that name a member of staff.
+
+    Each result is a pair: the name of the parameter (a filter, a flag or `sort`), and its violation with an empty
+    pointer.
 
     No list may show how the students of one adult do in comparison with those of another. So a request that acts for a
     person can name only this person. A request that acts for nobody can name anybody, but not together with a filter,
-    flag or sort that says how students do. The pointers of the violations are empty.
+    flag or sort that says how students do.
 
     `filters` has the resolved values of the list's filters and flags, keyed by name. `person_id` is the acting person.
     """

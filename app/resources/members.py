@@ -152,5 +152,8 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the field, link or value with the name `name`, which is the name of the attribute that declares it."""
+    """Returns a copy of a member (a field, link or value) with this name.
+
+    The name is that of the attribute that declares the member.
+    """
     return replace(member, name=name)

@@ -74,7 +74,7 @@ class KeptPicks(tuple["Pick | Constant", ...]):
 
     @cached_property
     def is_plain(self) -> bool:
-        """Returns whether no page and no arguments are given for any selected link or value, at any depth."""
+        """Returns whether no selected link or value, at any depth, has a page or arguments."""
         return _is_plain(self)
 
     structure: tuple[Any, ...] | None = None
@@ -89,10 +89,10 @@ def _is_plain(picks: Picks) -> bool:
 
 
 def is_plain(picks: Picks) -> bool:
-    """Returns True if it is certain that no page and no arguments are given for any of the selected links and values.
+    """Returns True if no selected link or value has a page or arguments.
 
-    For `KeptPicks`, and for an empty selection, the result is always right. For any other selection the result is
-    False, and the caller has to look through the selection.
+    The result is right for `KeptPicks` and for an empty selection. For any other selection it is always False, and the
+    caller has to look through the selection.
     """
     return not picks or (isinstance(picks, KeptPicks) and picks.is_plain)
 

@@ -83,7 +83,7 @@ def item(
 
 
 class Value:
-    """The base class of declared values that are objects without an id, such as one week of a dosage.
+    """The base class of values that are objects with declared attributes but no id, such as one week of a dosage.
 
     `__items__` has the declared attributes by name, in the order of their declaration.
     """

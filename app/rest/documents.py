@@ -68,7 +68,7 @@ CONTENT_POLICY = (
 
 
 class Document:
-    """A document that is built at its first request, and only once, even if several requests arrive at that moment."""
+    """A document that is built only once, at its first request."""
 
     def __init__(
         self, make: Callable[[], bytes], media_type: str, headers: Callable[[bytes], Mapping[str, str]] | None = None
@@ -130,10 +130,10 @@ def documents(app: FastAPI) -> APIRouter:
 
 
 def preparations(router: APIRouter) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Returns functions that build the documents of a router, keyed by path; they do nothing once it is built.
+    """Returns functions that build the documents of a router, keyed by path. A document that exists is not built again.
 
-    A request waits for its document before its turn begins. Otherwise requests for the contract, whose first build
-    takes seconds, would keep all other callers without a token waiting.
+    A request waits for its document before its turn begins. Otherwise the first build of the contract, which takes
+    seconds, would keep all other callers without a token waiting.
     """
     endpoints = {route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)}
     owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}

@@ -109,9 +109,9 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
 
 
 def lock_late_students_first(request: Request, work: Work) -> None:
-    """Makes the first lock of a second attempt include the students that the first attempt could not lock in time.
+    """Makes a second attempt of a request lock first the students that the first attempt could not lock in time.
 
-    The row in the path is named too, because a team must be locked before students.
+    The row in the path is also locked first if it is a team, because a team must be locked before students.
     """
     late: frozenset[UUID] = getattr(request.state, "late_students", frozenset())
     if late:

@@ -73,7 +73,10 @@ async def page_response(parts: Iterable[Markup]) -> Response:
 
 
 def recap_page(recap: Recap, topics: Mapping[UUID, str]) -> Iterator[Markup]:
-    """Yields the parts of a page with the recap of a meeting. `topics` are those of its items, keyed by subject."""
+    """Yields the parts of a page with the recap of a meeting.
+
+    `topics` says in a few words what each item is about, keyed by the id of the record that the item is about.
+    """
     present = [person.name or "A person" for person in recap.present]
     head = [_when(recap.meeting, recap.zone)]
     if present:

@@ -224,7 +224,7 @@ def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
 
 
 def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, str]]:
-    """Yields the row, the position, the sign and the text of each entry of the legend."""
+    """Yields the entries of the legend: for each, its row, its horizontal position, its symbol and its text."""
     entries = [('<circle class="score" cx="8" r="3.8"/>', "score")]
     if any(point.kind == "baseline" for point in picture.points):
         entries.append(('<circle class="baseline" cx="8" r="3.8"/>', "baseline"))

@@ -46,7 +46,7 @@ School = Annotated[
 async def get_planned_changes_csv(
     work: OpenWork, request: Request, run: str, kind: Kind = None, action: Action = None, school: School = None
 ) -> Response:
-    """Returns, as CSV, what a held run or a dry run would change.
+    """Returns, as CSV, the changes that a dry run, or a run that waits for approval, would make.
 
     There is one line for each field, with the values before and after.
     """

@@ -43,7 +43,7 @@ class RulesToPreview(Input):
 
 
 class RulesToPublish(RulesToPreview):
-    """All rules of the next version. If none of them applies to all other series, the general rule in force is kept."""
+    """All rules of the next version. If there is no general rule among them, the general rule in force is kept."""
 
     alert: bool = Field(default=False, strict=True, description="Whether the results of the new rules raise alerts.")
 

@@ -140,9 +140,9 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 async def answer_of(request: Request, error: Exception) -> Response:
-    """Returns the response to an error from the handler that FastAPI would choose for the error's class.
+    """Returns the response of the exception handler that FastAPI would choose for this error.
 
-    If there is no handler for this class, raises the error again.
+    If there is no handler for an error of this class, raises the error again.
     """
     handler = next((HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS), None)
     if handler is None:

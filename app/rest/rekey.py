@@ -1,4 +1,4 @@
-"""Serves the REST route that matches people that a held run would remove with people that it would create.
+"""Serves the REST route that finds the people whom a held run would remove and create again.
 
 A held run is a sync whose changes wait for approval. If the SIS has given a person a new sourcedId, the run seems to
 remove one person and to create another. The request contains a map from old to new sourcedIds, or says how to find such
@@ -72,9 +72,10 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 
 
 class NewRekey(Input):
-    """How to find the people who have a new sourcedId: by a common value (`match`), or by a list of pairs (`map`).
+    """Says how to find the people who have a new sourcedId: by a common value (`match`), or by a list of pairs (`map`).
 
-    A held run would remove such a person under the old sourcedId and create the person under the new one.
+    The run waits for approval. It would remove such a person under the old sourcedId, and create the same person under
+    the new one.
     """
 
     match: Literal["identifier", "email", "likely"] | None = Field(
@@ -105,9 +106,9 @@ class NewRekey(Input):
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> Shape:
     """Finds the people that a held run would remove and create again, because they have a new sourcedId in the SIS.
 
-    A worker plans the change of their sourcedIds as a separate run, which is held too. Its report counts the matches,
-    and approving its plan applies the new ids. 409 if the given run is not held, or while another run of its source is
-    pending.
+    A held run is a sync that waits for approval. A worker plans the change of the sourcedIds as a separate run, which
+    waits for approval too. Its report counts the matches, and approving its plan applies the new ids. 409 if the given
+    run does not wait for approval, or while another run of its source is pending.
     """
     pairs = None if body.map is None else [(pair.old, pair.new) for pair in body.map]
     return await accepted_run(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))

@@ -63,7 +63,7 @@ async def note_key(request: Request, principal: Principal) -> None:
 async def find_stored_response(request: Request, work: Work) -> Answer | None:
     """Returns the response that was stored for a request's idempotency key, or None.
 
-    Also notes for the disclosure log that the records in this response are shown again.
+    If there is a response, the disclosure log gets a note that its records are shown once more.
     """
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:

@@ -80,7 +80,7 @@ class _Exchange:
     def can_be_repeated(self) -> bool:
         """Returns whether a second attempt is possible.
 
-        It is if nothing was sent yet and all messages that were read are kept.
+        It is possible if nothing was sent yet and all messages that were read are kept.
         """
         return not self.answered and self._size <= MAX_KEPT_BYTES
 

@@ -61,7 +61,7 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """How many people of a held run are matched with a new sourcedId.
+    """How many people of a held run (one that waits for approval) are matched with a new sourcedId.
 
     If the caller gave a map, only the people in the map are counted. Otherwise all people that the held run would
     remove or create are counted.

@@ -22,10 +22,7 @@ Requests for which the route has no handler then use the handler for all paramet
 
 
 class SparseHandlers:
-    """The handlers of one route.
-
-    Each set of query parameters that has occurred in a request has a handler of its own.
-    """
+    """The handlers of one route: one for each combination of query parameters that its requests contain."""
 
     def __init__(self, dependant: Dependant, make: Callable[[Dependant], Handler]) -> None:
         """Creates the handlers of a route.

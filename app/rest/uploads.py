@@ -132,8 +132,8 @@ async def _receive(
 ) -> None:
     """Writes the body to a file as it arrives.
 
-    The upload has a reservation, `slot`, which expires after a while. It is renewed as long as the body arrives. Raises
-    `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
+    `slot` is the reservation of the upload, which expires after a while. It is renewed as long as the body arrives.
+    Raises `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
     """
     body = request.stream()
     began = renewed = time.monotonic()

@@ -75,9 +75,10 @@ def is_known(request: Request, tag: str) -> bool:
 
 
 def note_versions(request: Request) -> None:
-    """Reads from the header If-Match which versions of the row in the path the client accepts, for `expect_versions`.
+    """Reads the header If-Match: the versions of the row in the path that the client accepts.
 
-    Without the header, nothing is expected. Raises `Malformed` if the header is not valid.
+    `expect_versions` uses them later. Without the header, any version is accepted. Raises `Malformed` if the header is
+    not valid.
     """
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None

@@ -163,9 +163,9 @@ async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
 
 
 async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
-    """Marks again which weeks that overlap this break have instruction, from all stored breaks.
+    """Computes again which school weeks have instruction, for the weeks that overlap this break.
 
-    Returns the schools for which a week changed.
+    All stored breaks are taken into account. Returns the schools for which a week changed.
     """
     parameters = {
         "district": work.district_id,
@@ -218,6 +218,6 @@ def _ends_in_time(new: NewBreak, _: date) -> list[Violation]:
 
 
 def _reaches(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether the caller's reach includes every school to which a break applies."""
+    """Returns whether the caller may see every school to which a break applies."""
     principal = work.principal
     return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)

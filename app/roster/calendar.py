@@ -116,9 +116,9 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
-    """Returns a number for each week, keyed by its Monday: how many of `weeks`, up to this one, had instruction.
+    """Returns the number of weeks with instruction up to and including each week, keyed by the week's Monday.
 
-    A week without instruction thus has the number of the week before. The number is at least 1.
+    A week without instruction has the same number as the week before it. No number is below 1.
     """
     # The count begins with the given weeks rather than with the school year, because a phase may continue into the next
     # school year.

@@ -161,9 +161,9 @@ LINKS = (
 def begins_with(*columns: InstrumentedAttribute[Any]) -> Callable[[Any], ColumnElement[bool]]:
     """Returns a function that turns the text of the filter `q` into an SQL condition: a column begins with this text.
 
-    It suffices that one of `columns` does. The columns hold lower-case text, and the filter's text is converted to
-    lower case. The condition compares with `>=` and `<`: under row-level security, PostgreSQL can use an index for
-    comparisons, but not for `LIKE` or a function.
+    The condition is true if at least one of `columns` begins with the text. The columns hold lower-case text, and the
+    filter's text is converted to lower case. The condition compares with `>=` and `<`: under row-level security,
+    PostgreSQL can use an index for comparisons, but not for `LIKE` or a function.
     """
 
     def condition(text: Any) -> ColumnElement[bool]:

@@ -101,7 +101,7 @@ class LockedStudent(NamedTuple):
 
 
 def note_locked(work: Work, students: Iterable[Sequence[Any]]) -> dict[UUID, LockedStudent]:
-    """Records that students are locked and that the caller has seen them. Returns the students, keyed by id.
+    """Records that students are locked, and that the caller was shown them. Returns the students, keyed by id.
 
     `students` are the rows that a statement with the SQL `LOCKED_STUDENTS` returned.
     """

@@ -35,7 +35,7 @@ class JoinedWrites:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Sends the head of a response that is being kept, if there is one."""
+        """Sends the head of a response now, if a head is waiting for its body."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.write(head)

@@ -118,7 +118,7 @@ class Watch:
         self._deadline = time.monotonic() + seconds
 
     def stop(self) -> None:
-        """Stops watching."""
+        """Stops watching the process."""
         self._stopped.set()
 
     def _watch(self) -> None:

@@ -63,7 +63,7 @@ _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDicti
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection, closed if its caller is too slow, sends too much, or opens one connection too many."""
+    """An HTTP/1.1 connection. It is closed if its caller is too slow, sends too much, or opens too many connections."""
 
     def __init__(
         self,

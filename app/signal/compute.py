@@ -61,11 +61,13 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 
 @needs(Can.JUDGE)
 async def compute_signals(work: Work) -> int:
-    """Suggests a signal for everything that a rule finds in a student's data, unless there is one about it already.
+    """Creates and updates the signals: what the rules find in students' data. Returns the number of rows written.
 
-    A suggested signal that no rule finds any more lapses. Once a day, when the signals of all students are computed,
-    also computes core stalls: grades in which the share of students at the benchmark fell between two screening
-    windows. Returns the number of written signals and core stalls.
+    If there is no signal yet about what a rule finds, a signal is suggested. If no rule finds it any more, the
+    suggested signal lapses.
+
+    Once a day, when the signals of all students are computed, also computes core stalls: grades in which the share of
+    students at the benchmark fell between two screening windows.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
     today = await today_of(work)

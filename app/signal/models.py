@@ -34,7 +34,9 @@ class SignalRule(HasChangeTime, TenantRow, Base):
 
 
 class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """What a rule has found in a student's data. It is suggested, then accepted, dismissed or merged, or it lapses.
+    """What a rule has found in a student's data. It is suggested, and then accepted, dismissed or merged.
+
+    A suggested signal lapses if no rule finds it any more.
 
     * `digest` identifies the evidence. There is only one signal for a student, kind and digest, even if several rules
       find the same evidence.

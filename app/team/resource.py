@@ -41,7 +41,7 @@ class TeamResource(Resource[Team], kind="team", requires=Can.READ_TEAMS, name="T
 
 
 class TeamMemberResource(Resource[TeamMember], kind="team_member", requires=Can.READ_TEAMS, name="TeamMember"):
-    """A membership of a person in a team. For the team's students, a member may do what the roster role allows."""
+    """A membership of a person in a team. What the member may do follows from the member's role in the roster."""
 
     team_id: Id = reference(TeamMember.team_id, "team", "The team.", rest="team")
     person: One[StaffResource] = one(TeamMember.person_id, StaffResource, "The member of staff.")

@@ -62,7 +62,7 @@ def kind_of_scope(school: str | None, grade: str | None, school_class: str | Non
 def violations_of_end(from_on: date, until_on: date, today: date) -> list[Violation]:
     """Returns the violations of `until_on`, the first day on which a membership or a scope is no longer in force.
 
-    This day cannot be in the past, because the members were able to see the students on the days before today.
+    This day cannot be in the past, because the members could in fact see the students until now.
     """
     if until_on >= max(from_on, today):
         return []

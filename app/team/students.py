@@ -114,10 +114,10 @@ class Only:
     scope_id: UUID | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns two SQL conditions that select the rows to be updated: those of one scope, of one team or of all.
+        """Returns two SQL conditions that select the rows to be updated.
 
-        `of_scope` is the condition for scopes, and `of_row` the condition for rows of `team_student`. Both are empty
-        for all.
+        `of_scope` is a condition on scopes, and `of_row` is a condition on rows of `team_student`. Both are empty if
+        all rows of the district are to be updated.
         """
         if self.scope_id is not None:
             return {"of_scope": " AND s.id = :only", "of_row": " AND m.scope_id = :only"}
@@ -140,7 +140,7 @@ def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_roster(work: Work) -> int:
-    """Updates the students of all teams after the roster has changed, and ends the memberships of staff who left it.
+    """Updates the students of all teams after the roster has changed. Ends the memberships of staff who have left.
 
     Records an event for each team that changed. Returns how many rows of `team_student` were written. The calling sync
     has already locked these students.

@@ -15,7 +15,7 @@ from app.roster.models import Person
 async def read_names(work: Work, person_ids: Iterable[UUID | None]) -> Mapping[UUID, str]:
     """Returns the names of people, by id. Returns no names if the caller may not read the roster.
 
-    Only people within the caller's reach are included.
+    Only people that the caller may see are included.
     """
     unique_ids = {person_id for person_id in person_ids if person_id is not None}
     if not unique_ids or not work.principal.may(Can.READ_ROSTER):

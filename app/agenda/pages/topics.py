@@ -1,7 +1,9 @@
 """Reads short texts that say what an agenda item is about, for items that do not say it themselves.
 
-A support gets its area and what is done, other records about a student their area, a core stall its grade and measure,
-and an action item its text.
+* For a support, the text has the area and what is done.
+* For any other record about a student, the text is the area.
+* For a core stall, the text has the grade and the measure.
+* For an action item, it is the item's own text.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,10 +34,10 @@ ABOUT_AREAS: Final[Mapping[str, tuple[Any, Can]]] = {
 
 @needs(Can.READ_MEETINGS)
 async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mapping[UUID, str]:
-    """Returns short texts that say what agenda items are about, keyed by the id of the record that an item is about.
+    """Returns a short text for each record that an agenda item is about, keyed by the record's id.
 
-    `subjects` has the kind and the id of each such record. A record has a text only if the caller may read records of
-    its kind; this is not required of core stalls.
+    `subjects` has the kind and the id of each record. If the caller may not read a kind of record, its records have no
+    text. Every caller gets the texts of core stalls.
     """
     ids_by_kind: dict[str, list[UUID]] = {}
     for kind, subject_id in subjects:

@@ -26,7 +26,7 @@ class Arrivals:
         self._count += 1
 
     def receive(self) -> None:
-        """Holds running requests back until the event loop has received what has arrived."""
+        """Makes running requests wait until the event loop has read the requests that have already arrived."""
         if self.awaited is None:
             self._received = asyncio.get_running_loop().create_future()
             self._turn(MOST_TURNS, QUIET_TURNS, self._count, self._received)

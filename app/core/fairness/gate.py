@@ -90,7 +90,7 @@ class Turn:
 
 
 class Gate:
-    """The slots of this process and the queue of requests that wait for them."""
+    """The requests of this process that run, and the queue of requests that wait to run."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class Gate:
         return newest + self.limits.pause_seconds - now
 
     def note_step(self, turn: Turn, seconds: float) -> None:
-        """Records that a step of this turn has used the event loop for so many seconds."""
+        """Records for how many seconds a step of this request has used the event loop."""
         turn.used += seconds
         turn.last_step = self._clock()
 

@@ -215,7 +215,7 @@ def _match(new: NewAttendanceRecord, key: Key, loaded: _LoadedRows, at: str) -> 
     """Returns the stored record that a sent record amends, or None if the sent record is new.
 
     A stored record matches by the external id, or else by `key` (student, day, period and class). Raises `Invalid` if
-    they lead to different records, or if the external id belongs to a record of another student.
+    the external id and `key` lead to different records, or if the external id belongs to a record of another student.
     """
     by_key = loaded.by_key.get(key)
     by_external_id = None if new.external_id is None else loaded.by_external_id.get(new.external_id)

@@ -74,7 +74,10 @@ class Places:
         return f'"{cursor}"'.encode()
 
     def foreign(self) -> Malformed:
-        """Returns the error for a cursor of the same link of another row, such as of another student's supports."""
+        """Returns the error for a cursor that belongs to another row.
+
+        For example, a cursor of one student's supports was sent with a request for the supports of another student.
+        """
         return Malformed([Violation(f"/{self.after_name}", "page.cursor", DETAIL)])
 
 

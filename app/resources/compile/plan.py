@@ -1,9 +1,9 @@
 """Builds plans. A plan is a selection's SQL statement, with its parameters and the work that remains for Python.
 
 Plans are cached. Requests that differ only in their values, such as ids, share a plan, because the values are
-parameters of the statement. There are separate plans for requests that set other filters, give a flag (true or false)
-another value or select other fields, and for callers with other scopes or another reach. A full cache drops the plan
-that was used least recently.
+parameters of the statement. Requests that set other filters, select other fields or have another value for a
+true-or-false filter get other plans. So do callers who have other scopes or may see other sets of students. A full
+cache drops the plan that was used least recently.
 """
 
 from collections import OrderedDict

@@ -276,10 +276,10 @@ def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
 
 
 def _of_other_schools(scope: Scope, level: Level) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions under which a list of some schools also shows rows that belong to none of these schools.
+    """Returns conditions for rows that a list of some schools also shows, although they belong to no such school.
 
-    These are the rows about students in `Principal.students`, and the rows about no student. Each condition is separate
-    because each has an index of its own.
+    These are the rows about students in `Principal.students`, and the rows about no student. They are separate
+    conditions, because each has an index of its own.
     """
     student = level.student
     if student is None:

@@ -89,7 +89,7 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns a copy of this level whose `tables` include the table in `through`, if `through` is set.
+        """Returns a copy of this level whose `tables` also have the intermediate table `through`, if there is one.
 
         The condition of a link can then use this table.
         """

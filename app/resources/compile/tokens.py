@@ -47,12 +47,12 @@ Between those of the high and of the low half is the one character whose bits ar
 
 
 def id_token(kind: str) -> str:
-    """Returns the mark that the statement writes before the UUID of a row of this kind."""
+    """Returns the characters that a statement writes before the UUID of a row, to mark it as an id of this kind."""
     return ID + chr(_FIRST + _KINDS.index(kind))
 
 
 def record_letter(place: int) -> str:
-    """Returns the letter that stands for a kind of record in the marks of a statement's text.
+    """Returns the letter that stands for a kind of record in the text that a statement returns.
 
     `place` is the index of the kind in `Plan.records`.
     """

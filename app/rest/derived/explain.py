@@ -1,4 +1,4 @@
-"""Runs the read of a generated REST route, given its path, without HTTP, so that `aimline explain` can explain it.
+"""Runs the read of a generated REST route without HTTP, for the command `aimline explain`.
 
 To explain a read means to show its SQL and PostgreSQL's plan for it, instead of its rows.
 """

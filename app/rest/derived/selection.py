@@ -26,7 +26,7 @@ def expandable(shapes: Shapes, resource: ResourceType, depth: int = MAX_DEPTH) -
 
 
 def split(values: Any) -> Any:
-    """Returns a list of texts, split at commas, so that `a,b` means the same as two parameters."""
+    """Splits each text of a list at commas, so that `a,b` means the same as two parameters."""
     if not isinstance(values, list):
         return values
     return [part.strip() for value in values for part in str(value).split(",")]

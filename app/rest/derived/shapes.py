@@ -128,7 +128,7 @@ class Shapes:
     def is_stored(self, resource: ResourceType) -> bool:
         """Returns whether the columns of a resource's own table have all values that a response shows.
 
-        Then `render` works.
+        If not, `render` cannot be used.
         """
         return all(is_stored(member, resource) for member in self.members(resource).values())
 

@@ -39,10 +39,11 @@ OF_SCHOOLS: Final = " AND NOT n.is_district"
 
 
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the screening windows that have begun and are still within the days that a rule about core stalls reads.
+    """Returns the screening windows that have begun and that a rule about core stalls still reads.
 
-    A core stall is a grade whose share of students at the benchmark fell. A rule reads a window for as many days after
-    its end as its parameter `days` says. This function checks no permission; the functions that call it do.
+    A core stall is a grade whose share of students at the benchmark fell. A rule reads a window until a number of days
+    after the window's end, which is the rule's parameter `days`. This function checks no permission; the functions that
+    call it do.
     """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:
@@ -142,8 +143,8 @@ async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUI
     """Returns, for each measure, the id of the window with which `window` is compared.
 
     It is the last window of the same school year that was closed before `window` opened. If `window` is of one school,
-    it may also be a window of all schools. If `window` is of all schools, it is never a window of one school, because
-    that had other students.
+    it may also be a window of all schools. If `window` is of all schools, it must also be a window of all schools,
+    because a window of one school has other students.
     """
     of_school = () if window.school_id is None else (ScreeningWindow.school_id == window.school_id,)
     query = (

@@ -11,8 +11,8 @@ from app.core.db import Base, HasChangeTime, TenantRow
 class CoreStall(HasChangeTime, TenantRow, Base):
     """A fall in the share of a grade's students who reach a measure's benchmark, between two screening windows.
 
-    It is suggested, then accepted or dismissed, or it lapses. It is about a grade of one school, or of the whole
-    district if `school_id` is None, and never about a class or a person.
+    It is suggested, then accepted or dismissed. It lapses if it is no longer true. It is about a grade of one school,
+    or of the whole district if `school_id` is None, and never about a class or a person.
 
     * `digest` identifies the evidence: the window, the measure, the school and the grade. It is unique.
     * `fell_by` is the fall in percentage points, and `counted_at_least` a lower limit of the number of students who

@@ -62,10 +62,10 @@ class GradeInWindows:
 
     @property
     def counted_at_least(self) -> int:
-        """Returns a number of students, a multiple of ten that may be shown: at least so many students were counted.
+        """Returns a multiple of ten that may be shown as "at least so many students were counted".
 
-        In each window, it is at least `SMALLEST` below the number of students who were to be screened. A higher number
-        could show that only a few of them were not counted.
+        It is at most the number of counted students. In each window, it is also at least `SMALLEST` below the number of
+        students who were to be screened. A higher number could show that only a few of them were not counted.
         """
         beyond = SMALLEST
         return min(self.counted, self.expected_before - beyond, self.expected - beyond) // 10 * 10
