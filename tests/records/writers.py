@@ -1,4 +1,4 @@
-"""Writers that create records about students through both APIs concurrently, for tests and schedules of faults."""
+"""Writers that create records about students through both APIs at once, for tests with syncs or with faults."""
 
 import asyncio
 import random

@@ -31,7 +31,7 @@ async def _set_goal_date(work: Work, support: Support, goal_on: date) -> None:
 
 
 async def read_and_maze(town: Town, goal_on: date) -> Support:
-    """Returns a support for reading that is also monitored by the maze, whose goal has another date."""
+    """Returns a support for reading that is also monitored by a second measure (maze) with another goal date."""
     support = await followed(town)
     async with town.house() as work:
         await _set_goal_date(work, support, goal_on)

@@ -238,8 +238,9 @@ async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wr
 
 
 async def test_a_group_follows_an_entry_and_marks_its_checklist_once(app: FastAPI, north: Town) -> None:
-    """One record of a group's lesson gives each member who attended the marks of the checklist, and none to absent
-    ones.
+    """If a group's session is recorded with marks on the checklist, each member who attended gets these marks.
+
+    An absent member gets none.
     """
     asks = caller(app, north)
     entry = await published(asks)

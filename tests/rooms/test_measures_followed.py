@@ -141,10 +141,9 @@ async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
 
 @pytest.mark.parametrize("is_justified", [True, False])
 async def test_an_alert_that_another_measure_justifies_is_not_retracted(north: Town, is_justified: bool) -> None:
-    """If another measure would also have justified an alert, a correction of scores does not retract the alert.
+    """A correction of one measure's scores does not retract an alert that another measure would have opened too.
 
-    Here the maze opened an alert, and its scores were corrected later. If the reader was off track in that week too,
-    the alert stays open, and ends as recovered.
+    Here the maze test opened the alert, and the other measure is reading.
     """
     support = await followed(north)
     reading = [40.0, 41.0, 40.0, 39.0, 41.0, 40.0, 39.0, 40.0] if is_justified else reader(3, 8)

@@ -144,8 +144,9 @@ async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
 
 
 async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
-    """If a session is amended, the earlier values and the author are logged. Minutes and reason follow the
-    attendance.
+    """If a session is amended, the earlier values and the author are logged.
+
+    If the amendment says that the student attended, the minutes become the planned ones and the reason is removed.
     """
     support = await served(north, "amy")
     (taken, other) = await recorded(north, support, held(0, attended=False, lost_because="absent"), held(0, 1))
@@ -299,8 +300,9 @@ async def _take_off(town: Town, monday: date) -> None:
 
 
 async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
-    """If sessions that did not take place are recorded, the verdict becomes under-delivered; without them, it changes
-    back.
+    """If recorded sessions did not take place, the verdict becomes under-delivered.
+
+    It changes back if these sessions are amended or removed.
     """
     support = await served(north, "amy")
     async with north.unit() as work:

@@ -252,7 +252,7 @@ async def test_only_staff_with_access_become_members_once(north: Town) -> None:
 
 
 async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
-    """What a team serves is a school's grade, a student or another single kind; anything else is refused.
+    """An entry of what a team serves names either a grade of a school, or a class, or a student.
 
     The same students cannot be added twice for overlapping days.
     """

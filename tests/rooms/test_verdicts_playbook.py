@@ -61,7 +61,7 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
 
 
 async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
-    """Published rules apply at once, and the worker judges every series by them without raising alerts."""
+    """Published rules apply at once. The worker judges all series by them, and raises no alert."""
     support = await _support_with_stall(north, "amy")
     events_before = await response_events(north)
     assert events_before == ["probe.requested"], "the monitor raises no alert yet"

@@ -6,7 +6,10 @@ from app.core.fairness.arrivals import MOST_TURNS, QUIET_TURNS, Arrivals
 
 
 async def _turns_until(future: "asyncio.Future[None] | None", each_turn: "list[bool]", arrivals: Arrivals) -> int:
-    """Returns the number of turns of the event loop until a future is done; notes an arrival where a turn says so."""
+    """Returns the number of turns of the event loop until a future is done.
+
+    `each_turn` states in which turns a new request arrives.
+    """
     turns = 0
     while future is not None and not future.done():
         if turns < len(each_turn) and each_turn[turns]:
@@ -37,7 +40,7 @@ async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
 
 
 async def test_a_second_long_step_meanwhile_prolongs_nothing() -> None:
-    """Long steps that follow each other share one wait."""
+    """If a second long step follows while requests wait for arrivals, the same wait is used and is not prolonged."""
     arrivals = Arrivals()
     arrivals.receive()
     first = arrivals.awaited

@@ -26,7 +26,7 @@ def test_every_state_says_what_may_follow() -> None:
     ],
 )
 def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> None:
-    """Every transition that requests, approvals and workers need is allowed, and so is one to the present state."""
+    """Every transition that requests, approvals and workers need is allowed, and so is one to the same state."""
     require_transition(states, following)
 
 

@@ -1,4 +1,4 @@
-"""Tests in what a phase differs from the one before it, and what counts as intensified or faded."""
+"""Tests how a phase is compared with the one before it: what changed, and whether it was intensified or faded."""
 
 from dataclasses import replace
 
