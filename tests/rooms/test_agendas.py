@@ -267,7 +267,7 @@ async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town
 
 
 async def test_a_check_of_each_measure_can_be_overdue(app: FastAPI, north: Town) -> None:
-    """If several measures of a support have had no score for too long, the agenda has one item with each of them."""
+    """If several measures of a support have had no score for too long, the agenda has one item that lists them."""
     asks = caller(app, north)
     team = await meeting_team(north)
     support = ids.format_id("support", (await followed(north)).id)

@@ -44,7 +44,7 @@ async def judged(town: Town, *new: NewScore) -> None:
 
 
 async def expired(town: Town, today: date) -> int:
-    """Returns how many alerts the maintenance of a day closes."""
+    """Runs the maintenance of a day, and returns how many alerts it closed."""
     async with town.house() as work:
         return await expire_alerts(work, today)
 

@@ -163,7 +163,7 @@ async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app
 
 
 async def test_the_playbook_sets_the_days(app: FastAPI, north: Town) -> None:
-    """Each district decides after how many days it gets a reminder. 0 means never."""
+    """Each district decides after how many days an unserved concern gets a reminder. 0 means never."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     await _age(north, concern["id"], 30)

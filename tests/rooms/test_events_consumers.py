@@ -52,9 +52,7 @@ async def _seek(town: Town, to: consumers.SeekTarget, **more: object) -> Consume
 
 
 async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
-    """Reading does not move a consumer's position: only committed events are not returned again, and none is
-    skipped.
-    """
+    """Reading does not move a consumer's position: events are returned again until they are committed."""
     earlier = await happen(north)
     await _keep(north)
     made = [await happen(north) for _ in range(5)]

@@ -35,7 +35,7 @@ async def _read(town: Town, cursor: str | None, *types: str, limit: int | None =
 async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
     """An event that is recorded first but committed last is still read by a reader who has read the later event.
 
-    The test also checks that its event has the lower id. A feed that is ordered by id would skip this event.
+    It has the lower id, and a feed that is ordered by id would skip it.
     """
     async with north.unit() as late:
         uncommitted = lay(late, north)
@@ -169,7 +169,7 @@ async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
 async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:
     """A cursor beyond the end of the feed is refused.
 
-    It comes from before a restore, if the operator has forgotten to begin a new epoch.
+    There is such a cursor if the database was restored from a backup and no new epoch was begun.
     """
     await happen(north)
     cursor = (await _read(north, None)).next

@@ -162,7 +162,7 @@ async def test_a_score_that_is_overdue_is_told_until_one_comes(north: Town) -> N
 
 
 async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
-    """A student who has not responded for two weeks gets a reminder, unless a decision was recorded since."""
+    """A reminder is sent about a student who has not responded for two weeks, unless a decision was recorded since."""
     support = await _plan(north, YEAR_BEGINS, start=True)
     for week in range(1, 11):
         await _score(north, YEAR_BEGINS + timedelta(weeks=week), 41.0)

@@ -114,9 +114,9 @@ async def test_every_fault_of_a_group_is_named_at_its_place(north: Town) -> None
 
 
 async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
-    """From one record of a group's session, each member who attended gets its minutes, and an absent one gets none.
+    """If a group's session is recorded, each member who attended gets its minutes.
 
-    A member who left early gets the minutes until then.
+    An absent member gets none, and a member who left early gets the minutes until then.
     """
     names = await classmates(north, 3)
     group = await formed(north, *names)

@@ -127,9 +127,9 @@ async def test_a_groups_chart_has_each_measure_in_both_apis(app: FastAPI, north:
 
 
 async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
-    """With two measures, the four-point rule states the sum of their false-alarm rates.
+    """With two measures, the four-point rule states the sum of the false-alarm rates of both.
 
-    The rule cannot be made stricter for each of the two.
+    The rule cannot be made stricter for two measures.
     """
     async with north.unit() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})

@@ -134,7 +134,7 @@ async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) 
 
 
 async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:
-    """If a meeting was cancelled already, a second cancellation is refused with this state."""
+    """If a meeting was cancelled already, a second cancellation is refused. The error states this."""
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     meeting = (await asks.post("/v1/meetings", _single(team))).json()

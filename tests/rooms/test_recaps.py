@@ -120,7 +120,7 @@ async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) 
 
 
 async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
-    """A decision that was made from an item is in the recap, as data and as a sentence."""
+    """A decision that a team made about an item is in the recap, as data and as a sentence."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -153,7 +153,7 @@ async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> No
 
 
 async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> None:
-    """A recap is refused for a meeting that is not closed, with the meeting's state."""
+    """A recap is refused for a meeting that is not closed. The error names the meeting's state."""
     asks = caller(app, north)
     team = await meeting_team(north)
     meeting = (await meeting_of(asks, team))["id"]
@@ -174,8 +174,9 @@ async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> N
 
 
 async def test_secured_items_and_names_are_withheld(app: FastAPI, north: Town) -> None:
-    """A caller without access to a secured area sees only a number of items; one who may not read the roster sees no
-    name.
+    """A caller without access to a secured area sees only the number of hidden items.
+
+    A caller who may not read the roster sees no name.
     """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel", "roster:read"})
     team = await meeting_team(north)

@@ -165,7 +165,7 @@ async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(ap
 
 
 async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, north: Town) -> None:
-    """A third dimension of a report is refused, and so are demographics to a caller without their permission."""
+    """A report with three dimensions is refused, and so are demographics to a caller without permission for them."""
     asks = caller(app, north)
     path = f"/v1/screening-windows/{(await scheduled(asks, window(*FALL)))['id']}/report"
     assert (await asks.get(path, count_by=["group"])).status_code == 400

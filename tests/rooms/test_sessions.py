@@ -54,8 +54,9 @@ async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]
 
 
 async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_again(north: Town) -> None:
-    """A session without stated minutes gets those of its phase. Sent again it is unchanged; with other values it is
-    amended.
+    """A session without stated minutes gets the planned minutes of its phase.
+
+    If it is sent again, nothing changes. If it is sent with other values, it is amended.
     """
     support = await served(north, "amy")
     lost = held(0, 2, attended=False, lost_because="absent", external_id="b")
@@ -75,9 +76,7 @@ async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_ag
 
 
 async def test_an_external_id_follows_its_session_to_another_day(north: Town) -> None:
-    """A session with an external id can move to another day, even if another session takes its day in the same
-    request.
-    """
+    """A session with an external id can move to another day, even if a second session takes the old day at once."""
     support = await served(north, "amy")
     await recorded(north, support, held(0, external_id="a"))
     taken = await recorded(north, support, held(0, 1, external_id="a"), held(0, external_id="b"))

@@ -123,8 +123,9 @@ async def test_an_alert_is_the_supports_and_opens_once(north: Town) -> None:
 
 
 async def test_measures_share_the_stated_false_alarm_rate(north: Town) -> None:
-    """Each of two measures of a support is judged at half of the stated false-alarm rate, and a single one at all of
-    it.
+    """If a support has two measures, each is judged at half of the stated false-alarm rate.
+
+    A single measure is judged at the whole rate.
     """
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])

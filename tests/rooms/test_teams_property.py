@@ -42,7 +42,7 @@ class District:
     scopes: list[TeamScope] = field(default_factory=list)
 
     def reach(self, name: str) -> set[UUID]:
-        """Returns the ids of the students whom a person may see today."""
+        """Returns the ids of the students whom a person may see today, computed in Python."""
         person = self.people[name]
         students = [one for one in self.people.values() if one.is_student]
         seen: set[UUID] = set()

@@ -1,4 +1,4 @@
-"""Tests stored verdicts: the district's rule, the cohort, one alert, its retraction, the final judging, and bulk."""
+"""Tests stored verdicts: the rule, the cohort, the alert and its retraction, final judging, and whole districts."""
 
 import asyncio
 import re

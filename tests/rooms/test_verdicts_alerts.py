@@ -163,10 +163,7 @@ def test_new_rules_may_be_asked_to_alert() -> None:
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
-    """An alert is raised only by a verdict that is an alarm itself.
-
-    An alarm of an earlier week that was retracted and found again is not raised by a later verdict without an alarm.
-    """
+    """An alert is raised only by a verdict that is an alarm itself, and not because an earlier verdict was one."""
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):

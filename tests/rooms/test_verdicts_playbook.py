@@ -29,7 +29,10 @@ async def _support_with_stall(town: Town, name: str) -> object:
 
 
 async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
-    """A new district has the monitor at a false-alarm rate of .10, and the cases in which this rate does not hold."""
+    """A new district is judged by the monitor at a false-alarm rate of .10.
+
+    The playbook states in which cases this rate does not hold.
+    """
     answer = await caller(app, north).get("/v1/playbook")
     rule, counts = answer.json()["rules"]
     assert (counts["rule"], counts["measure"]) == ("level-change", "referrals")

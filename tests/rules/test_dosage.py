@@ -103,7 +103,7 @@ def test_a_week_without_instruction_asks_for_nothing() -> None:
 
 
 def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
-    """For a period with only a part of a week, the number of planned sessions is in proportion."""
+    """For a part of a week, a proportional part of the week's sessions is planned."""
     days = school_days(day(0, 2), day(1, 1), ())
     assert days == {day(0): 3, day(1): 2}
     assert [planned_in(one, 3) for one in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 2, 2, 3]
@@ -142,7 +142,10 @@ def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) ->
 
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
-    """Known and unknown sessions add up to the planned ones, and delivered and lost minutes to the known ones."""
+    """Known and unknown sessions add up to the planned sessions.
+
+    Delivered and lost minutes together are at least the known minutes.
+    """
     result = made(records, off, weekly)
     assert result.known_sessions + result.unknown_sessions == result.planned_sessions
     assert result.known_sessions == sum(one.planned_sessions for one in records)
@@ -170,7 +173,7 @@ def test_the_order_of_records_changes_nothing(
 def test_the_unknown_is_never_counted_as_missed(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, week: int
 ) -> None:
-    """Unknown sessions never count as missed: a larger plan changes no share and loses no minutes."""
+    """More planned sessions without a record do not change the lost minutes or a stated share."""
     less, more = made(records, off, weekly), made(records, off, weekly + 3)
     assert more.lost == less.lost
     assert more.delivered_minutes == less.delivered_minutes

@@ -1,4 +1,4 @@
-"""Tests how long running requests wait for new arrivals after a long step."""
+"""Tests how long requests wait for new input after one of them has used the event loop for long."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ async def _turns_until(future: "asyncio.Future[None] | None", each_turn: "list[b
 
 
 async def test_a_quiet_process_waits_a_few_turns() -> None:
-    """If nothing arrives, a request waits a few turns of the event loop, because turns take processor time."""
+    """If no input arrives, a request waits for a few turns of the event loop only."""
     arrivals = Arrivals()
     assert arrivals.awaited is None
     arrivals.receive()
@@ -29,7 +29,7 @@ async def test_a_quiet_process_waits_a_few_turns() -> None:
 
 
 async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
-    """A burst of arrivals is received whole; a stream of them delays the running requests for a bounded time."""
+    """While a burst of input arrives, requests wait. If the input never stops, they wait for a limited time only."""
     arrivals = Arrivals()
     arrivals.receive()
     burst = [turn in (0, 4, 8) for turn in range(9)]

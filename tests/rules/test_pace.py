@@ -1,4 +1,4 @@
-"""Tests that a coroutine which is paused between its steps has the same result, errors and cancellations as without."""
+"""Tests that pausing a coroutine between its steps changes no result, error, cancellation or task."""
 
 import asyncio
 from collections.abc import Coroutine

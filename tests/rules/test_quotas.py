@@ -1,4 +1,4 @@
-"""Tests quotas by key: exact counts, separate windows, bounded memory, and the share of one process."""
+"""Tests quotas by key: exact counts, separate windows, limited memory, and the part of a quota for each process."""
 
 import pytest
 

@@ -82,7 +82,7 @@ def test_percents_add_to_a_hundred(slow: float, under: float) -> None:
 
 
 def test_no_label_says_more_than_its_verdict() -> None:
-    """The short label of a verdict, which screens show alone, claims no more than the verdict does."""
+    """The short label of a verdict claims no more than the verdict. Screens show the label without the sentence."""
     assert set(LABELS) == set(State) - {State.NOT_RESPONDING, State.RESPONDING}
     assert label(State.NOT_RESPONDING, NonresponseKind.STOPPED, 0.02) == "Stopped responding"
     assert label(State.RESPONDING, None, 0.7) == "Responding"

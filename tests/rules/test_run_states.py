@@ -42,6 +42,6 @@ def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> Non
     ],
 )
 def test_a_run_never_takes_another_way(states: tuple[RunState, ...], following: RunState) -> None:
-    """A transition is refused if it is not allowed from one of several states."""
+    """A transition is refused if one of the states before it does not allow the transition."""
     with pytest.raises(IllegalTransition):
         require_transition(states, following)

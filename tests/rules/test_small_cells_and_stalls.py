@@ -65,7 +65,7 @@ class Attacker:
         self.rows.append((form, low, high))
 
     def learn_window(self, window: int, published: dict[Cell, int]) -> None:
-        """Adds the published counts of a window."""
+        """Adds the published counts of a window to what the attacker knows."""
         for (place, values), students in published.items():
             named = dict(zip(place, values, strict=True))
             inside = np.array(

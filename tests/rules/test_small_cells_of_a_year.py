@@ -136,7 +136,7 @@ class Year:
 
 
 def is_in(cell: Cell, child: Child, group: int | None) -> bool:
-    """Returns whether a child is counted in a cell of a window that counts by this group."""
+    """Returns whether a cell counts a child. The cell's window counts children by this group."""
     values = {0: child[0], 1: child[1], 3: "" if group is None else child[group]}
     return all(values[place] == value for place, value in zip(*cell, strict=True))
 
