@@ -1,4 +1,4 @@
-"""Writers that screen, count absences, hand supports over and test hypotheses, about students whom a sync moves."""
+"""Writers that change screenings, absences, handovers, hypotheses and more, while a sync moves the students."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,10 @@ SERVE_GRADE_TWICE = """mutation($one: AddTeamScopeInput!, $other: AddTeamScopeIn
 
 @dataclass
 class CareWriters(TeamWriters):
-    """Writers for every package of the app with rows about students, which run while the worker does its tasks."""
+    """Writers that use every package of the app that stores data about students.
+
+    They run while the worker does its tasks.
+    """
 
     staff: list[str] = field(default_factory=list)
     schools: list[str] = field(default_factory=list)
@@ -141,7 +144,7 @@ class CareWriters(TeamWriters):
         return await client.post("/v1/scores/bulk", {"scores": scores, "atomic": True})
 
     async def _keyed(self, client: Patient) -> httpx.Response:
-        """Sends one of a few bodies with the key of this body, as other writers may at the same time."""
+        """Raises one of 40 concerns, each with an idempotency key of its own. Two writers may send the same one."""
         number = self.dice.randrange(40)
         student = self.students[number % len(self.students)]
         body = {"student": student, "area": "math", "description": f"Keyed {number}."}

@@ -1,4 +1,4 @@
-"""Compares every column that is a copy with its original, in all tables of PostgreSQL's catalogue."""
+"""Finds the tables that copy a student's schools, and compares each copy with the student's row."""
 
 from tests.sis.roster_zip import ask
 from tests.town import Town
@@ -12,7 +12,7 @@ COPIES = """SELECT c.relname FROM pg_class c
 
 
 async def rows_out_of_step(town: Town) -> dict[str, int]:
-    """Returns how many rows of each table have other schools than their student."""
+    """Returns the number of rows in each table whose copy of the student's schools is wrong."""
     tables = {name: "student_id" for (name,) in await ask(town, COPIES) if name not in WITHOUT_COPY}
     rows_by_table = {}
     for table, student in sorted((tables | {"demographics": "person_id"}).items()):

@@ -71,7 +71,7 @@ async def race(
 
 
 def moved_export(*sourced_ids: str) -> Export:
-    """Returns the delivery in which these students are at the other school."""
+    """Returns a roster export in which these students have moved to the other school."""
     export = Export()
     for sourced_id in sourced_ids:
         row = export.row("users", sourced_id)

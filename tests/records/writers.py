@@ -1,4 +1,4 @@
-"""Writers that create records about students through both APIs concurrently, for tests and schedules of faults."""
+"""Writers that create records about students through both APIs at once, for tests with syncs or with faults."""
 
 import asyncio
 import random
@@ -30,10 +30,10 @@ MAX_WAIT = 2
 
 @dataclass
 class Writers:
-    """Writers about some students. `written` counts the accepted requests and the other answers.
+    """Concurrent writers of records about some students. `written` counts the accepted requests and the other answers.
 
     A 503 with `Retry-After` is a valid answer on a busy machine: nothing was changed, and the writer repeats the
-    request, as a client does. `put_off` counts these, by their code.
+    request, as a client does. `put_off` counts such answers, by their code.
     """
 
     town: Town
@@ -141,7 +141,7 @@ class Patient:
         return await caller(self.writers.app, self.writers.town).get(path, **params)
 
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
-        """Sends a command, and returns its answer; if the api stays busy, the last answer."""
+        """Sends a command and returns its response. While the API is busy, the command is repeated a few times."""
         as_client = caller(self.writers.app, self.writers.town)
         answer = await as_client.ask("POST", path, json=body, headers=headers or {})
         for _ in range(MAX_REPEATS):

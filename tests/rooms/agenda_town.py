@@ -17,7 +17,7 @@ async def meeting_team(town: Town, *people: str) -> str:
 
 
 async def meeting_of(asks: Caller, team: str, **more: Any) -> dict[str, Any]:
-    """Schedules a meeting of the team in an hour, and returns it."""
+    """Schedules a meeting of the team that begins in an hour, and returns it."""
     body = {"team": team, "starts_at": (now() + timedelta(hours=1)).isoformat(), "minutes": 30}
     answer = await asks.post("/v1/meetings", body | more)
     assert answer.status_code == 201, answer.text

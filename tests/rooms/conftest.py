@@ -1,4 +1,4 @@
-"""Provides a webhook receiver for tests of rooms."""
+"""Provides a webhook receiver for the tests in this folder."""
 
 from collections.abc import Iterator
 

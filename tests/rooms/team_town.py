@@ -1,4 +1,4 @@
-"""Creates teams, and reads as people of the district."""
+"""Creates teams, memberships and clients that act for a person, for the tests of teams."""
 
 from typing import Any
 from uuid import UUID

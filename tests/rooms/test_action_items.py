@@ -1,4 +1,4 @@
-"""Tests that action items return to the agenda until they are closed, and that nobody's action items are counted."""
+"""Tests that action items return to the agenda until they are closed, and that nobody can count a colleague's items."""
 
 from datetime import timedelta
 from typing import Any
@@ -97,9 +97,9 @@ async def test_all_violations_of_a_new_item_are_told_at_once(app: FastAPI, north
 
 
 async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owner(app: FastAPI, north: Town) -> None:
-    """Action items can be listed by team, and with `mine` those of the acting person, but not by another person.
+    """Action items can be listed by team. With `mine`, they are those of the acting person.
 
-    So nobody can count the items of a colleague.
+    They cannot be listed by another person, so that nobody can count the items of a colleague.
     """
     team = await team_of(north, "teacher", "aide")
     of_teacher = await agreed(caller(app, north), team.id, "teacher")

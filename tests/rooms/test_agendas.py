@@ -133,7 +133,10 @@ async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -
 
 
 async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town) -> None:
-    """If two members settle one item at the same time, one succeeds, and the other reads what became of the item."""
+    """If two members discuss and drop the same item at the same time, one of them succeeds.
+
+    The other one gets a conflict that states what happened to the item.
+    """
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -202,8 +205,10 @@ async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_cl
 
 
 async def test_faults_say_what_is_wrong(app: FastAPI, north: Town) -> None:
-    """Refused with a clear error: items about strangers, meetings of other teams, a second open meeting, unknown
-    people.
+    """Checks that invalid commands on an agenda are refused with a clear error.
+
+    They are an item about a student whom the team does not serve, a meeting of another team, a second open meeting, and
+    an unknown participant.
     """
     asks = caller(app, north)
     team, other = await meeting_team(north), await meeting_team(north)
@@ -262,7 +267,7 @@ async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town
 
 
 async def test_a_check_of_each_measure_can_be_overdue(app: FastAPI, north: Town) -> None:
-    """If several measures of a support have had no score for too long, the agenda has one item with each of them."""
+    """If several measures of a support have had no score for too long, the agenda has one item that lists them."""
     asks = caller(app, north)
     team = await meeting_team(north)
     support = ids.format_id("support", (await followed(north)).id)

@@ -77,8 +77,9 @@ def _codes(item: dict[str, Any]) -> list[str]:
 
 
 async def test_an_alarm_and_the_decision_about_it_are_one_item(app: FastAPI, north: Town) -> None:
-    """If a decision about an alarm is due, the agenda has one item with both reasons, at the place of the more urgent
-    one.
+    """If a decision about an alarm is due, the agenda has one item with both reasons.
+
+    The more urgent reason decides where the item is in the order.
     """
     asks = caller(app, north)
     team, support = await meeting_team(north), await _judged(north)
@@ -115,7 +116,7 @@ async def test_a_discussed_alarm_returns_when_the_decision_is_due(app: FastAPI, 
 
 
 async def test_a_carried_alarm_is_carried_under_its_other_name(app: FastAPI, north: Town) -> None:
-    """If the decision about an alarm becomes due, the item still says how often the team has carried the alarm."""
+    """An item about an alarm states how often it was carried over, even after the decision has become due."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)
@@ -137,7 +138,7 @@ async def test_a_goal_whose_day_is_past_is_one_item(app: FastAPI, north: Town) -
 
 
 async def test_a_met_goal_and_the_signal_to_fade_are_one_item(app: FastAPI, north: Town) -> None:
-    """If a goal is met and a signal suggests to fade the support, the agenda has one item: that of the signal."""
+    """If a goal is met and a signal suggests fading the support, the agenda has only the item about the signal."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)
@@ -185,7 +186,7 @@ async def _forget_scores(work: Work) -> None:
 
 
 async def _settled(asks: Caller, team: str, command: str, **body: Any) -> dict[str, Any]:
-    """Opens a meeting with one item, settles the item, closes the meeting, and returns the agenda that it had."""
+    """Opens a meeting with one item, applies a command to the item, closes the meeting, and returns its agenda."""
     meeting = await opened(asks, team)
     agenda = await agenda_of(asks, team)
     (item,) = agenda["items"]

@@ -41,7 +41,7 @@ async def payloads(town: Town) -> list[dict[str, Any]]:
 
 
 def open_alerts(events: list[dict[str, Any]]) -> dict[str, str]:
-    """Reads the whole feed; returns the alert that is open for each support, keyed by support."""
+    """Reads the whole feed, and returns the open alert of each support."""
     alerts: dict[str, str] = {}
     for event in events:
         support, kind = event["support"], event["type"].removeprefix("response.")

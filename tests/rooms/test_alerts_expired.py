@@ -31,7 +31,7 @@ async def _set_goal_date(work: Work, support: Support, goal_on: date) -> None:
 
 
 async def read_and_maze(town: Town, goal_on: date) -> Support:
-    """Returns a support for reading that is also monitored by the maze, whose goal has another date."""
+    """Returns a support for reading that is also monitored by a second measure (maze) with another goal date."""
     support = await followed(town)
     async with town.house() as work:
         await _set_goal_date(work, support, goal_on)
@@ -44,7 +44,7 @@ async def judged(town: Town, *new: NewScore) -> None:
 
 
 async def expired(town: Town, today: date) -> int:
-    """Returns how many alerts the maintenance of a day closes."""
+    """Runs the maintenance of a day, and returns how many alerts it closed."""
     async with town.house() as work:
         return await expire_alerts(work, today)
 

@@ -122,7 +122,7 @@ async def test_a_retired_area_takes_nothing_new_and_what_is_in_it_stays(app: Fas
 
 
 async def test_an_area_below_a_secured_one_is_secured_with_it(app: FastAPI, north: Town) -> None:
-    """An area below a secured one is secured too: it needs the same scope, and its mark cannot be changed."""
+    """An area below a secured one is secured too. It needs the same scope, and cannot be made open."""
     asks = caller(app, north)
     added = await asks.post("/v1/areas", {"code": "sel.belonging", "name": "Belonging"})
     assert added.status_code == 201
@@ -141,7 +141,10 @@ async def test_an_area_below_a_secured_one_is_secured_with_it(app: FastAPI, nort
 
 
 async def test_an_invalid_area_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """An area is refused with every reason at once, in both APIs: the area above it must exist and be in force."""
+    """An invalid area is refused in both APIs, with every violation.
+
+    For example, the area above it must exist.
+    """
     asks = caller(app, north)
     answer = await asks.post("/v1/areas", {"code": "ELA:x", "name": " "})
     assert code_of(answer) == [(422, "shape.string_too_short"), (422, "area.code")]
@@ -156,7 +159,9 @@ async def test_an_invalid_area_is_refused_with_every_reason(app: FastAPI, north:
 async def test_a_district_adds_orders_and_retires_its_levels(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A district adds, orders and retires levels: no two in force have one rank, and supports keep their level."""
+    """A district adds, orders and retires levels. Two active levels have different ranks, and supports keep their
+    level.
+    """
     asks = caller(app, north)
     support = (await asks.post("/v1/supports", plan(north))).json()
     added = await asks.post("/v1/levels", {"name": "Strategic", "rank": 2})

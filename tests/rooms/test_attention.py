@@ -106,7 +106,7 @@ async def test_a_hypothesis_is_listed_for_who_proposed_it_and_may_read_it(app: F
 
 
 async def test_pages_have_everything_once_in_a_pinned_number_of_statements(app: FastAPI, north: Town) -> None:
-    """A person's list of what is due has everything once, over its pages, and takes a fixed number of statements."""
+    """The pages of a person's list have everything that is due once. They take a fixed number of statements."""
     everything = caller(app, north)
     team = await team_of(north, "teacher")
     items = {(await agreed(everything, team.id, "teacher"))["id"] for _ in range(5)}

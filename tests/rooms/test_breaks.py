@@ -141,9 +141,9 @@ async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
 
 
 async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app: FastAPI, north: Town) -> None:
-    """After a break is saved, a verdict has the weeks of the new calendar, and no alert is raised.
+    """After a break is saved, a verdict counts the weeks of the new calendar, and no alert is raised.
 
-    The series stays off track with the required rate of either calendar, so that its alert does not end.
+    The scores are chosen so that the series is off track with the break and without it.
     """
     support, other = await supported(north, "amy"), await supported(north, "cy")
     for name in ("amy", "cy"):

@@ -68,7 +68,7 @@ async def open_link(app: FastAPI, url: str, tag: str | None = None) -> httpx.Res
 
 
 def events_of(answer: httpx.Response) -> list[Any]:
-    """Returns the events of a calendar, which two parsers read alike."""
+    """Returns the events of a calendar response, after checking that two parsers read the same events."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
     events = [event for event in Calendar.from_ical(answer.content).walk("VEVENT") if isinstance(event, Event)]
@@ -80,7 +80,7 @@ def events_of(answer: httpx.Response) -> list[Any]:
 
 
 async def schedule(asks: Caller, team: str) -> dict[str, Any]:
-    """Schedules a single meeting in a week."""
+    """Schedules one meeting, seven days from now."""
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=7)
     body = {"team": team, "starts_at": at.isoformat(), "minutes": 45, "place": PLACE}
     answer = await asks.post("/v1/meetings", body)
@@ -205,7 +205,7 @@ async def test_a_link_that_opens_nothing_looks_like_one_that_never_was(app: Fast
 
 
 async def test_a_client_without_the_scope_opens_nothing_more(app: FastAPI, north: Town) -> None:
-    """A link opens no more than its client is granted at the time, also if it was granted more before."""
+    """A calendar link shows only what its client may read now, even if the client could read more before."""
     asks = await client_of(app, north)
     url = (await link_of(asks, team=named("team", (await team_of(north, "aide")).id)))["url"]
     assert (await open_link(app, url)).status_code == 200

@@ -123,9 +123,9 @@ async def test_a_resolved_concern_is_not_unserved(app: FastAPI, north: Town) -> 
 
 
 async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, north: Town) -> None:
-    """Both APIs list concerns without an active support, those that have waited longest first, with the days.
+    """Both APIs list the concerns without an active support and their days without one, longest first.
 
-    Every week of the town's calendar has instruction.
+    Every week of the test calendar has instruction.
     """
     asks = caller(app, north)
     first, second = await accepted(asks, north), await accepted(asks, north, "ben")
@@ -163,7 +163,7 @@ async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app
 
 
 async def test_the_playbook_sets_the_days(app: FastAPI, north: Town) -> None:
-    """Each district decides after how many days it gets a reminder. 0 means never."""
+    """Each district decides after how many days an unserved concern gets a reminder. 0 means never."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     await _age(north, concern["id"], 30)

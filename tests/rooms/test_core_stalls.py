@@ -91,13 +91,13 @@ async def recompute(town: Town) -> None:
 
 
 async def stalls(asks: Caller, town: Town, state: str = "suggested") -> dict[str | None, dict[str, Any]]:
-    """Computes the signals, and returns the core stalls (grades that fell behind) in this state, keyed by school."""
+    """Computes the signals. Returns the core stalls (grades that fell behind) in this state, by school."""
     await recompute(town)
     return {one["school"]: one for one in await asks.items("/v1/core-stalls", state=state)}
 
 
 async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(app: FastAPI, north: Town) -> None:
-    """A grade whose share of students at the benchmark fell by the rule's points is suggested as a core stall.
+    """A core stall is suggested if the share of students at the benchmark fell by the number of points in the rule.
 
     Once it is accepted, it is an item on the agenda of the grade's team.
     """
@@ -180,9 +180,9 @@ async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, 
 
 
 async def test_a_stall_is_shown_to_those_who_see_the_school_or_the_district(app: FastAPI, north: Town) -> None:
-    """A core stall (a grade that fell behind) of a school is not shown to another school.
+    """A core stall (a grade that fell behind) of one school is not shown to people of another school.
 
-    One of the whole district is not shown to people of one school.
+    A core stall of the whole district is not shown to people of a single school.
     """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
@@ -209,8 +209,9 @@ async def test_few_children_on_one_side_are_not_compared(app: FastAPI, north: To
 
 @needs(Can.SYNC_ROSTER)
 async def keep_results(work: Work, town: Town, windows: list[UUID], random: Random) -> dict[Any, GradeInWindows]:
-    """Stores generated results of two windows; returns the students by level, by school (None for the district) and
-    grade.
+    """Stores random results of two windows. Returns the counts of students by school and grade.
+
+    The school None stands for the whole district.
     """
     numbers: dict[Any, Counter[str]] = {}
     rows: list[Any] = []

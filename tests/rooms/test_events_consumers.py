@@ -52,9 +52,7 @@ async def _seek(town: Town, to: consumers.SeekTarget, **more: object) -> Consume
 
 
 async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
-    """Reading does not move a consumer's position: only committed events are not returned again, and none is
-    skipped.
-    """
+    """Reading does not move a consumer's position: events are returned again until they are committed."""
     earlier = await happen(north)
     await _keep(north)
     made = [await happen(north) for _ in range(5)]
@@ -292,7 +290,10 @@ async def test_a_new_epoch_ends_every_place(north: Town) -> None:
 
 
 async def test_a_place_beyond_the_head_is_refused(north: Town) -> None:
-    """A position beyond the end of the feed is refused, even if the feed was restored and its epoch stayed the same."""
+    """If a database is restored and no new epoch is begun, a consumer's position can be beyond the end of the feed.
+
+    Reading is then refused.
+    """
     await happen(north)
     await _keep(north)
     owner = await asyncpg.connect(north.settings.url_of("owner"))

@@ -33,11 +33,9 @@ async def _read(town: Town, cursor: str | None, *types: str, limit: int | None =
 
 
 async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
-    """An event that was recorded first and committed last comes after the cursor of a reader who has read the other
-    event.
+    """An event that is recorded first but committed last is still read by a reader who has read the later event.
 
-    Ordered by its id, or by any number or time assigned when it was recorded, it would come before the other event, and
-    a reader that keeps the last one would never see it. The test also checks this, so that it cannot pass by accident.
+    It has the lower id, and a feed that is ordered by id would skip it.
     """
     async with north.unit() as late:
         uncommitted = lay(late, north)
@@ -129,9 +127,9 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
-    """At the limit of 30 days, the feed skips no event that has a lower number and a later time.
+    """The feed returns an event that is older than 30 days if it comes after an event that is not.
 
-    A reader that began there gets no 410 if an older event is committed later.
+    A reader who has read the earlier event gets the later one, and not a 410.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await age(north, first, KEPT - timedelta(minutes=5))
@@ -171,7 +169,7 @@ async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
 async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:
     """A cursor beyond the end of the feed is refused.
 
-    It comes from before a restore, if the operator has forgotten to begin a new epoch.
+    There is such a cursor if the database was restored from a backup and no new epoch was begun.
     """
     await happen(north)
     cursor = (await _read(north, None)).next
@@ -185,7 +183,7 @@ async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:
 
 
 async def test_what_is_gone_is_said_over_rest(app: FastAPI, north: Town) -> None:
-    """REST answers 410 with advice for an expired cursor, and accepts several types."""
+    """Over REST, a cursor from an earlier epoch gives 410 with advice. Several event types can be requested at once."""
     north_client = caller(app, north)
     await happen(north)
     answer = await north_client.ask("GET", "/v1/events?type=concern.raised&type=sync.applied")

@@ -31,7 +31,7 @@ TODAY = today_in("America/Chicago")
 
 
 async def _reminders(town: Town) -> list[tuple[str, UUID]]:
-    """Returns the subjects of the reminders of these types in the feed."""
+    """Returns the type and the subject of each overdue reminder in the feed, in order."""
 
     @needs(Can.READ_EVENTS)
     async def read(work: Work) -> list[tuple[str, UUID]]:
@@ -145,7 +145,10 @@ async def test_a_support_that_did_not_begin_is_told(north: Town) -> None:
 
 
 async def test_a_score_that_is_overdue_is_told_until_one_comes(north: Town) -> None:
-    """An overdue score gets a reminder after three weeks without a score; a new score begins a new wait."""
+    """If a support has no score for three weeks, one reminder is sent.
+
+    After a new score, three weeks are counted again.
+    """
     support = await _plan(north, TODAY - timedelta(days=60), start=True)
     await _plan(north, TODAY - timedelta(days=20), start=True, student="ben")
     await _round(north)
@@ -159,7 +162,7 @@ async def test_a_score_that_is_overdue_is_told_until_one_comes(north: Town) -> N
 
 
 async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
-    """A student who has not responded for two weeks gets a reminder, unless a decision was recorded since."""
+    """A reminder is sent about a student who has not responded for two weeks, unless a decision was recorded since."""
     support = await _plan(north, YEAR_BEGINS, start=True)
     for week in range(1, 11):
         await _score(north, YEAR_BEGINS + timedelta(weeks=week), 41.0)

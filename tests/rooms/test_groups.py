@@ -1,4 +1,4 @@
-"""Tests groups: dated members, one call that plans a support for each member, and sessions that count for each."""
+"""Tests groups: members join and leave by date, get a support each, and share the group's sessions."""
 
 from datetime import timedelta
 from typing import Any
@@ -98,8 +98,9 @@ async def test_one_call_plans_a_support_for_each_member(north: Town) -> None:
 
 
 async def test_every_fault_of_a_group_is_named_at_its_place(north: Town) -> None:
-    """A group with errors is refused as a whole: an error of one member names the member, and a common one comes
-    once.
+    """A group with errors is refused as a whole.
+
+    The error of one member names this member. An error of the whole group is reported once.
     """
     members = (NewMember(student=stu(north, "amy"), goal=30.0, baseline=40.0), NewMember(student="sis:sis:nobody"))
     with pytest.raises(Invalid) as refused:
@@ -113,9 +114,9 @@ async def test_every_fault_of_a_group_is_named_at_its_place(north: Town) -> None
 
 
 async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
-    """From one record of a group's session, each member who attended gets its minutes, and an absent one gets none.
+    """If a group's session is recorded, each member who attended gets its minutes.
 
-    A member who left early gets the minutes until then.
+    An absent member gets none, and a member who left early gets the minutes until then.
     """
     names = await classmates(north, 3)
     group = await formed(north, *names)
@@ -146,7 +147,10 @@ async def test_a_lost_session_is_lost_for_everybody(north: Town) -> None:
 
 
 async def test_members_count_from_their_first_day_to_their_last(north: Town) -> None:
-    """A session counts for those who were members on its day. A student who was not is refused without the others."""
+    """A group's session is recorded for the students who were members on its day.
+
+    A session that lists somebody else is refused, and the other sessions are recorded.
+    """
     group = await formed(north, "amy")
     joined, left = BEGINS + timedelta(days=7), BEGINS + timedelta(days=14)
     async with north.unit() as work:
@@ -241,7 +245,10 @@ async def test_many_members_need_no_more_reads_than_few(north: Town) -> None:
 
 
 def test_what_a_member_got_follows_the_session() -> None:
-    """Presence, minutes and reasons default to those of the session; an absence needs no reason of its own."""
+    """A member's attendance, minutes and reason are those of the group's session, unless the record states others.
+
+    An absent member needs no reason.
+    """
     whole, cut, lost = lesson_of(30, None, None), lesson_of(30, 20, "event"), lesson_of(30, None, "schedule")
     assert delivered_to(whole, Presence()) == Delivered(True, 30, None)
     assert delivered_to(whole, Presence(attended=False)) == Delivered(False, 0, "absent")

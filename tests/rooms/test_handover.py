@@ -1,4 +1,4 @@
-"""Tests changes that name what was changed, and handovers of one support or of all that a person leads."""
+"""Tests that a new phase lists what was changed, and that supports are handed over singly or all at once."""
 
 from datetime import timedelta
 from typing import Any
@@ -123,7 +123,7 @@ async def test_a_handover_draws_no_phase_line_and_gives_no_verdict(north: Town) 
 
 
 async def test_everything_of_a_person_is_handed_over_in_one_call(north: Town) -> None:
-    """What a person leads or provides is handed over to one taker, except supports that have ended."""
+    """All supports that a person leads or provides are handed over to another person, except those that have ended."""
     teacher = per(north, "teacher")
     led, provided = await planned(north, lead=teacher), await planned(north, "ben", provider=teacher)
     ended = await planned(north, "ben", lead=teacher)
@@ -144,7 +144,10 @@ async def test_everything_of_a_person_is_handed_over_in_one_call(north: Town) ->
 
 
 async def test_a_handover_is_refused_where_it_makes_no_sense(north: Town) -> None:
-    """A handover is refused if it names nobody, the present person or a future day, or if the support has ended."""
+    """A handover is refused if it names no new person, names the present one, or has a future day.
+
+    It is also refused after the end of the support.
+    """
     support, teacher = await planned(north, lead=per(north, "teacher")), per(north, "teacher")
     tomorrow = today_in("America/Chicago") + timedelta(days=1)
     for new in (NewHandover("So."), NewHandover("So.", lead=teacher, on=tomorrow)):

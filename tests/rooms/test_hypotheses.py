@@ -159,8 +159,9 @@ async def test_all_that_is_wrong_with_a_hypothesis_is_reported_at_once(app: Fast
 
 
 async def test_a_support_of_a_secured_area_tests_no_hypothesis_outside_of_it(app: FastAPI, north: Town) -> None:
-    """A support in a secured area can test only a hypothesis in the same area, whose readers see the support's
-    outcome.
+    """A support in a secured area cannot test a hypothesis outside of this area.
+
+    Readers of the hypothesis would otherwise see the outcome of the support.
     """
     asks = caller(app, north)
     secured, plain = await accepted(asks, north, area="sel"), await accepted(asks, north)

@@ -37,7 +37,7 @@ ENTRY: dict[str, Any] = {
 
 
 async def drafted(asks: Caller, *entries: dict[str, Any]) -> list[dict[str, Any]]:
-    """Sends entries, and returns the results."""
+    """Sends entries of the intervention library as drafts, and returns the results."""
     answer = await asks.post("/v1/interventions", {"interventions": list(entries)})
     assert answer.status_code == 200, answer.text
     results: list[dict[str, Any]] = answer.json()["results"]
@@ -202,7 +202,7 @@ async def test_the_library_goes_out_and_in_as_csv(app: FastAPI, north: Town, sou
 
 
 async def test_a_library_has_a_limited_number_of_entries_and_is_exported_whole(app: FastAPI, north: Town) -> None:
-    """An export holds all published entries: their number is bounded, so that no request needs memory without end."""
+    """An export has all published entries. Their number is limited, so that no export needs too much memory."""
     asks = caller(app, north)
     codes = sorted(f"entry-{number:03}" for number in range(MAX_ENTRIES))
     sheet = "code,name\n" + "".join(f"{code},Read aloud\n" for code in codes)
@@ -238,8 +238,9 @@ async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wr
 
 
 async def test_a_group_follows_an_entry_and_marks_its_checklist_once(app: FastAPI, north: Town) -> None:
-    """One record of a group's lesson gives each member who attended the marks of the checklist, and none to absent
-    ones.
+    """If a group's session is recorded with marks on the checklist, each member who attended gets these marks.
+
+    An absent member gets none.
     """
     asks = caller(app, north)
     entry = await published(asks)

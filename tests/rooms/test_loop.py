@@ -229,7 +229,7 @@ async def test_a_secured_area_is_shut_without_its_scope(north: Town) -> None:
 
 
 async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) -> None:
-    """Reading a story writes one row to the disclosure log, in its own transaction, with the student and the kinds."""
+    """Reading all data about a student writes one row to the disclosure log, with the student and the kinds of data."""
     await served(north, "amy")
     async with north.unit(operation="story") as work:
         result = await story(work, "sis:sis:amy-1")
@@ -248,9 +248,10 @@ async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) 
 
 
 async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: Town) -> None:
-    """Two contradicting scores of a batch are both refused with their positions, and the others are recorded.
+    """If two scores of a batch contradict each other, both are refused with their positions.
 
-    A student with an external id is the same student; a score that was sent twice is one score.
+    The other scores are recorded. A student can be named by id or by external id. A score that was sent twice is
+    recorded once.
     """
     amy, ben, other = stu(north, "amy"), stu(north, "ben"), "sis:sis:amy-1"
     batch = [
@@ -325,7 +326,7 @@ async def test_an_ended_support_takes_no_decision_but_a_referral(north: Town) ->
 
 
 async def test_a_support_is_locked_by_its_measure_and_all_its_concerns(north: Town) -> None:
-    """A support is in a secured area if its measure or any of its concerns is, and not only its first concern."""
+    """A support is in a secured area if its measure is, even if its first concern is not in this area."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
         await accept_concern(work, concern.id)
@@ -386,7 +387,7 @@ async def test_a_decision_does_not_contradict_itself(
 
 
 async def test_nobody_puts_an_act_down_to_another(north: Town) -> None:
-    """A request that acts for a teacher can raise concerns of the teacher, but not of an administrator."""
+    """A request that acts for a teacher cannot raise a concern in the name of an administrator."""
     client = north.client()
     teacher, administrator = (ids.format_id("person", north.staff[name]) for name in ("teacher", "administrator"))
     bound = await bound_to_person(north.engine, north.settings.keyring, client, teacher)

@@ -51,7 +51,7 @@ async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, s
 
 
 async def scored(asks: Caller, town: Town, **more: Any) -> Any:
-    """Returns the answer to a score of amy by the new measure."""
+    """Sends a score of amy for the new measure, and returns the response."""
     score = {"student": ids.format_id("student", town.students["amy"]), "measure": "orf-2", "value": 40.0}
     return await asks.post("/v1/scores", score | {"taken_on": str(BEGINS)} | more)
 
@@ -120,7 +120,10 @@ async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town)
 
 
 async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, north: Town) -> None:
-    """While a measure is unused, all its values except the code can be changed; values that are not named stay."""
+    """While a measure is unused, all its values except the code can be changed.
+
+    Values that the request leaves out stay.
+    """
     asks = caller(app, north)
     measure = await made(asks)
     changes = {"direction": "down", "kind": "count", "area": "behaviour", "lowest": -5, "sem": None, "forms": None}
@@ -263,9 +266,9 @@ LOW: dict[str, Any] = {"sem": 4, "to_score": 45}
 
 
 async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: FastAPI, north: Town) -> None:
-    """The SEM of a verdict is that of the range that contains the baseline.
+    """The SEM of a verdict is that of the range that contains the student's baseline.
 
-    A change of the ranges has the same effect as a change of the SEM: the series is judged again.
+    If the ranges change, the series is judged again.
     """
     asks, support = caller(app, north), await supported(north, "amy")
     await send_flat(north)
@@ -280,7 +283,10 @@ async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: F
 
 
 async def test_a_district_without_a_calibration_judges_by_the_published_sem(app: FastAPI, north: Town) -> None:
-    """Both faces list the published SEMs of oral reading, and a slow beginning reader is judged by theirs, not by 8."""
+    """A new district judges by the published SEMs of oral reading, which both APIs list.
+
+    For a beginning reader, this SEM is 3.5. The measure's own SEM is 8.
+    """
     asks, support = caller(app, north), await supported(north, "amy", baseline=20.0, goal=50.0)
     document = "{ measures { code sems { sem grade fromScore toScore } } }"
     measures = (await asks.post("/graphql", {"query": document})).json()["data"]["measures"]
@@ -334,10 +340,9 @@ async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: T
 
 
 def test_a_range_of_the_grade_precedes_one_of_every_grade() -> None:
-    """A range of SEM for the student's grade applies before one for all grades. Where no range fits, the measure's SEM
-    does.
+    """The SEM for the student's grade applies before the SEM for all grades.
 
-    Grades are compared without leading zeros.
+    If no range contains the baseline, the measure's own SEM applies. Grades are compared without leading zeros.
     """
     ranges = ranges_as_stored([LOW, YOUNG])
     series = [("01", 20.0), ("2", 20.0), ("01", 30.0), ("01", 45.0), (None, 20.0)]

@@ -127,9 +127,9 @@ async def test_a_groups_chart_has_each_measure_in_both_apis(app: FastAPI, north:
 
 
 async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
-    """With two measures, the four-point rule states the sum of their false-alarm rates.
+    """With two measures, the four-point rule states the sum of the false-alarm rates of both.
 
-    The rule cannot be made stricter for each of the two.
+    The rule cannot be made stricter for two measures.
     """
     async with north.unit() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})
@@ -141,10 +141,9 @@ async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
 
 @pytest.mark.parametrize("is_justified", [True, False])
 async def test_an_alert_that_another_measure_justifies_is_not_retracted(north: Town, is_justified: bool) -> None:
-    """If another measure would also have justified an alert, a correction of scores does not retract the alert.
+    """A correction of one measure's scores does not retract an alert that another measure would have opened too.
 
-    Here the maze opened an alert, and its scores were corrected later. If the reader was off track in that week too,
-    the alert stays open, and ends as recovered.
+    Here the maze test opened the alert, and the other measure is reading.
     """
     support = await followed(north)
     reading = [40.0, 41.0, 40.0, 39.0, 41.0, 40.0, 39.0, 40.0] if is_justified else reader(3, 8)

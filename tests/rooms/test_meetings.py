@@ -119,8 +119,9 @@ async def test_every_fault_of_a_series_is_told_at_once(app: FastAPI, north: Town
 
 
 async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) -> None:
-    """A team can have only a limited number of series, because a calendar reads the rules of all. Ended ones do not
-    count.
+    """A team can have only a limited number of active series of meetings.
+
+    A calendar has to compute the days of each of them. Ended series do not count.
     """
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
@@ -133,7 +134,7 @@ async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) 
 
 
 async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:
-    """If a meeting was cancelled already, a second cancellation is refused with this state."""
+    """If a meeting was cancelled already, a second cancellation is refused. The error states this."""
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     meeting = (await asks.post("/v1/meetings", _single(team))).json()

@@ -1,4 +1,4 @@
-"""Tests the report on how supports reach students. It has medians and shares, and none about few students."""
+"""Tests the report on how supports reach students: its medians and shares, which are withheld for few students."""
 
 from datetime import timedelta
 from typing import Any
@@ -80,7 +80,7 @@ async def test_the_median_and_the_shares_are_those_of_the_children(app: FastAPI,
 
 
 async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app: FastAPI, north: Town) -> None:
-    """A student whose support is of the first level is counted at this level, as is every student without a support."""
+    """A student with a support of the first level is counted at this level, like a student without a support."""
     asks = caller(app, north)
     async with north.house() as work:
         await enroll(work, north)
@@ -95,7 +95,10 @@ async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app
 
 
 def test_no_median_and_no_share_of_few_children_can_be_found() -> None:
-    """Counts and medians about fewer than 10 children are withheld, and so is what would reveal them with a total."""
+    """Counts and medians about fewer than 10 children are withheld.
+
+    A further count is withheld if the small one could be computed from it and a total.
+    """
     rows = [Row(1, None, 15), Row(1, 2, 12), Row(1, 3, 3), Row(2, None, 9), Row(2, 2, 9), Row(3, None, 30)]
     rows += [Row(3, 2, 14), Row(3, 3, 16)]
     listed, withheld = _days_of(rows)

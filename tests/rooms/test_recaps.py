@@ -52,7 +52,10 @@ class Page(HTMLParser):
 
 
 async def page_of(asks: Caller, path: str) -> Page:
-    """Returns a page, after a check that it loads, runs and keeps nothing."""
+    """Returns a page of a meeting.
+
+    Checks that all tags are closed, that there are no scripts, links or images, and that no cache may store the page.
+    """
     answer = await asks.get(path)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -67,9 +70,7 @@ async def page_of(asks: Caller, path: str) -> Page:
 
 
 async def closed_meeting(asks: Caller, town: Town) -> tuple[str, str]:
-    """Plays a meeting with an item for each outcome, a decision and an action item; returns the team and the
-    meeting.
-    """
+    """Holds a meeting with an item for each outcome and an action item. Returns the ids of the team and the meeting."""
     team = await meeting_team(town)
     await raised(asks, town, "amy")
     await raised(asks, town, "ben")
@@ -119,7 +120,7 @@ async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) 
 
 
 async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
-    """A decision that was made from an item is in the recap, as data and as a sentence."""
+    """A decision that a team made about an item is in the recap, as data and as a sentence."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -142,7 +143,7 @@ async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
 
 
 async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> None:
-    """The page of a recap shows whatever people wrote as text. It loads nothing, and no cache stores it."""
+    """The page of a recap shows as plain text whatever people wrote. It loads nothing, and no cache stores it."""
     asks = caller(app, north)
     _, meeting = await closed_meeting(asks, north)
     page = await page_of(asks, f"/v1/meetings/{meeting}/recap.html")
@@ -152,7 +153,7 @@ async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> No
 
 
 async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> None:
-    """A recap is refused for a meeting that is not closed, with the meeting's state."""
+    """A recap is refused for a meeting that is not closed. The error names the meeting's state."""
     asks = caller(app, north)
     team = await meeting_team(north)
     meeting = (await meeting_of(asks, team))["id"]
@@ -173,8 +174,9 @@ async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> N
 
 
 async def test_secured_items_and_names_are_withheld(app: FastAPI, north: Town) -> None:
-    """A caller without access to a secured area sees only a number of items; one who may not read the roster sees no
-    name.
+    """A caller without access to a secured area sees only the number of hidden items.
+
+    A caller who may not read the roster sees no name.
     """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel", "roster:read"})
     team = await meeting_team(north)
@@ -231,7 +233,10 @@ async def test_a_page_says_what_was_agreed_to_those_who_may_read_it(app: FastAPI
 
 
 async def test_pages_say_which_of_two_supports_an_item_is_about(app: FastAPI, north: Town) -> None:
-    """Protects a team from talking about the wrong support: a student can have two, and concerns in several areas."""
+    """If a student has two supports, the pages of a meeting state which support an item is about.
+
+    An item about a concern states its area.
+    """
     asks = caller(app, north)
     team = await meeting_team(north)
     student = named("student", north.students["amy"])

@@ -130,7 +130,7 @@ async def test_a_team_is_a_list_of_its_children_and_changes_no_count(app: FastAP
 async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(app: FastAPI, north: Town) -> None:
     """After a screening window is closed, later scores and cuts change neither its results nor its counts.
 
-    No count of fewer than ten students is shown, by whichever columns the students are counted.
+    No count of fewer than ten students is shown, whichever dimensions a report counts by.
     """
     asks = caller(app, north)
 
@@ -165,7 +165,7 @@ async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(ap
 
 
 async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, north: Town) -> None:
-    """A third dimension of a report is refused, and so are demographics to a caller without their permission."""
+    """A report with three dimensions is refused, and so are demographics to a caller without permission for them."""
     asks = caller(app, north)
     path = f"/v1/screening-windows/{(await scheduled(asks, window(*FALL)))['id']}/report"
     assert (await asks.get(path, count_by=["group"])).status_code == 400
@@ -178,7 +178,10 @@ async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, n
 
 
 async def test_two_measures_of_other_grades_show_no_small_count_by_their_difference(app: FastAPI, north: Town) -> None:
-    """Protects four children of a grade: one measure counts their school with them, and the other without them."""
+    """A group of four children cannot be computed as the difference between the counts of two measures.
+
+    One measure counts their school with them, and the other one without them.
+    """
     asks = caller(app, north)
 
     @needs(Can.SYNC_ROSTER)

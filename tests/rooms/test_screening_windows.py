@@ -50,7 +50,10 @@ async def test_a_window_says_who_is_expected_by_which_measure(app: FastAPI, nort
 
 
 async def test_a_window_that_overlaps_another_of_its_measure_and_school_is_refused(app: FastAPI, north: Town) -> None:
-    """A window of all schools overlaps that of a single school, so that no child gets two results in one season."""
+    """A screening window is refused if it overlaps another one of the same measure and school.
+
+    A window of all schools overlaps a window of a single school. No child gets two results in one season.
+    """
     asks, one, two = caller(app, north), *(named("org", school) for school in north.schools)
     first = await scheduled(asks, window(school=one))
     overlap = {("/expected/0/measure", "screening.overlap")}

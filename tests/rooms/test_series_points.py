@@ -12,9 +12,7 @@ from tests.town import Town, by_four_points
 
 
 async def test_screening_scores_are_no_points_of_progress(north: Town) -> None:
-    """Three high screening scores are no points of progress: they do not hide that growth stopped, and are not
-    drawn.
-    """
+    """High screening scores are not part of a series. They do not hide that growth stopped, and no chart shows them."""
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))

@@ -54,8 +54,9 @@ async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]
 
 
 async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_again(north: Town) -> None:
-    """A session without stated minutes gets those of its phase. Sent again it is unchanged; with other values it is
-    amended.
+    """A session without stated minutes gets the planned minutes of its phase.
+
+    If it is sent again, nothing changes. If it is sent with other values, it is amended.
     """
     support = await served(north, "amy")
     lost = held(0, 2, attended=False, lost_because="absent", external_id="b")
@@ -75,9 +76,7 @@ async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_ag
 
 
 async def test_an_external_id_follows_its_session_to_another_day(north: Town) -> None:
-    """A session with an external id can move to another day, even if another session takes its day in the same
-    request.
-    """
+    """A session with an external id can move to another day, even if a second session takes the old day at once."""
     support = await served(north, "amy")
     await recorded(north, support, held(0, external_id="a"))
     taken = await recorded(north, support, held(0, 1, external_id="a"), held(0, external_id="b"))
@@ -144,8 +143,9 @@ async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
 
 
 async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
-    """If a session is amended, the earlier values and the author are logged. Minutes and reason follow the
-    attendance.
+    """If a session is amended, the earlier values and the author are logged.
+
+    If the amendment says that the student attended, the minutes become the planned ones and the reason is removed.
     """
     support = await served(north, "amy")
     (taken, other) = await recorded(north, support, held(0, attended=False, lost_because="absent"), held(0, 1))
@@ -299,8 +299,9 @@ async def _take_off(town: Town, monday: date) -> None:
 
 
 async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
-    """If sessions that did not take place are recorded, the verdict becomes under-delivered; without them, it changes
-    back.
+    """If recorded sessions did not take place, the verdict becomes under-delivered.
+
+    It changes back if these sessions are amended or removed.
     """
     support = await served(north, "amy")
     async with north.unit() as work:

@@ -83,7 +83,7 @@ class Grades:
         return [work, result]
 
     def expected(self) -> Seen:
-        """Returns the signals about grades, computed in Python for one student, class and period after the other."""
+        """Returns the expected signals about grades, computed in Python for each student, class and grading period."""
         seen: Seen = {}
         for (student, class_id, period), rows in self.rows.items():
             for rule in RULES:
@@ -186,9 +186,9 @@ async def computed(town: Town) -> Seen:
 async def test_signals_equal_those_of_a_plain_computation(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch, seed: int, few: int, many: int
 ) -> None:
-    """The signals that the product computes in SQL equal those of a plain Python computation of the rules.
+    """The signals that SQL computes equal those of a plain computation in Python.
 
-    They are computed for all students, and for those that changed, with each of the statements' variants.
+    This is checked for all students and for the changed students only, with each variant of the SQL.
     """
     monkeypatch.setattr(compute, "FEW", few)
     monkeypatch.setattr(progress, "MANY", many)
@@ -215,7 +215,10 @@ async def test_signals_equal_those_of_a_plain_computation(
 
 
 async def test_what_was_read_is_not_read_again(app: FastAPI, north: Town) -> None:
-    """After a bulk load, signals are computed once and not every five minutes, in a fixed number of statements."""
+    """Signals are computed again only if data have changed since the last computation.
+
+    Each computation takes a fixed number of statements.
+    """
     asks, random = caller(app, north), Random(4)
     await add_benchmark(asks)
     answer = await asks.post("/v1/signal-rules", {"code": "under-cut", "kind": "screening_under_cut"})

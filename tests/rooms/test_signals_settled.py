@@ -1,4 +1,4 @@
-"""Tests that signals are settled one by one, many at once, and by merging."""
+"""Tests that signals are accepted, dismissed and merged, one by one and many at once."""
 
 from datetime import timedelta
 from typing import Any
@@ -33,7 +33,10 @@ async def suggested_twice(asks: Caller, town: Town) -> list[dict[str, Any]]:
 
 
 async def test_many_signals_are_accepted_and_each_has_a_result(app: FastAPI, north: Town) -> None:
-    """Many signals can be accepted in one request, each with a result. One that is settled already refuses no other."""
+    """Many signals can be accepted in one request, and each has a result.
+
+    A signal that was dismissed before is refused, and the others are accepted.
+    """
     asks = caller(app, north)
     signals = await suggested(asks, north)
     await asks.post(f"/v1/signals/{signals['ben']['id']}/dismiss", {"because": "Ill."})

@@ -71,7 +71,7 @@ def maze(town: Town, values: list[float], name: str = "amy", since: int = 1) -> 
 
 
 async def current(town: Town, support: Support) -> tuple[VerdictRow, dict[str, VerdictRow]]:
-    """Returns the verdict of a support, and the verdicts on its measures keyed by the measure's code."""
+    """Returns the verdict of a support, and the verdict on each of its measures by the code of the measure."""
     now = await state(town, support)
     by_id = {row.id: row for row in await rows(town, VerdictRow)}
     codes = {measure_id: code for code, measure_id in town.measures.items()}
@@ -123,8 +123,9 @@ async def test_an_alert_is_the_supports_and_opens_once(north: Town) -> None:
 
 
 async def test_measures_share_the_stated_false_alarm_rate(north: Town) -> None:
-    """Each of two measures of a support is judged at half of the stated false-alarm rate, and a single one at all of
-    it.
+    """If a support has two measures, each is judged at half of the stated false-alarm rate.
+
+    A single measure is judged at the whole rate.
     """
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])
@@ -160,8 +161,9 @@ async def test_stopping_a_measure_closes_the_alert_that_it_opened(north: Town) -
 
 
 async def test_a_new_phase_keeps_the_goals_of_further_measures(north: Town) -> None:
-    """A new phase keeps the goals of additional measures. A measure whose goal is met gets none until somebody sets
-    one.
+    """In a new phase, additional measures keep their goals.
+
+    A measure whose goal is met has no goal in the new phase until somebody sets one.
     """
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])

@@ -112,8 +112,9 @@ async def test_a_goal_or_a_review_and_never_both(north: Town, more: dict[str, An
 
 
 async def test_a_review_is_reported_once_on_its_day(north: Town) -> None:
-    """The reminder `support.review_due` is sent once for each review date. No score of such a support is ever
-    overdue.
+    """The reminder `support.review_due` is sent once for each review date.
+
+    A support without a measure never has an overdue score.
     """
     support = await mentored(north, review_on=TODAY)
     await mentored(north, name="ben", review_on=TODAY + timedelta(days=1))

@@ -58,7 +58,7 @@ async def run_starts(town: Town) -> int:
 
 
 async def test_a_support_of_today_or_before_is_active_at_once(north: Town) -> None:
-    """A support whose first day has come is active at once, and its earlier scores are judged."""
+    """A support that starts today or earlier is active at once, and the scores that exist already are judged."""
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
     support = await planned(north)
@@ -90,7 +90,7 @@ async def test_a_support_starts_by_itself_on_its_day_and_is_judged(north: Town) 
 
 
 async def test_the_day_is_the_districts_own(north: Town) -> None:
-    """A support starts on the day of the district's time zone, which may be another than the server's."""
+    """A support starts when its first day has begun in the district's time zone, whatever the server's time zone is."""
     far_zone = next(zone for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago") if today_in(zone) != utc_day())
     async with north.house() as work:
         await write(work, "UPDATE district SET time_zone = :zone WHERE district_id = :district", zone=far_zone)

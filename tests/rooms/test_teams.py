@@ -61,9 +61,7 @@ async def events_of(work: Work) -> list[str]:
 
 
 async def test_a_colleague_sees_a_teammates_student_and_can_raise_a_concern(app: FastAPI, north: Town) -> None:
-    """A teacher of another school sees and can act for the students of the grade team only once a member of the
-    team.
-    """
+    """A teacher of another school sees the students of the grade team, and can act for them, only as a member of it."""
     team = await team_of(north, "teacher", "other_teacher")
     concern = {"student": named("student", north.students["amy"]), "area": "ela.fluency", "description": "Slow."}
     colleague = acting(app, north, "other_teacher")
@@ -96,9 +94,7 @@ async def test_the_roster_role_says_what_a_member_may_do(app: FastAPI, north: To
 
 
 async def test_a_member_sees_nobody_from_the_day_of_leaving(app: FastAPI, north: Town) -> None:
-    """From the last day of a membership, a scope or a team on, its members no longer see the students. Before, they
-    do.
-    """
+    """When a membership, a scope or a team ends, its members stop seeing the students on that day."""
     team = await team_of(north, "teacher", "aide")
     scope = await serves(north, team, school_class=named("class", north.classes[1]))
     async with north.unit() as work:
@@ -168,7 +164,10 @@ async def test_a_secured_area_never_opens_through_a_team(app: FastAPI, north: To
 async def test_an_administrator_sees_the_students_of_a_team_beside_those_of_the_school(
     app: FastAPI, north: Town
 ) -> None:
-    """A person who sees a school lists the team's students of another school too, in one order and each once."""
+    """A person who sees a school also sees a team's students of another school.
+
+    The list has all of them in one order, and each student once.
+    """
     team = await team_of(north, "administrator", school=None)
     async with north.unit() as work:
         for student in ("amy", "cy"):
@@ -189,7 +188,10 @@ async def test_an_administrator_sees_the_students_of_a_team_beside_those_of_the_
 
 
 async def test_the_schools_of_a_client_bound_a_team_as_well(app: FastAPI, north: Town) -> None:
-    """A client of school two does not see students of school one, even if it acts for a member of their team."""
+    """A client that may read only school two sees no students of school one.
+
+    This holds even if it acts for a member of a team that serves these students.
+    """
     team = await team_of(north, "other_teacher")
     await serves(north, team, school=named("org", north.schools[0]), grade="03")
     bound = acting(app, north, "other_teacher", schools=(north.schools[1],))
@@ -221,8 +223,9 @@ async def test_forming_teams_is_a_permission_of_administrators(north: Town) -> N
 
 
 async def test_a_member_from_elsewhere_cannot_pass_the_reach_on(north: Town) -> None:
-    """An administrator who sees students only through another school's team can neither change that team nor add them
-    to an own team.
+    """An administrator who sees a student only through another school's team cannot change that team.
+
+    The administrator cannot add the student to another team either.
     """
     theirs = await team_of(north, "administrator", school=1)
     await serves(north, theirs, student=named("student", north.students["cy"]))
@@ -252,7 +255,7 @@ async def test_only_staff_with_access_become_members_once(north: Town) -> None:
 
 
 async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
-    """What a team serves is a school's grade, a student or another single kind; anything else is refused.
+    """An entry of what a team serves names either a grade of a school, or a class, or a student.
 
     The same students cannot be added twice for overlapping days.
     """

@@ -1,7 +1,7 @@
-"""Tests that the students seen through a team, as SQL computes them, are those of a plain computation.
+"""Tests that SQL and a plain computation in Python give the same students to each member of staff.
 
-The plain computation is written here in Python, over the rows of random districts. It says that a person who teaches
-sees the students of the classes taught, and the students whom active teams serve of which the person is a member today.
+The plain computation uses the rows of random districts. A person sees the students of the person's own classes. A
+person also sees the students of each active team of which the person is a member today.
 """
 
 import random
@@ -42,7 +42,7 @@ class District:
     scopes: list[TeamScope] = field(default_factory=list)
 
     def reach(self, name: str) -> set[UUID]:
-        """Returns the ids of the students whom a person may see today."""
+        """Returns the ids of the students whom a person may see today, computed in Python."""
         person = self.people[name]
         students = [one for one in self.people.values() if one.is_student]
         seen: set[UUID] = set()

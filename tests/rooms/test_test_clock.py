@@ -93,7 +93,7 @@ async def test_what_depends_on_the_day_is_due_at_once(sandbox: Town) -> None:
 
 
 async def test_only_a_sandbox_has_a_clock(south: Town) -> None:
-    """Only a sandbox has a test clock. In another district it is refused, and so is a day of another century."""
+    """Only a sandbox has a test clock. Another district cannot set one, and no clock can be set to another century."""
     with pytest.raises(Conflict, match="--sandbox"):
         await moved(south, PLAYED)
     for day in (date(1999, 12, 31), date(2100, 1, 1)):

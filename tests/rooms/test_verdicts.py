@@ -1,4 +1,4 @@
-"""Tests stored verdicts: the district's rule, the cohort, one alert, its retraction, the final judging, and bulk."""
+"""Tests stored verdicts: the rule, the cohort, the alert and its retraction, final judging, and whole districts."""
 
 import asyncio
 import re
@@ -232,7 +232,7 @@ async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_aga
 
 
 async def test_a_verdict_is_never_changed(north: Town, settings: object) -> None:
-    """The role api may not update a verdict."""
+    """The database role `api` may not update a verdict."""
     await supported(north, "amy")
     await send(north, scores(north, "amy", RISES))
     connection = await asyncpg.connect(north.settings.url_of("api"))
@@ -281,7 +281,10 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
 
 @pytest.mark.parametrize("weeks", [[9], [1, 2, 3, 4, 5]])
 async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) -> None:
-    """A week that waits with scores of today can still raise alerts, even if a backfill of a classmate follows."""
+    """If recent scores cause a week to be judged, the week can raise an alert.
+
+    This holds even if a backfill of a classmate arrives before the week is judged.
+    """
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, scores(north, one, [50.0], since=9))
     await send(north, [new for week in weeks for new in scores(north, other, [50.0], since=week)], backfill=True)
@@ -292,8 +295,9 @@ async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) 
 
 
 async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None:
-    """A series that ends with scores of a backfill raises no alert, even if a recent score has an earlier week judged
-    again.
+    """A series whose last scores come from a backfill raises no alert.
+
+    This holds even if an ordinary score of a classmate causes an earlier week to be judged again.
     """
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, [new for week in range(1, 10) for new in scores(north, one, [50.0], since=week)], backfill=True)
@@ -305,9 +309,9 @@ async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None
 
 
 async def test_no_two_claims_share_a_number(north: Town) -> None:
-    """If a settlement is written again while a worker judges it, it gets a new claim number and all its attempts.
+    """If new scores arrive while a worker judges a week, the job of final judging gets a new claim number.
 
-    The result of the first worker is then refused, because it has an old claim number.
+    The number of attempts begins again. The result of the first worker is refused, because its claim number is old.
     """
     await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0]))
@@ -374,9 +378,9 @@ async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) ->
 
 
 async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) -> None:
-    """A rule for the school applies before one of the district, and one for a measure before one for its area.
+    """A rule of the school takes precedence over a rule of the district.
 
-    A general rule applies last.
+    A rule for a measure takes precedence over a rule for its area. A rule for everything comes last.
     """
     entries = [
         Entry("monitor", {}),

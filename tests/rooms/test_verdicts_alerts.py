@@ -13,7 +13,7 @@ NOT, NAMED, BETWEEN, GOOD = State.OFF_TRACK, State.NOT_RESPONDING, State.UNCERTA
 
 
 def advance_all(conclusions: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
-    """Applies a sequence of verdicts, and returns the memory and all signals."""
+    """Applies a sequence of verdicts, and returns the memory of alerts and all alert signals."""
     kept = memory or Memory("phase")
     signals: list[AlertSignal] = []
     for one in conclusions:
@@ -35,7 +35,7 @@ def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
 
 
 def test_between_the_thresholds_nothing_changes() -> None:
-    """An alert stays active while the statistic is between the watch and the alert threshold."""
+    """An alert stays active while the statistic is below the alert threshold but above the threshold of the watch."""
     assert advance_all(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [AlertSignal.ALERT]
 
@@ -74,9 +74,9 @@ def test_an_alert_is_named_at_most_once() -> None:
 
 
 def test_a_quiet_alert_is_named_in_silence() -> None:
-    """If an alert began without an event, its later name "not responding" causes no event either.
+    """If an alert was raised without an event, a later verdict "not responding" sends no event either.
 
-    A verdict that results from a backfill causes no such event in any case.
+    A verdict "not responding" that results from a backfill never sends an event.
     """
     assert advance_all([ConclusionOfWeek(NOT, 3, quiet=True), ConclusionOfWeek(NAMED, 4)])[1] == []
     named_quietly = [ConclusionOfWeek(NOT, 3), ConclusionOfWeek(NAMED, 4, quiet=True), ConclusionOfWeek(NAMED, 5)]
@@ -86,7 +86,10 @@ def test_a_quiet_alert_is_named_in_silence() -> None:
 
 
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
-    """Extra scores are requested once, when the threshold of the watch is passed, and not again after an alert."""
+    """More scores are requested once, when the statistic rises above the lower threshold, at which a watch begins.
+
+    They are not requested if the statistic falls back to this range after an alert.
+    """
     assert advance_all(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [AlertSignal.PROBE, AlertSignal.ALERT]
     assert advance_all(weekly(NOT, BETWEEN))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [AlertSignal.PROBE, AlertSignal.PROBE]
@@ -126,7 +129,7 @@ def test_an_amended_score_takes_its_alert_back_at_once() -> None:
 
 
 def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
-    """If an alert was raised without an event, its end gives no signal."""
+    """If an alert was raised without an event, its end sends no event either."""
     kept, signals = advance_all([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert signals == []
     assert kept.alert.active
@@ -134,7 +137,7 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """If an alert was sent, its end is signalled too, even if a backfill or new rules end it."""
+    """If an alert sent an event, its end sends an event too, even if a backfill or new rules cause the end."""
     alert = weekly(GOOD, NOT, NOT)
     assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,
@@ -152,7 +155,7 @@ def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
 
 
 def test_new_rules_may_be_asked_to_alert() -> None:
-    """If new rules are to raise alerts, an alert that was raised quietly is signalled once."""
+    """If new rules are published with alerts, an alert that was raised without an event sends one event."""
     kept, _ = advance_all([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert advance_all(
         [ConclusionOfWeek(NOT, 3, raise_alerts=True), ConclusionOfWeek(NOT, 3, raise_alerts=True)], kept
@@ -160,7 +163,7 @@ def test_new_rules_may_be_asked_to_alert() -> None:
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
-    """An alert is raised only if the verdict itself calls for one, and not because of an earlier verdict that waits."""
+    """An alert is raised only by a verdict that is an alarm itself, and not because an earlier verdict was one."""
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):
@@ -186,7 +189,7 @@ def test_what_is_told_is_what_the_verdict_says() -> None:
 
 
 def test_a_phase_line_begins_anew() -> None:
-    """A new phase begins with an empty alert memory."""
+    """A new phase begins with an empty memory of alerts."""
     kept, _ = advance_all(weekly(NOT, NOT))
     stored = json.loads(json.dumps(as_json(kept)))
     assert from_json(stored, "phase") == kept
@@ -219,8 +222,9 @@ def test_the_order_of_arrival_leaves_no_trace(
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30))
 def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> None:
-    """While the statistic goes up and down around the alert threshold, and stays above that of the watch, it is one
-    alert.
+    """If the statistic falls below the alert threshold and rises again, the alert stays the same.
+
+    It can end only when the statistic is below the lower threshold, at which a watch (an early sign) begins.
     """
     _, signals = advance_all(weekly(*(NOT if flip else BETWEEN for flip in flips)))
     assert signals.count(AlertSignal.ALERT) == int(any(flips))
@@ -229,7 +233,7 @@ def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> Non
 
 @given(st.lists(STATES, min_size=1, max_size=12))
 def test_judging_twice_changes_nothing(states: list[State]) -> None:
-    """Applying the same verdict twice gives no signal and keeps the memory."""
+    """If a verdict is applied a second time, it gives no signal and does not change the memory of alerts."""
     kept, _ = advance_all(weekly(*states))
     repeated, signals = advance(kept, weekly(*states)[-1])
     assert signals == ()
@@ -238,7 +242,7 @@ def test_judging_twice_changes_nothing(states: list[State]) -> None:
 
 @given(st.lists(STATES, max_size=30))
 def test_every_alert_is_closed_before_another_is_opened(states: list[State]) -> None:
-    """In the event feed, each alert is opened, named at most once, and closed before another one is opened."""
+    """Each alert is opened, called "not responding" at most once, and closed before another one is opened."""
     is_open = named = False
     for signal in advance_all(weekly(*states))[1]:
         if signal is AlertSignal.ALERT:

@@ -29,7 +29,7 @@ from tests.town import Town
 
 
 async def many(town: Town, students: int, weeks: int) -> list[UUID]:
-    """Plans an active support with weekly scores for each of so many students of one school, in cohorts by grade."""
+    """Plans an active support with weekly scores for each of `students` students of one school. A cohort is a grade."""
     rng = Random(7)
     people: list[dict[str, Any]] = []
     supports: list[dict[str, Any]] = []
@@ -123,8 +123,9 @@ async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town
 async def test_enough_data_is_estimated_and_verdicts_name_it(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calibration estimates growth, noise and forms by measure, is repeatable, and has all series judged again without
-    alerts.
+    """Calibration estimates growth, noise and forms by measure, and gives the same result if it is repeated.
+
+    Then all series are judged again, without alerts.
     """
     monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     await many(north, 350, 12)

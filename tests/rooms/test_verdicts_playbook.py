@@ -29,7 +29,10 @@ async def _support_with_stall(town: Town, name: str) -> object:
 
 
 async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
-    """A new district has the monitor at a false-alarm rate of .10, and the cases in which this rate does not hold."""
+    """A new district is judged by the monitor at a false-alarm rate of .10.
+
+    The playbook states in which cases this rate does not hold.
+    """
     answer = await caller(app, north).get("/v1/playbook")
     rule, counts = answer.json()["rules"]
     assert (counts["rule"], counts["measure"]) == ("level-change", "referrals")
@@ -61,7 +64,7 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
 
 
 async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
-    """Published rules apply at once, and the worker judges every series by them without raising alerts."""
+    """Published rules apply at once. The worker judges all series by them, and raises no alert."""
     support = await _support_with_stall(north, "amy")
     events_before = await response_events(north)
     assert events_before == ["probe.requested"], "the monitor raises no alert yet"

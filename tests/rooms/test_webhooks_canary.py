@@ -113,7 +113,10 @@ async def _post(url: str, allowed: Allowed, timeout: float = 3) -> Outcome:
 
 
 async def test_the_canary_sings(canary: Canary) -> None:
-    """If loopback is allowed, the receiver sees the request. So the other tests would see one that must not be sent."""
+    """The test sockets notice a connection to loopback if loopback is allowed.
+
+    Without this, the other tests could not fail.
+    """
     for host in ("127.0.0.1", "[::1]"):
         await _post(f"http://{host}:{canary.port}/", Allowed(sandbox=True), timeout=2)
         assert canary.seen() > 0, host
@@ -132,7 +135,7 @@ async def test_no_spelling_makes_a_connection(canary: Canary, host: str) -> None
 async def test_the_socket_refuses_what_the_text_let_through(
     canary: Canary, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if the check of an address as text finds nothing, the check at the socket lets no connection be made."""
+    """The check at the connection refuses a private address, even if the check of the URL lets it pass."""
     monkeypatch.setattr(send, "validate_url", lambda url, _allowed: url)
     for scheme in ("https", "http"):
         outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())
@@ -144,8 +147,9 @@ async def test_the_socket_refuses_what_the_text_let_through(
 async def test_a_public_name_that_leads_here_makes_no_connection(
     canary: Canary, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A public host name that resolves to one of our own addresses gets no connection, even with a public address as
-    well.
+    """A public host name that resolves to an address of this machine is refused.
+
+    It is refused even if it also resolves to a public address.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     own = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])

@@ -37,7 +37,7 @@ def _came(receiver: Receiver, made: WebhookEndpoint) -> list[str]:
 
 
 async def _raised_at_school(town: Town) -> UUID:
-    """Commits a concern's second version."""
+    """Commits an event in the second version of its type, and returns its id."""
     async with town.unit() as work:
         ids = {"student": town.students["amy"], "school": town.schools[0]}
         return record(

@@ -38,7 +38,7 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
 async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> None:
     """A payload contains no name, address or source id.
 
-    Each of these has the district's canary, a word for which the test searches.
+    The test data have a word in each of these, and the test searches the payload for the word.
     """
     made = await register(north, receiver)
     await happen(north)
@@ -86,8 +86,9 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receive
 
 
 async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receiver: Receiver) -> None:
-    """An endpoint with the type `sync.*` gets every event type that begins so, each in its newest version, and no
-    others.
+    """An endpoint with the type `sync.*` gets every event type that begins with `sync.`, in its newest version.
+
+    It gets no other types.
     """
     made = await register(north, receiver, types=["sync.*"])
     await happen(north)

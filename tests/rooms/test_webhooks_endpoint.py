@@ -111,7 +111,7 @@ async def test_a_list_is_paged_by_its_cursor(north: Town) -> None:
 
 
 async def test_a_removed_endpoint_is_not_there(north: Town) -> None:
-    """A removed endpoint stays as a marked row, but callers do not find it, and cannot remove it again."""
+    """A removed endpoint stays in the database, but callers do not find it and cannot remove it again."""
     made, _ = await _make(north)
     async with north.unit() as work:
         await remove_endpoint(work, made.id)

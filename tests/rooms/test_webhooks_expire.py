@@ -31,7 +31,7 @@ async def _age(town: Town, table: str, column: str, by: timedelta = OLD) -> None
 
 
 async def _left(town: Town) -> dict[str, int]:
-    """Returns two numbers of the rows that are left: of those that expire, and of the others."""
+    """Returns the number of rows in each of four tables: events, deliveries, attempts and disclosures."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         return {

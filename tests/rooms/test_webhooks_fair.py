@@ -50,7 +50,7 @@ class Bare:
 
 @asynccontextmanager
 async def bare(folder: Path, *, answers: bool) -> AsyncIterator[tuple[Bare, Receiver]]:
-    """Yields a receiver that answers at once, or only when the test allows it."""
+    """Yields a receiver in this process. With `answers`, it answers at once; otherwise only when the test allows it."""
     ours = Bare()
     if answers:
         ours.answers.set()
@@ -64,9 +64,9 @@ async def bare(folder: Path, *, answers: bool) -> AsyncIterator[tuple[Bare, Rece
 async def delivering(
     settings: Settings, only: set[UUID], let_go: Bare
 ) -> AsyncIterator[Callable[[Callable[[], bool]], Awaitable[None]]]:
-    """Delivers in these districts, and yields a function that waits for a condition.
+    """Yields a function that sends the deliveries of these districts until a condition is true.
 
-    Before it ends, all waiting requests are answered.
+    At the end, the receiver `let_go` answers all waiting requests.
     """
     with patch("app.worker.Sender", PATIENT):
         async with deliveries(settings) as ours:
@@ -101,8 +101,9 @@ async def test_an_endpoint_that_does_not_answer_delays_no_other(
 async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """North has more deliveries under way to receivers that hang than the process sends at once; south is served at
-    once.
+    """South gets its delivery at once, although the deliveries of North wait for receivers that do not answer.
+
+    North has more such deliveries than the process sends at the same time.
     """
     async with bare(tmp_path, answers=False) as (dead, to_dead), bare(tmp_path, answers=True) as (well, to_well):
         for _ in range(20):

@@ -51,7 +51,7 @@ def plainly(response: bytes) -> Answer:
 
 
 async def post(url: str, allowed: Allowed = SANDBOX, *, times: int = 1, timeout: float = 5) -> Outcome:
-    """Sends some posts of one client, and returns the outcome of the last one."""
+    """Sends `times` requests with one sender, and returns the outcome of the last one."""
     sender = Sender(allowed, timeout=timeout)
     try:
         outcome = await sender.post(url, b"{}", {"webhook-id": "evt_1"})
@@ -212,7 +212,7 @@ async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure
 
 
 async def test_the_socket_is_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the socket, a private address is refused, even if the check at name resolution is bypassed."""
+    """A connection to a private address is refused, even if the resolver lets the address pass."""
 
     async def inside(_: CheckedResolver, __: str, port: int, family: int) -> list[dict[str, object]]:
         return [

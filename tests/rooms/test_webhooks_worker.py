@@ -71,7 +71,7 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
 
 
 def test_a_role_that_passes_row_level_security_is_refused(settings: Settings) -> None:
-    """A worker that is started as the owner ends with one sentence and exit code 1."""
+    """A worker that is started as the owner of the database ends with one sentence and exit code 1."""
     worker = start_worker(settings, AIMLINE_WORKER_DATABASE_URL=settings.database_url)
     _, err = worker.communicate(timeout=120)
     assert worker.returncode == 1

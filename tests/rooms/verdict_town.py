@@ -71,7 +71,7 @@ def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: 
 
 
 def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | None = None) -> list[float]:
-    """Returns invented scores around a line. `hard` has, for single weeks, how much lower the score is."""
+    """Returns random scores around a line. `hard` states for single weeks by how much the score is lower."""
     rng = Random(seed)
     return [
         float(round(40 + rate * week + rng.gauss(0, 4) - (hard or {}).get(week, 0.0))) for week in range(1, weeks + 1)

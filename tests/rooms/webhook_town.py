@@ -184,10 +184,9 @@ def start_worker(settings: Settings, **others: str) -> subprocess.Popen[str]:
 
 
 async def sessions_end(settings: Settings) -> None:
-    """Returns once the server has ended every session of a killed worker.
+    """Waits until PostgreSQL has ended every database session of a killed worker.
 
-    A session that has been idle for long belongs to another test, because the server ends those of a killed process at
-    once.
+    A session that was idle for five seconds is ignored, because it belongs to the worker of another test.
     """
     connection = await asyncpg.connect(settings.url_of("worker"))
     try:

@@ -1,1 +1,1 @@
-"""Tests of this part of the suite."""
+"""Tests of rules and calculations that need no database."""

@@ -71,7 +71,7 @@ def test_the_words_of_a_meeting_are_those_of_its_purpose() -> None:
 def test_a_large_calendar_takes_little_processor_time() -> None:
     """A calendar with 5,000 meetings takes little processor time, because anybody with the link can request it.
 
-    With a library, it took more than two seconds, in which the process answered nobody.
+    A library took more than two seconds, and the process answered no other request meanwhile.
     """
     entries = [
         CalendarEntry(

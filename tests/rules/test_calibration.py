@@ -1,4 +1,4 @@
-"""Tests calibration: it uses scores only, finds the true values of simulated worlds, and refuses too little data."""
+"""Tests calibration: it uses scores only, finds the true values of simulated data, and refuses too little data."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_a_later_start_sends_what_is_missing_and_nothing_twice(series: Series, d
 
 
 def test_an_ended_support_gets_no_more_scores() -> None:
-    """A later start adds no scores to a support that has ended."""
+    """Starting the playground later adds no scores and no sessions to a support that has ended."""
     later = MONDAY + timedelta(days=700)
     for series in ALL:
         if series.plan.ends:

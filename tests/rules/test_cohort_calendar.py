@@ -40,7 +40,7 @@ def line(number: int, begins: date, rate: float) -> ScoreSeries:
 
 
 def verdict(mine: ScoreSeries, others: list[ScoreSeries]) -> bytes:
-    """Returns the monitor's verdict on one of these series as bytes."""
+    """Returns the monitor's verdict on a series, judged together with other series, as bytes."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
     one = MonitoredSeries(mine, Support(id=mine.series_id), Phase(), chosen)
     return canonical_bytes(judge_series([one], others)[mine.series_id].verdict)

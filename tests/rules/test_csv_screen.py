@@ -60,9 +60,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_a_bad_row_costs_that_row_alone(case: str, size: int) -> None:
-    """A malformed CSV row keeps its place and its sourcedId but loses its other values, and other rows stay as they
-    are.
-    """
+    """A malformed CSV row keeps its line and its sourcedId, and loses its other values. Other rows are not changed."""
     bad, instead, code = BAD[case]
     before, after = b'a,b,c\r\n"b","b\r\nb",c\r\n', b'c,b,c\r\nd,"b, b",c\r\n'
     given, screen = _screened(before + bad + b"\r\n" + after, size)
@@ -126,7 +124,10 @@ def test_lines_without_anything_are_no_rows() -> None:
     ],
 )
 def test_what_spoils_a_whole_file_is_refused_in_a_sentence(rows: bytes, words: str) -> None:
-    """A file in which no single row is faulty is refused with a sentence and without a value."""
+    """A file that ends inside a quoted value, or is not UTF-8, is refused as a whole.
+
+    The error states the reason and contains no value of the file.
+    """
     with pytest.raises(SourceRefused, match=words) as refused:
         _screened(rows)
     assert "Secr" not in refused.value.detail

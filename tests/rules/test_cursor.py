@@ -31,7 +31,7 @@ def ring(*lines: str) -> Keyring:
 @pytest.mark.long
 @given(PLACES)
 def test_a_cursor_opens_to_its_place(place: list[object]) -> None:
-    """A cursor decodes to the position from which it was made, and the same position gives the same cursor."""
+    """A cursor decodes to the position for which it was made. The same position always gives the same cursor."""
     cursor = SEAL.seal(BOUND, tuple(place))
     assert SEAL.open(BOUND, cursor) == tuple(place)
     assert SEAL.seal(BOUND, tuple(place)) == cursor
@@ -69,7 +69,7 @@ def test_any_text_opens_nothing(text: str) -> None:
 
 
 def test_a_long_text_is_refused_and_long_names_are_not() -> None:
-    """A cursor that is too long is refused. The limit is above any position in a roster, in its longest spelling."""
+    """A cursor that is too long is refused. The limit is high enough for the longest names of a roster."""
     place = ("\x01" * 300, "\x7f\U0001f600" * 150, str(UUID(int=3)))
     assert len(SEAL.seal(BOUND, place)) < MAX_CURSOR_LENGTH
     assert SEAL.open(BOUND, "A" * (MAX_CURSOR_LENGTH + 1)) is None
@@ -78,7 +78,7 @@ def test_a_long_text_is_refused_and_long_names_are_not() -> None:
 
 
 def test_a_cursor_of_an_older_key_opens_after_a_rotation() -> None:
-    """A cursor opens with any key of the keyring, in any process, also after a rotation."""
+    """A cursor can be read if its key is still in the keyring, by any process and after a change of keys."""
     before = cursor_seal(ring(OLD)).seal(BOUND, PLACE)
     rotated = cursor_seal(ring(NEW, OLD))
     assert rotated.open(BOUND, before) == PLACE
@@ -107,7 +107,7 @@ def _keyset(
     ids=["district", "list", "filter's value", "filter", "no filter"],
 )
 def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str, object]) -> None:
-    """A cursor opens only for its own district, list and filter."""
+    """A cursor is accepted only for the district, the list and the filter for which it was made."""
     cursor = _keyset().mark(*PLACE)
     assert _keyset(cursor=cursor).after == PLACE
     with pytest.raises(Malformed):
@@ -115,7 +115,7 @@ def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str
 
 
 def test_a_cursor_without_a_keyring_is_of_this_process() -> None:
-    """A cursor that was made without a keyring can be opened in its own process only."""
+    """A cursor that was made without a keyring can be read only by the process that made it."""
     cursor = keyset(DISTRICT, "students", {"grade": "03"}, None, 10).mark(*PLACE)
     assert keyset(DISTRICT, "students", {"grade": "03"}, cursor, 10).after == PLACE
     with pytest.raises(Malformed):

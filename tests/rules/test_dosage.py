@@ -30,7 +30,10 @@ def day(week: int, weekday: int = 0) -> date:
 def session_record(
     held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
 ) -> DeliveredSessions:
-    """Returns one session in the form of sums of a week. Minutes beyond the plan are no loss."""
+    """Returns the record of one session, in the form in which the sessions of a week are summed.
+
+    Minutes beyond the plan do not count as negative lost minutes.
+    """
     given = delivered if attended else 0
     return DeliveredSessions(
         monday=monday_of(held_on),
@@ -65,9 +68,7 @@ def test_what_has_no_record_is_unknown_and_not_missed() -> None:
 
 
 def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
-    """The delivered share is computed from the known sessions. If less than half of the sessions is known, there is
-    none.
-    """
+    """The delivered share is computed from the known sessions. If fewer than half are known, no share is stated."""
     assert over(2, [held(0, 0), held(0, 2)]).share is None
     half = over(2, [held(0, 0), held(0, 2), held(1, 0, 0)])
     assert half.is_known
@@ -102,7 +103,7 @@ def test_a_week_without_instruction_asks_for_nothing() -> None:
 
 
 def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
-    """For a period with only a part of a week, the number of planned sessions is in proportion."""
+    """For a part of a week, a proportional part of the week's sessions is planned."""
     days = school_days(day(0, 2), day(1, 1), ())
     assert days == {day(0): 3, day(1): 2}
     assert [planned_in(one, 3) for one in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 2, 2, 3]
@@ -141,7 +142,10 @@ def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) ->
 
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
-    """Known and unknown sessions add up to the planned ones, and delivered and lost minutes to the known ones."""
+    """Known and unknown sessions add up to the planned sessions.
+
+    Delivered and lost minutes together are at least the known minutes.
+    """
     result = made(records, off, weekly)
     assert result.known_sessions + result.unknown_sessions == result.planned_sessions
     assert result.known_sessions == sum(one.planned_sessions for one in records)
@@ -169,7 +173,7 @@ def test_the_order_of_records_changes_nothing(
 def test_the_unknown_is_never_counted_as_missed(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, week: int
 ) -> None:
-    """Unknown sessions never count as missed: a larger plan changes no share and loses no minutes."""
+    """More planned sessions without a record do not change the lost minutes or a stated share."""
     less, more = made(records, off, weekly), made(records, off, weekly + 3)
     assert more.lost == less.lost
     assert more.delivered_minutes == less.delivered_minutes
@@ -194,7 +198,10 @@ def test_two_windows_make_the_whole(
 
 
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
-    """The dosage of a window is the same with a calendar that was loaded for other windows too."""
+    """The weeks without instruction are those within the requested period, even if the calendar has more weeks.
+
+    If the calendar has no week of the period, the result is None.
+    """
     weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
     assert off_between(weeks, day(1, 3), day(3, 4)) == frozenset({day(2)})
     assert off_between(weeks, day(0), day(5)) == frozenset({day(2)})

@@ -1,4 +1,4 @@
-"""Tests how long running requests wait for new arrivals after a long step."""
+"""Tests how long requests wait for new input after one of them has used the event loop for long."""
 
 import asyncio
 
@@ -6,7 +6,10 @@ from app.core.fairness.arrivals import MOST_TURNS, QUIET_TURNS, Arrivals
 
 
 async def _turns_until(future: "asyncio.Future[None] | None", each_turn: "list[bool]", arrivals: Arrivals) -> int:
-    """Returns the number of turns of the event loop until a future is done; notes an arrival where a turn says so."""
+    """Returns the number of turns of the event loop until a future is done.
+
+    `each_turn` states in which turns a new request arrives.
+    """
     turns = 0
     while future is not None and not future.done():
         if turns < len(each_turn) and each_turn[turns]:
@@ -17,7 +20,7 @@ async def _turns_until(future: "asyncio.Future[None] | None", each_turn: "list[b
 
 
 async def test_a_quiet_process_waits_a_few_turns() -> None:
-    """If nothing arrives, a request waits a few turns of the event loop, because turns take processor time."""
+    """If no input arrives, a request waits for a few turns of the event loop only."""
     arrivals = Arrivals()
     assert arrivals.awaited is None
     arrivals.receive()
@@ -26,7 +29,7 @@ async def test_a_quiet_process_waits_a_few_turns() -> None:
 
 
 async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
-    """A burst of arrivals is received whole; a stream of them delays the running requests for a bounded time."""
+    """While a burst of input arrives, requests wait. If the input never stops, they wait for a limited time only."""
     arrivals = Arrivals()
     arrivals.receive()
     burst = [turn in (0, 4, 8) for turn in range(9)]
@@ -37,7 +40,7 @@ async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
 
 
 async def test_a_second_long_step_meanwhile_prolongs_nothing() -> None:
-    """Long steps that follow each other share one wait."""
+    """If a second long step follows while requests wait for arrivals, the same wait is used and is not prolonged."""
     arrivals = Arrivals()
     arrivals.receive()
     first = arrivals.awaited

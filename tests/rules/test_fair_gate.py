@@ -32,15 +32,19 @@ async def test_the_slots_are_full_before_anybody_waits() -> None:
 
 
 async def test_a_key_without_a_request_under_way_is_let_in_at_once() -> None:
-    """The first request of another district does not wait for a slot. All such requests together are limited by the
-    pool.
+    """The first request of a district does not wait for a slot.
+
+    It waits only if the limit of all running requests is reached.
     """
     gate = Gate(Limits(slots=2, most_of_one_key=8, most=4, slot_seconds=3600))
     assert [gate.enqueue(key).may_run for key in "aaabcd"] == [True, True, False, True, True, False]
 
 
 async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
-    """A request pauses while a request of a district with fewer running requests runs, and then continues."""
+    """While a request of one district runs, the requests of a district with more running requests pause.
+
+    They continue when this request ends, or after the longest pause.
+    """
     clock = _Clock()
     gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
     loud = [gate.enqueue("a") for _ in range(4)]
@@ -84,7 +88,7 @@ async def test_a_districts_weight_counts_where_requests_pause() -> None:
 
 
 async def test_after_a_long_step_the_loop_takes_in_what_has_come() -> None:
-    """After a long step, the event loop accepts new input before other requests continue."""
+    """After a request has used the event loop for long, the loop accepts new input before another request continues."""
     gate = Gate(ROOMY)
     first, second = gate.enqueue("a"), gate.enqueue("a")
     first.stepped(0.0001)
@@ -113,8 +117,9 @@ async def test_a_waiting_request_that_is_given_up_leaves_the_queue() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
-    """If many of hundreds of requests are cancelled at any moment, the others all run, never more than there are
-    slots.
+    """If many of 300 requests are cancelled at random moments, all others run.
+
+    No more requests run at once than the slots and one request of each key.
     """
     chosen = random.Random(seed)
     gate = Gate(Limits(slots=3, most_of_one_key=2, most=16, queue_of_one_key=1000, slot_seconds=3600))
@@ -148,8 +153,9 @@ async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
 
 
 async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() -> None:
-    """Requests of one district that wait for a lock use up neither the slots nor the pool. Another district is
-    served.
+    """If requests of one district wait for a lock, they give their slots back, so that another district is served.
+
+    The number of them that run at once stays limited.
     """
     clock = _Clock()
     gate = Gate(Limits(slots=2, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=lambda: 0.0)
@@ -186,7 +192,7 @@ async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
 
 
 async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
-    """If a request has its slot for too long, a timer gives the slot to the next request, without being called."""
+    """If a request has its slot for too long without computing, a timer gives the slot to the next request."""
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=16, slot_seconds=0.01), processor=lambda: 0.0)
     gate.enqueue("a")
     second = gate.enqueue("a")

@@ -25,7 +25,10 @@ STEPS = st.lists(
 def test_a_request_waits_only_where_its_key_has_enough_in_service(
     steps: list[tuple[str, int, int, float]],
 ) -> None:
-    """After any sequence of joins, takes, cancellations and costs, a request waits only if all slots are in use."""
+    """Checks that a request waits only while its key has two requests running.
+
+    This must hold after any sequence of requests that join, start, end, are cancelled or cost more than expected.
+    """
     order, waiting, serving = FairOrder(), list[Ticket](), list[Ticket]()
     for step, key, flow, cost in steps:
         if step == "join":
@@ -90,7 +93,7 @@ def test_keys_that_always_have_requests_are_served_by_their_weights(
 
 
 def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
-    """If a request of another key comes while a hundred requests of one key wait, it is served next."""
+    """If a request of another key comes while a hundred requests of one key wait, the new request is served next."""
     order = FairOrder()
     for _ in range(100):
         order.join("a")

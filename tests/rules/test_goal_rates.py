@@ -24,7 +24,7 @@ class Norm:
 
 
 def required(baseline: float, goal: float, weeks: int, realistic: float | None, direction: str = "up") -> RequiredRate:
-    """Returns a required rate of a measure with values from 0 to 300."""
+    """Returns the rate of growth that a goal requires, for a measure with values from 0 to 300."""
     return RequiredRate(direction, 0.0, 300.0, "words", baseline, goal, weeks, realistic, "A study")
 
 

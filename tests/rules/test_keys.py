@@ -8,7 +8,7 @@ from app.core.crypto import KeyFault, Keyring, generate_key
 def test_keys_made_one_after_the_other_have_their_own_ids() -> None:
     """Keys that are made within one minute have different ids.
 
-    Ids that began with a time were once equal, and a file with both keys lost one.
+    Earlier ids began with the time and could be equal. One of two such keys in a file was then lost.
     """
     lines = [generate_key() for _ in range(50)]
     assert len(Keyring.parse("\n".join(lines)).keys) == 50

@@ -22,7 +22,7 @@ def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
 
 
 def test_a_signal_and_an_alarm_say_what_they_are() -> None:
-    """The text of an item about a signal says what was seen, and the text of an alarm names its second reason too."""
+    """The text of an item says what was seen: the finding of a signal, or an alarm and the decision that is due."""
     assert write_reason("signal", ["failing"], DAY) == (
         "A signal: the grades in a class are failing, since October 6, 2026"
     )
@@ -68,7 +68,7 @@ def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() ->
 def test_a_student_with_two_signals_is_one_of_the_students() -> None:
     """A student with signals from two measures is named and counted once.
 
-    Signals of two areas are two items of the page, however they are mixed.
+    Signals of different areas are separate items of the page, in whatever order they come.
     """
     people = {uuid4(): f"Student {letter}" for letter in "ABC"}
     signals = [_entry(student, "signal", "screening_under_cut") for student in people for _ in range(3)]

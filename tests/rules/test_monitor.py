@@ -37,7 +37,10 @@ def series(
 def dense(
     times: NDArray[np.int64], y: Array, g: float, start: tuple[float, float], prior: Prior
 ) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """Computes the same posterior with complete covariance matrices: weights, means and standard deviations."""
+    """Computes the monitor's posterior by another method, with complete covariance matrices.
+
+    Returns the log weight, the mean and the standard deviation for each week of change and each level of noise.
+    """
     last = int(times[-1])
     out: dict[tuple[int, int], tuple[float, float, float]] = {}
     seen = ~np.isnan(y)
@@ -98,7 +101,7 @@ def test_the_normal_distribution_holds_in_both_tails() -> None:
 
 
 def effects(of: Panel) -> tuple[Array, Array]:
-    """Returns the estimated form effects of a panel of series and their variances, each as (forms, students)."""
+    """Returns the estimated effects of forms and their variances. Each array has a row for each form."""
     cohorts = Cohorts.of(of.cohort)
     paths = Paths(of.times, of.values, of.g, starting_level(of, cohorts), of.starts)
     surprise = paths.upto(len(of.times), (1 - PRIOR.share) * of.noise, PRIOR)
@@ -107,9 +110,7 @@ def effects(of: Panel) -> tuple[Array, Array]:
 
 
 def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The factorisation that students share gives each student's inverse covariance, also if scores are added one by
-    one.
-    """
+    """The inverse covariance that students share equals the one that is computed for each student alone."""
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
     own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
@@ -224,8 +225,9 @@ def delivery(*weeks: tuple[int, float]) -> DeliveredMinutes:
 
 
 def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> None:
-    """A student who grows as far as half of the sessions allow gets under_delivered; one who does not grow is
-    flagged.
+    """If half of the sessions were delivered, a student who grows at half of the required rate is not flagged.
+
+    The state is then `under_delivered`. A student who does not grow although 90 % were delivered is flagged.
     """
     halved = [30 + 0.75 * t for t in range(1, 16)]
     short = judge("monitor", series(halved, dosage=delivery((15, 0.5))))
@@ -242,7 +244,7 @@ def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> 
 def test_a_session_lost_now_and_then_explains_no_alarm() -> None:
     """An alarm is explained by too little delivery only if much is missing.
 
-    With 95 % delivered, earlier verdicts named too little delivery as the cause; with 80 %, this is right.
+    A delivered share of 95 % explains no alarm; a share of 80 % can explain one.
     """
     states: dict[float, set[State]] = {}
     for share in (0.95, 0.8):
@@ -373,9 +375,9 @@ def test_one_wild_score_counts_for_no_more_than_three_standard_errors() -> None:
 
 
 def test_a_kind_that_is_nearly_the_other_is_not_stated_as_certain() -> None:
-    """An alarm is called `never` also if growth was on pace before with a probability of up to .62.
+    """The sentence of an alarm of the kind `never` does not say that there was no sign of earlier growth.
 
-    Before, its sentence said that there was no sign of that; in the simulated year one in eleven had a majority for it.
+    Growth may have been on pace for some weeks with a probability of up to .62.
     """
     random = np.random.default_rng(2)
     sentences = []

@@ -28,11 +28,10 @@ def shares_of_alarms(table: NDArray[np.int8]) -> tuple[float, float]:
 
 
 def test_a_class_that_lost_half_of_its_weeks_together_is_seldom_flagged() -> None:
-    """Of classes that got half of their sessions until week 6 and then grew faster, at most 12 % are flagged.
+    """Of the students of a class that lost half of its sessions until week 6, at most 12 % are flagged.
 
-    They grew 1.7 in a week, where the goal requires 1.5. The estimated difficulty of the passages once mistook the
-    growth that the class had missed for hard passages before week 7 and easy ones after it. Then .165 of these students
-    were flagged, and .068 were called not responding.
+    The class then grows by 1.7 a week, and the goal requires 1.5. Before, the low scores of the first weeks were taken
+    for hard passages. Then .165 of these students were flagged, and .068 were called not responding.
     """
     year, share = restored(STUDENTS, 301, early=0.5)
     flagged, named = shares_of_alarms(verdicts(year, share))
@@ -41,9 +40,9 @@ def test_a_class_that_lost_half_of_its_weeks_together_is_seldom_flagged() -> Non
 
 
 def test_only_the_students_own_delivery_enters_a_verdict() -> None:
-    """Which classmates' delivery is known does not change the estimate of a student, except by rounding.
+    """The estimate of a student depends on the student's own delivery, and not on the delivery of classmates.
 
-    A student who got everything is judged as if no delivery had been recorded.
+    A student who got every session is judged as if no delivery had been recorded.
     """
     year, share = thin(50, 7)
     whole = panel(year)
@@ -63,9 +62,9 @@ def test_only_the_students_own_delivery_enters_a_verdict() -> None:
 
 
 def test_forms_are_doubted_little_after_one_lost_session_and_much_after_weeks() -> None:
-    """The doubt about the difficulty of forms grows steadily with the lost sessions.
+    """The more sessions were lost, the less the estimated difficulty of forms is trusted, without a jump.
 
-    One lost session of three changes the estimate by 5 % at most.
+    If one session of three is lost, the trust falls by 5 % at most.
     """
     lost = np.linspace(0, 12, 361)
     doubt = doubt_of_forms(lost, np.full(361, 1.5 / 8), DEFAULT.share)

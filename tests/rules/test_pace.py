@@ -1,4 +1,4 @@
-"""Tests that pacing a coroutine does not change its results, errors, cancellations or tasks."""
+"""Tests that pausing a coroutine between its steps changes no result, error, cancellation or task."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -41,7 +41,7 @@ async def _fails() -> None:
 
 
 async def test_a_result_and_an_error_come_through() -> None:
-    """Pacing passes on timeouts within a coroutine, errors of awaited calls, and the result."""
+    """A coroutine that may be paused returns its result. A timeout or an error within it works as without pauses."""
     log: list[str] = []
     pacer = _Pacer()
     assert await paced(_adds(log), pacer) == "done"
@@ -79,7 +79,7 @@ async def test_a_cancellation_is_delivered_at_once(is_paused: bool) -> None:
 
 
 async def test_tasks_of_a_paced_coroutine_pause_with_it_and_others_do_not() -> None:
-    """The tasks of a paced coroutine pause with it, and other tasks do not."""
+    """If a coroutine is paused, the tasks that it started are paused too. Other tasks continue."""
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     pace_tasks(loop)

@@ -1,4 +1,4 @@
-"""Tests quotas by key: exact counts, separate windows, bounded memory, and the share of one process."""
+"""Tests quotas by key: exact counts, separate windows, limited memory, and the part of a quota for each process."""
 
 import pytest
 
@@ -29,7 +29,10 @@ def test_a_key_gets_its_quota_and_no_more_until_its_window_ends() -> None:
 
 
 def test_what_is_given_back_can_be_used_again() -> None:
-    """A request that is given back can be used again, but the count of used requests never falls below zero."""
+    """A request that was counted can be returned to the quota and used again.
+
+    The number of used requests never falls below zero.
+    """
     quotas = Quotas(POLICY, _Clock())
     quotas.give_back("a")
     assert quotas.take("a").remaining == 2
@@ -48,5 +51,5 @@ def test_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize(("processes", "quota"), [(1, 100), (3, 33), (8, 12), (1000, 1)])
 def test_each_process_has_its_part(processes: int, quota: int) -> None:
-    """The parts of a quota that all processes have add up to the quota, and none is zero."""
+    """The quota of one process is an equal part of the whole quota, rounded down, and at least one request."""
     assert Policy("district", 100, 60).divided(processes) == Policy("district", quota, 60)

@@ -47,7 +47,7 @@ def series(of: Batch, n: int) -> Series:
 
 
 def test_a_series_alone_is_judged_as_by_the_single_rule() -> None:
-    """A series judged by the array code has the single rule's statistic, rate, interval and week, to 1e-9."""
+    """The code for a whole district gives a single series the same result as the rule for one series, up to 1e-9."""
     of = batch(simulate(World(weeks=20), 50, 7), alone=True, began=3)
     judged = judge_bulk(of)
     rule = RULES["monitor"]
@@ -92,7 +92,7 @@ def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -
 
 
 def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
-    """A student who is judged alone among classmates gets the same result as in the whole batch."""
+    """If only some students of a cohort are judged, each gets the same result as in a batch of the whole cohort."""
     of = batch(simulate(World(weeks=20), 75, 13))
     of = replace(of, goal_rate=np.linspace(1, 2, 75), began=np.where(np.arange(75) % 3, 0, 2))
     of = replace(of, values=np.where(of.weeks <= of.began[:, None], np.nan, of.values))

@@ -34,7 +34,7 @@ def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability() 
 
 
 def test_the_whole_rule_agrees_with_its_inner_count_of_runs() -> None:
-    """The exact number of flagged patterns, found by a short count, agrees with `judge` for a sample of patterns."""
+    """For random patterns of noise, `judge` raises an alarm exactly if the last four scores are below the aimline."""
     for pattern in np.random.default_rng(7).choice((-1, 1), size=(60, 15)):
         for end in range(4, 16):
             verdict = judge("four-point", weekly(10 + 1.5 * np.arange(1, end + 1) + 3.0 * pattern[:end]))
@@ -43,7 +43,7 @@ def test_the_whole_rule_agrees_with_its_inner_count_of_runs() -> None:
 
 
 def test_four_point_with_a_three_score_baseline_flags_about_43_in_100() -> None:
-    """An aimline drawn from the median of three noisy scores raises the false alarms to about .43."""
+    """If the aimline begins at the median of three noisy scores, the four-point rule flags about 43 % by mistake."""
     rng, flagged, students = np.random.default_rng(20), 0, 20_000
     level = np.median(rng.normal(size=(students, 3)), axis=1)
     below = np.where(rng.normal(size=(students, 15)) < level[:, None], -1, 1).tolist()
@@ -64,7 +64,7 @@ def test_slope_agrees_with_an_independent_least_squares() -> None:
 
 
 def test_best_break_agrees_with_an_independent_search() -> None:
-    """The best break is the one that numpy's solver finds among the same candidates."""
+    """`best_break` finds the same week and the same two slopes as a search with numpy's solver."""
     values = np.random.default_rng(5).normal(40, 4, 14)
     t = np.arange(1, 15)
 

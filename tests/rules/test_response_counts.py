@@ -54,7 +54,10 @@ def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, 
 
 
 def test_a_level_that_is_worse_than_before_the_support_is_stated_as_such() -> None:
-    """More incidents than before the support were "0 % of the way", which reads as if nothing had changed."""
+    """If there are more incidents than before the support, the verdict says that the student is further from the goal.
+
+    Before, the verdict stated "0 % of the way", as if nothing had changed.
+    """
     verdict = judge("level-change", series([11, 13, 12, 14, 12, 15], goal=2.0))
     assert verdict.sentence == (
         "The median of the last three scores (weeks 4 to 6) is 14, against 10 before the support: "
@@ -82,7 +85,7 @@ def test_a_collapse_is_stopped_at_the_third_such_score(rule: str, baseline: floa
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_incidents_that_come_back_are_a_collapse_too(rule: str) -> None:
-    """Incidents that come back are a collapse too, for a measure for which lower is better."""
+    """Incidents that fall and then rise to the old number are "not responding", because lower numbers are better."""
     verdict = judge(rule, series([9, 4, 2, 2, 3, 2, 10, 9, 11], baseline=10.0, goal=4.0))
     assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
 

@@ -35,7 +35,7 @@ def test_the_scores_of_a_day_are_one_point_their_median() -> None:
 
 
 def test_a_series_of_single_scores_is_left_as_it_is() -> None:
-    """A series with one score a day keeps its columns."""
+    """A series with one score a day is not changed."""
     columns = (IDS[2:5], DAYS[2:5], (1.0, 2.0, 3.0), ("", "", ""))
     assert combine_by_day(columns)[:4] == columns
 

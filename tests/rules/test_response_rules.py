@@ -31,12 +31,12 @@ def series(
 
 
 def series_around_line(leads: Iterable[float], **kwargs: Any) -> Series:
-    """Scores at the given distances from the default aimline."""
+    """Returns a series with scores at the given distances from the default aimline."""
     return series([10 + 1.5 * (n + 1) + lead for n, lead in enumerate(leads)], **kwargs)
 
 
 def find(rule: str, series: Series) -> Finding:
-    """Judges a series by one rule alone, and returns its finding without the later check by the shares of growth."""
+    """Returns what a rule finds in a series, before the verdict is compared with the shares of growth."""
     return RULES[rule].finding(series, RULES[rule].defaults)
 
 
@@ -232,7 +232,7 @@ def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured()
 
 @pytest.mark.parametrize("rule", ["four-point", "median", "trend", "theil-sen", "slope-interval"])
 def test_every_rule_for_growth_allows_for_what_was_not_delivered(rule: str) -> None:
-    """With a rule of the field too, growth in proportion to the delivery is no alarm, whatever the total share is."""
+    """With every rule for growth, a student who grows in proportion to the delivered share raises no alarm."""
     for share, expected in ((0.5, State.UNDER_DELIVERED), (0.85, State.UNDER_DELIVERED)):
         observations = tuple(Observation(week, 30 + 1.55 * share * week) for week in range(1, 16))
         dosage = DeliveredMinutes((90.0,) * 15, (90.0 * share,) * 15)
@@ -244,10 +244,9 @@ def test_every_rule_for_growth_allows_for_what_was_not_delivered(rule: str) -> N
 
 
 def test_delivery_that_is_unknown_explains_no_alarm() -> None:
-    """Minutes for the whole phase that nobody recorded count as delivered, for every rule, and no share is stated.
+    """If nobody recorded the minutes of a phase, no rule blames an alarm on too little delivery.
 
-    Before, the unknown share counted as zero: a student who stopped growing was excused by a support that may have been
-    delivered in full.
+    Before, the unknown share counted as zero, although the support may have been delivered in full.
     """
     flat = tuple(Observation(week, 30.0) for week in range(1, 16))
     unknown = DeliveredMinutes((900.0,), (float("nan"),), by_week=False)
@@ -262,9 +261,9 @@ def test_delivery_that_is_unknown_explains_no_alarm() -> None:
 
 @pytest.mark.parametrize("rule", ["four-point", "trend"])
 def test_the_stated_share_is_that_of_the_recorded_minutes(rule: str) -> None:
-    """A field's rule states the same delivered share as the monitor: that of the minutes that were recorded.
+    """Each rule states the same delivered share as the monitor: the share of the recorded minutes.
 
-    Before, weeks without a record were counted in it as delivered.
+    Before, weeks without a record counted as delivered.
     """
     weeks, nan = range(1, 16), float("nan")
     dosage = DeliveredMinutes((90.0,) * 15, (0.0,) * 10 + (nan,) * 5)

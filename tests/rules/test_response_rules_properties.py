@@ -1,4 +1,4 @@
-"""Tests properties of every rule for any series: invariances, stable bytes, and forbidden statements."""
+"""Tests what holds for every rule and every series: invariance, stable bytes, and statements that are never made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ rules = pytest.mark.parametrize("rule", list(RULES))
 
 @st.composite
 def any_series(draw: st.DrawFn) -> Series:
-    """Draws a series of whole-number scores in different weeks, near and far from an aimline in either direction."""
+    """Generates scores in different weeks, as whole numbers near and far from a rising or falling aimline."""
     weeks = sorted(draw(st.sets(st.integers(0, 40), max_size=20)))
     baseline, rise = draw(st.integers(-50, 50)), draw(st.integers(1, 60))
     values = draw(st.lists(st.integers(-60, 120), min_size=len(weeks), max_size=len(weeks)))

@@ -1,4 +1,4 @@
-"""Tests the shares of growth: they add to one, are calibrated, and give an alarm its kind only if they support it."""
+"""Tests the shares of growth: they add to one, are calibrated, and decide what an alarm is called."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_growth_rule_states_shares_that_add_to_one(rule: str, values: list
 def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
     """Without a standard error of measurement, an alarm is never called "not responding".
 
-    Nothing can then say how slow growth is.
+    The probability of slow growth cannot be computed without it.
     """
     verdict = judge(rule, series([30.0] * 12, sem=None))
     assert (verdict.slow, verdict.kind) == (None, None)
@@ -51,9 +51,9 @@ def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
 
 
 def test_a_flat_series_is_off_track_first_and_named_later() -> None:
-    """A student who does not grow is first off track, at the stated false-alarm rate.
+    """A student who does not grow is first off track. The rate of false alarms is the stated one.
 
-    The state becomes "not responding" later, when the scores support it.
+    The state becomes "not responding" later, when enough scores support it.
     """
     rng = np.random.default_rng(4)
     values = [30 + 0.5 * week + 3 * noise for week, noise in enumerate(rng.normal(size=26), 1)]
@@ -64,7 +64,7 @@ def test_a_flat_series_is_off_track_first_and_named_later() -> None:
 
 
 def test_the_sentence_states_the_shares_in_whole_percent() -> None:
-    """The probabilities in the sentence are whole percentages whose sum is 100."""
+    """The probabilities in the sentence of a verdict are whole percentages, and they add up to 100."""
     verdict = judge("monitor", series([30.0 + 0.2 * week for week in range(15)]))
     assert verdict.slow is not None
     assert verdict.short is not None
@@ -82,7 +82,7 @@ def test_percents_add_to_a_hundred(slow: float, under: float) -> None:
 
 
 def test_no_label_says_more_than_its_verdict() -> None:
-    """The short label of a verdict, which screens show alone, claims no more than the verdict does."""
+    """The short label of a verdict claims no more than the verdict. Screens show the label without the sentence."""
     assert set(LABELS) == set(State) - {State.NOT_RESPONDING, State.RESPONDING}
     assert label(State.NOT_RESPONDING, NonresponseKind.STOPPED, 0.02) == "Stopped responding"
     assert label(State.RESPONDING, None, 0.7) == "Responding"
@@ -92,9 +92,9 @@ def test_no_label_says_more_than_its_verdict() -> None:
 
 
 def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:
-    """Fewer incidents are not called growth, and a rule about a level says nothing about a pace.
+    """The label of a measure for which lower is better says "improving" and not "growing".
 
-    Before, the label of each was "Growing, below pace", also where a count had risen since it was best.
+    The label of a rule about a level says nothing about pace. Before, both labels were "Growing, below pace".
     """
     assert label(State.BELOW_PACE, None, 0.05, "down") == "Improving, below pace"
     assert label(State.BELOW_PACE, None, None, None) == "Part of the way to the goal"
@@ -103,9 +103,9 @@ def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:
 @pytest.mark.parametrize("rule", [name for name in GROWTH_RULES if name != "monitor"])
 @given(values=st.lists(st.floats(20, 60), min_size=8, max_size=14))
 def test_a_flag_without_a_name_states_no_week_of_a_change(rule: str, values: list[float]) -> None:
-    """What a field's rule found is stated as what the scores did, and not as a slowdown that its shares do not support.
+    """The verdict of a classic rule describes the scores, and does not state that growth slowed.
 
-    Before, a student whose probability of keeping pace was .9 could read that growth most likely slowed about a week.
+    Before, it could state this about a student who probably grew on pace.
     """
     verdict = judge(rule, series(values))
     assert "slowed" not in verdict.sentence

@@ -66,7 +66,7 @@ def test_one_outlying_score_moves_least_squares_and_not_theil_sen() -> None:
 
 
 def test_dual_discrepancy_needs_both() -> None:
-    """A student far below the line who grows faster than the line is not flagged."""
+    """A student far below the aimline who grows faster than the aimline is not flagged."""
     assert judge("dual-discrepancy", weekly([-5 + 1.8 * t for t in range(1, 13)], sem=2.0)).state is State.RESPONDING
     assert judge("dual-discrepancy", weekly([25 + 0.5 * t for t in range(1, 13)], sem=2.0)).state is State.RESPONDING
 

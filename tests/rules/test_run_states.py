@@ -26,7 +26,7 @@ def test_every_state_says_what_may_follow() -> None:
     ],
 )
 def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> None:
-    """Every transition that requests, approvals and workers need is allowed, and so is one to the present state."""
+    """Every transition that requests, approvals and workers need is allowed, and so is one to the same state."""
     require_transition(states, following)
 
 
@@ -42,6 +42,6 @@ def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> Non
     ],
 )
 def test_a_run_never_takes_another_way(states: tuple[RunState, ...], following: RunState) -> None:
-    """A transition is refused if it is not allowed from one of several states."""
+    """A transition is refused if one of the states before it does not allow the transition."""
     with pytest.raises(IllegalTransition):
         require_transition(states, following)

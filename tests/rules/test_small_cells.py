@@ -15,7 +15,7 @@ TOLERANCE = 1e-7
 
 @st.composite
 def districts(draw: st.DrawFn) -> dict[Atom, int]:
-    """Draws a district: counts of students by school, grade, level and group, many of them small or empty."""
+    """Generates a district: counts of students by school, grade, level and group, many of them small or empty."""
     sizes = [draw(st.integers(1, most)) for most in (4, 3, 3, 2)]
     domains = [
         [f"{dimension[0]}{number}" for number in range(size)] for dimension, size in zip(DIMENSIONS, sizes, strict=True)
@@ -25,7 +25,7 @@ def districts(draw: st.DrawFn) -> dict[Atom, int]:
 
 
 def members(cell: Cell, atoms: Collection[Atom]) -> list[int]:
-    """Returns the positions of the atoms that a cell counts."""
+    """Returns the positions of those entries of `atoms` that a cell counts."""
     return [position for position, atom in enumerate(atoms) if cell_of(cell[0], atom) == cell]
 
 
@@ -41,8 +41,9 @@ def secrets(atoms: Mapping[Atom, int]) -> list[Cell]:
 
 
 def solved(published: Mapping[Cell, int], possible: list[Atom], hidden_cells: list[Cell]) -> list[Cell]:
-    """Returns the cells whose counts follow from the published ones by addition and subtraction, and by being at least
-    0.
+    """Returns the hidden cells whose counts can be computed from the published ones.
+
+    The attacker adds and subtracts published counts, and uses that no count is negative.
     """
     rows = list(published)
     matrix = np.zeros((len(rows), len(possible)))
@@ -84,7 +85,7 @@ def test_no_small_cell_follows_from_the_published_ones(atoms: dict[Atom, int]) -
 def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int], random: Random) -> None:
     """A student count that one window's report withholds cannot be computed from the reports of later windows.
 
-    The same children are counted in three windows, at other levels.
+    The same children are counted in three windows, each time at different levels.
     """
     seed = random.randint(0, 2**31)
     levels = sorted({atom[2] for atom in atoms})
@@ -113,7 +114,7 @@ def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int
 
 
 def test_a_large_district_publishes_most_of_its_cells() -> None:
-    """Withholding small counts leaves most of the tables of a district without small cells."""
+    """In a district with few small cells, nearly all other counts are published."""
     atoms = {
         (f"s{school}", f"g{grade}", level, group): 40 + 3 * school + grade
         for school in range(8)
@@ -135,9 +136,9 @@ def test_a_large_district_publishes_most_of_its_cells() -> None:
 
 
 def test_a_small_cell_between_two_blocks_of_withheld_cells_is_hidden() -> None:
-    """A small cell is withheld if it could be computed as the difference of sums of a block of cells.
+    """A small count is withheld if it could be computed from the sums of several rows and columns.
 
-    This can be so even if its row and its column have other withheld cells.
+    This can happen even if its own row and its own column have other withheld counts.
     """
     block = {("s0", "l0"), ("s0", "l1"), ("s1", "l0"), ("s1", "l1"), ("s2", "l2"), ("s2", "l3"), ("s3", "l2")}
     block |= {("s3", "l3")}

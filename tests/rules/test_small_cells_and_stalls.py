@@ -25,7 +25,7 @@ Group = tuple[str, str, str]
 
 @st.composite
 def districts(draw: st.DrawFn) -> dict[Group, int]:
-    """Draws a district of one school: the numbers of students by grade and by their levels in two windows.
+    """Generates a district of one school: the numbers of students by grade and by their levels in two windows.
 
     Many of these numbers are small.
     """
@@ -57,7 +57,7 @@ class Attacker:
         self.rows: list[tuple[np.ndarray, float, float]] = []
 
     def form(self, grade: str, weight: dict[tuple[str, str], float]) -> np.ndarray:
-        """Returns the weight of each group in a published sum; `weight` has it by the levels in both windows."""
+        """Returns the weight of each group in a sum over one grade. `weight` is by the levels in the two windows."""
         return np.array([weight.get(group[1:], 0.0) if group[0] == grade else 0.0 for group in self.groups])
 
     def learn(self, form: np.ndarray, low: float, high: float = np.inf) -> None:
@@ -65,7 +65,7 @@ class Attacker:
         self.rows.append((form, low, high))
 
     def learn_window(self, window: int, published: dict[Cell, int]) -> None:
-        """Adds the published counts of a window."""
+        """Adds the published counts of a window to what the attacker knows."""
         for (place, values), students in published.items():
             named = dict(zip(place, values, strict=True))
             inside = np.array(
@@ -96,7 +96,7 @@ class Attacker:
                 return
 
     def knows(self, form: np.ndarray) -> bool:
-        """Returns whether a sum over groups follows from the published numbers, so that the attacker knows it."""
+        """Returns whether the attacker can compute this sum over groups from the published numbers."""
         equal = [row for row, low, high in self.rows if low == high]
         matrix = np.array(equal) if equal else np.zeros((1, len(self.groups)))
         _, values, directions = np.linalg.svd(matrix, full_matrices=True)
@@ -132,7 +132,7 @@ SECRETS = {
 
 
 def weights(**of_sums: float) -> dict[tuple[str, str], float]:
-    """Returns the weights of a sum, given the weight of each named sum in it."""
+    """Adds up the named sums, each multiplied by its factor. Returns the weight of each pair of levels."""
     total: Counter[tuple[str, str]] = Counter()
     for name, factor in of_sums.items():
         for pair, weight in SUMS[name].items():

@@ -43,7 +43,10 @@ class Year:
     """What an attacker has: sums of children, by their positions."""
 
     def close(self, group: int | None, school: str | None, grades: Sequence[frozenset[str]]) -> None:
-        """Closes a window of all schools or one, with a measure for each set of grades. The attacker reads it."""
+        """Closes a window, and adds the published counts to what the attacker knows.
+
+        The window is for one school or for all schools. It has one measure for each set of grades.
+        """
         atoms = {
             measure: self.count(group, school, expected) for measure, expected in zip(MEASURES, grades, strict=False)
         }
@@ -60,7 +63,7 @@ class Year:
                     self.known.append((of_cell, students))
 
     def count(self, group: int | None, school: str | None, grades: frozenset[str]) -> dict[Atom, int]:
-        """Returns the atoms of a measure, with levels by chance."""
+        """Returns the number of students by school, grade, level and group. The levels are random."""
         atoms: dict[Atom, int] = {}
         for child, students in self.children.items():
             if child[1] in grades and school in (None, child[0]):
@@ -70,7 +73,7 @@ class Year:
         return atoms
 
     def earlier(self, group: int | None, school: str | None, atoms: Counts) -> EarlierReports:
-        """Returns what a window must know of the windows before it, as `app/insight/snapshot.py` reads it."""
+        """Returns the earlier reports of the year that the closing of a window depends on."""
         by_measure: dict[UUID, set[Cell]] = {}
         withheld_of_all: set[Cell] = set()
         grades: set[frozenset[str]] = set()
@@ -92,7 +95,7 @@ class Year:
         return EarlierReports(by_measure, withheld_of_all, grades, apart)
 
     def secrets(self) -> Iterator[tuple[Cell, list[int]]]:
-        """Yields the cells without a level that have 1 to 9 children, and the positions of these."""
+        """Yields each cell with 1 to 9 children, and the positions of these children. Cells by level are left out."""
         for group in (2, 3):
             atoms: dict[Atom, int] = {}
             for child, students in self.children.items():
@@ -103,7 +106,10 @@ class Year:
                     yield cell, [at for at, child in enumerate(self.children) if is_in(cell, child, group)]
 
     def derived(self) -> list[Cell]:
-        """Returns the secrets that follow from what is known: by sums, and by that no count is negative."""
+        """Returns the small cells that an attacker can compute.
+
+        The attacker adds and subtracts the published sums, and uses that no count is negative.
+        """
         if not self.known:
             return []
         size = len(self.children)
@@ -130,13 +136,13 @@ class Year:
 
 
 def is_in(cell: Cell, child: Child, group: int | None) -> bool:
-    """Returns whether a child is counted in a cell of a window that counts by this group."""
+    """Returns whether a cell counts a child. The cell's window counts children by this group."""
     values = {0: child[0], 1: child[1], 3: "" if group is None else child[group]}
     return all(values[place] == value for place, value in zip(*cell, strict=True))
 
 
 def year_of(seed: int) -> Year:
-    """Returns a year of a random district, in which some children are few."""
+    """Returns a year of a random district, in which some groups have few children."""
     random = Random(seed)
     sizes = [random.randint(1, most) for most in (4, 4, 2, 2)]
     names = [[f"{letter}{number}" for number in range(size)] for letter, size in zip("sgab", sizes, strict=True)]
@@ -155,7 +161,10 @@ def year_of(seed: int) -> Year:
 @settings(max_examples=60, deadline=None)
 @pytest.mark.parametrize("differing", ["grades", "groups", "schools", "all"])
 def test_no_small_cell_follows_from_the_reports_of_a_year(differing: str, seed: int) -> None:
-    """Protects a few children from the difference of two reports that count almost the same children."""
+    """No count of fewer than ten children can be computed from all reports of a year.
+
+    An attacker could otherwise subtract two reports that count almost the same children.
+    """
     year = year_of(seed)
     random = year.random
     schools = sorted({child[0] for child in year.children})
@@ -176,7 +185,10 @@ def test_no_small_cell_follows_from_the_reports_of_a_year(differing: str, seed: 
 
 
 def test_a_measure_of_other_grades_keeps_the_tables_of_large_schools() -> None:
-    """Protects the use of a report whose measures have other grades: only schools with few children lose counts."""
+    """If two measures are expected of different grades, the report still shows the counts of large schools.
+
+    Only counts that would reveal the children of a small school are withheld.
+    """
     children = {(f"s{school}", f"g{grade}", "", ""): 40 + school for school in range(6) for grade in range(4)}
     children["s0", "g0", "", ""] = 4
     year = Year(children, Random(1))

@@ -1,4 +1,4 @@
-"""Tests in what a phase differs from the one before it, and what counts as intensified or faded."""
+"""Tests how a phase is compared with the one before it: what changed, and whether it was intensified or faded."""
 
 from dataclasses import replace
 
@@ -38,7 +38,10 @@ def test_each_way_to_intensify_has_a_name(after: dict[str, object], codes: set[s
     ],
 )
 def test_less_or_the_same_is_no_intensification(after: dict[str, object]) -> None:
-    """A phase with less or the same is no intensification. More but much shorter sessions are fewer minutes a week."""
+    """A phase with less support, or with the same, is not intensified.
+
+    For example, more but much shorter sessions give fewer minutes a week.
+    """
     assert not is_intensified(BEFORE, replace(BEFORE, **after))  # type: ignore[arg-type]  # fields by name
 
 

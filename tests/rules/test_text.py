@@ -20,7 +20,7 @@ class _Input:
 
 
 def test_what_is_declared_is_found() -> None:
-    """Declared lengths of texts are read, also with `| None`, and undeclared ones are not."""
+    """The text lengths that an input type declares are read, also for a field that may be None."""
     assert texts_of(_Input) == {"name": Text(min=2, max=4), "note": Text(max=3)}
     assert texts_of(NewConcern) == {"description": Text(min=1, max=4000)}
 
@@ -49,9 +49,9 @@ def test_what_does_not_fit_is_refused_for_every_caller() -> None:
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
 def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(first: str) -> None:
-    """A text that a spreadsheet would run as a formula gets an apostrophe, also for wide signs or after a line end.
+    """A text that a spreadsheet would run as a formula gets an apostrophe.
 
-    Any other text stays as it is.
+    This includes full-width signs and texts that begin with a tab or a line end. Any other text stays as it is.
     """
     assert quote_formula(f'{first}HYPERLINK("https://example.org")')[0] == "'"
     assert [quote_formula(text) for text in ("", "Anna", "a=b", "'x")] == ["", "Anna", "a=b", "'x"]

@@ -1,4 +1,4 @@
-"""Tests webhook addresses: every way into a private network is refused, in any spelling. Pure."""
+"""Tests that a webhook address in a private network is refused, in any spelling. No network is used."""
 
 from ipaddress import ip_address, ip_network
 
@@ -142,9 +142,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("code", "url"), [(code, url) for code, urls in REFUSED.items() for url in urls])
 def test_what_is_no_fit_url_is_refused_with_its_code(code: str, url: str) -> None:
-    """An invalid URL is refused with its code: its scheme, user info, port or fragment, or anything that is
-    ambiguous.
-    """
+    """An invalid URL is refused with the code of its fault, such as its scheme, its port, or an ambiguous part."""
     with pytest.raises(Invalid) as refused:
         validate_url(url)
     assert code in {violation.code for violation in refused.value.violations}
@@ -169,7 +167,10 @@ def test_a_fit_url_is_kept_in_one_spelling(url: str, kept: str) -> None:
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_check(text: str) -> None:
-    """Any text is accepted or refused without a fault, and an accepted one is stable."""
+    """Any text is either accepted or refused, without an internal error.
+
+    An accepted URL stays the same if it is validated again.
+    """
     for url in (text, f"https://{text}", f"https://example.org/{text}"):
         try:
             kept = validate_url(url)

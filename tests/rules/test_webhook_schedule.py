@@ -1,4 +1,4 @@
-"""Tests when a delivery is attempted again, and what a response means. Pure."""
+"""Tests when a delivery is attempted again, and what a response means. No network is used."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -77,7 +77,10 @@ def test_every_answer_means_exactly_one_thing(number: int, status: int | None, j
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, waits: timedelta | None) -> None:
-    """`Retry-After` is read in both forms of RFC 9110, at most a day; anything else is ignored."""
+    """`Retry-After` is read as seconds or as a date, the two forms of RFC 9110. Anything else is ignored.
+
+    A wait of more than a day is shortened to a day.
+    """
     assert retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC)) == waits
 
 

@@ -1,4 +1,4 @@
-"""Tests the headers of Standard Webhooks against the library that receivers use. Pure."""
+"""Tests the headers of Standard Webhooks against the library that receivers use. No network is used."""
 
 import base64
 from datetime import UTC, datetime, timedelta, timezone
