@@ -64,11 +64,11 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 
 @asynccontextmanager
 async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
-    """Makes insertions of a district into a table wait until the first yielded connection releases them.
+    """Makes insertions into a table wait for one district, until the test releases them.
 
-    Enter the block before any process is started. The insertion is delayed by a trigger, when it is executed. A lock of
-    the table would delay it already when it is prepared, after which the server still expects a message. The second
-    connection has the role whose sessions it must be able to see.
+    Yields two connections: the first releases the insertions, and the second can see the sessions of `role`. Enter the
+    block before a process is started. A trigger delays the insertion. A lock of the table would already delay the
+    preparation of the statement.
     """
     name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
     holder = await asyncpg.connect(town.settings.url_of("owner"))

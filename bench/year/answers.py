@@ -20,7 +20,7 @@ LAST_WEEK_OF_PLANS: Final = 28
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of an item, with the body of the request."""
+    """The team's answer to an item of an agenda, and the body of the request that sends it."""
 
     state: str
     body: Mapping[str, Any]

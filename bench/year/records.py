@@ -173,7 +173,7 @@ class NoteRecord:
 
 @dataclass
 class OwnItem:
-    """An item that a member added to an agenda. `carried` counts how often it was carried."""
+    """An item that a member added to an agenda. `carried` is the number of meetings that postponed it."""
 
     text: str
     since: date

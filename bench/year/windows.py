@@ -135,8 +135,8 @@ def served_in_reading(year: Year) -> set[str]:
 
 
 def read_report(year: Year, opened: int, **parameters: str) -> list[dict[str, Any]]:
-    """Reads all pages of a window's report and returns the results. Checks that the window is open or closed as its
-    days say.
+    """Reads all pages of a window's report and returns the results. Checks that the window is open until its last day
+    and closed afterwards.
     """
     path, state = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report", "open"
     if year.week >= opened + LASTS:

@@ -1,4 +1,4 @@
-"""Tests the options of derived reads: links as rows, single fields, a total, and an order."""
+"""Tests the query options of REST reads: `expand` for linked rows, `fields`, a total, and an order."""
 
 from typing import Any
 
@@ -34,7 +34,9 @@ async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistri
 
 
 async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistrict) -> None:
-    """`expand` adds rows to a response and changes no other member, whether it is repeated or has commas."""
+    """`expand` adds rows to a response and changes none of its other members. Its names can be in one parameter with
+    commas, or in several parameters.
+    """
     asks = caller(app, read_district.town)
     path = f"/v1/concerns/{read_district.shown['concern']}"
     plain = (await asks.get(path)).json()

@@ -122,7 +122,9 @@ async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, n
 
 
 async def test_the_callers_reach_is_bound_again_after_judging(north: Town) -> None:
-    """After the statement that writes the verdicts, a transaction has only the caller's own reach again."""
+    """While verdicts are written, the transaction may see more students than the caller. Afterwards it sees only those
+    of the caller again.
+    """
     await supported(north, "amy")
     principal = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
     for week in (1, 2):

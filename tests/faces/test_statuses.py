@@ -56,7 +56,9 @@ def nowhere(operation: Operation) -> str:
 
 
 async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dict[int, int]:
-    """Returns the status of each attempt to provoke a status, keyed by the status that was to be provoked."""
+    """Tries to cause each status that the operation documents. Returns the actual status of each attempt by the
+    intended one.
+    """
     request, seen = own_request(operation, rows), dict[int, int]()
     body = request.body
 

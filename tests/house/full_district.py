@@ -89,8 +89,8 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class FullDistrict:
-    """A district with rows of all kinds, which have names. `shown` has their public ids, and `alias` the source's
-    ids.
+    """A district with rows of all kinds. Each row has a name in the tests. `shown` has the public ids by name, and
+    `alias` the ids of the source.
     """
 
     town: Town
@@ -231,7 +231,7 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
 
 
 async def _names(district: FullDistrict) -> None:
-    """Adds external ids of which no other district has any, and a term, which a source delivers like other rows."""
+    """Adds external ids that no other district has, and a term of the source."""
     town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
@@ -640,7 +640,7 @@ async def _action_items(district: FullDistrict) -> None:
 
 
 async def _signals(district: FullDistrict) -> None:
-    """Adds rules about screening, and the signals that they suggest from amy's scores in two windows."""
+    """Publishes two rules about screening, records low screening scores of amy, and computes the signals."""
     town = district.town
     for name in ("signal rule", "signal rule to retire"):
         async with town.unit() as work:

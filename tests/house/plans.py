@@ -71,9 +71,7 @@ def scans_of_a_district(plan: dict[str, Any], exceptions: set[str]) -> Iterator[
 
 
 async def indexes_of_exceptions(db: asyncpg.Connection) -> set[str]:
-    """Returns the indexes of the few rows that have more schools or grades than there are columns for, and those of
-    norms, of which a district has some dozens.
-    """
+    """Returns the indexes that have only few rows: the partial ones on `has_more`, and those of norms."""
     query = """SELECT indexrelid::regclass::text AS name FROM pg_index
                WHERE pg_get_expr(indpred, indrelid) LIKE '%has_more%' OR indrelid = 'benchmark'::regclass"""
     return {row["name"] for row in await db.fetch(query)}

@@ -46,9 +46,9 @@ def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
 
 
 def _reached(function: Callable[..., Any], visited: set[Any], *, every: bool = False) -> Iterator[Callable[..., Any]]:
-    """Yields a function and the functions of the product that it calls, without those that run as the district.
+    """Yields a function and the functions of the product that it calls.
 
-    With `every`, those are included.
+    Functions that are called with the whole district's rights are left out unless `every` is true.
     """
     plain = inspect.unwrap(function)
     if plain in visited:

@@ -62,7 +62,7 @@ def conditions_of(listing: Listing) -> Iterator[tuple[str, Filter[Any] | Flag | 
 
 
 def adult_words() -> set[str]:
-    """Returns the names that parameters by an adult would have: those of the members that lead to staff."""
+    """Returns words that a parameter for a member of staff could have in its name."""
     words = {"caseload", "staff", "person", "teacher", "member", "adult"}
     for resource in CATALOG.resources:
         for member in CATALOG.members(resource).values():
@@ -72,7 +72,9 @@ def adult_words() -> set[str]:
 
 
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
-    """Protects adults from a comparison: a new filter or order by a column of staff has to say what it excludes."""
+    """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared. Listed exceptions
+    are allowed; each filter among them must say with what it cannot be combined.
+    """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults
     seen = set()
@@ -88,7 +90,9 @@ def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
 
 
 def test_a_caseload_excludes_every_filter_that_says_how_students_do() -> None:
-    """Protects the rule from a new filter of a list that can be read by an adult."""
+    """A list that can be filtered by a member of staff refuses to combine this filter with others. Each other filter,
+    flag or order must be refused unless it is listed as neutral.
+    """
     for listing in CATALOG.listings.values():
         for criterion in listing.filters:
             if criterion.of_adult is None:
@@ -146,7 +150,9 @@ def test_no_operation_of_the_contracts_takes_an_adult() -> None:
 
 @pytest.mark.parametrize("face", ["rest", "graphql"])
 async def test_a_caseload_is_the_own_one(app: FastAPI, north: Town, face: str) -> None:
-    """Protects adults: a person reads the own caseload only, and a client of nobody does not see how it does."""
+    """A person can list only the own caseload. A client without a person cannot filter a caseload by how its students
+    do.
+    """
     teacher, other = (named("person", north.staff[name]) for name in ("teacher", "administrator"))
 
     async def codes(act_for: str | None, person: str, **more: str) -> list[tuple[str, str]]:

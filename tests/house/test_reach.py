@@ -216,7 +216,9 @@ async def test_a_client_of_some_schools_reaches_their_students_only(
 
 
 async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: FullDistrict) -> None:
-    """A secured concern is in no list, event or story without the scope of its area, and for a teacher even with it."""
+    """Without the scope of its area, a secured concern is in no list and not in the student's history. To a teacher it
+    is never shown.
+    """
     secured = district.shown["secured concern"]
     without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, district.town)

@@ -156,9 +156,7 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: 
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
-    """The watch ends a process whose event loop is blocked, but not a process on a machine that was stopped for a
-    while.
-    """
+    """The watching thread ends a process whose event loop is blocked. It does not end one that runs normally."""
     ended: list[str] = []
     watch = Watch(2, ended.append)
     until = time.monotonic() + 3

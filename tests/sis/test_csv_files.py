@@ -1,4 +1,5 @@
-"""Protects the CSV files that people open in a spreadsheet: their encoding can be told, and their ids come back."""
+"""Protects the CSV files that people open in a spreadsheet: programs recognize their encoding, and ids stay unchanged.
+"""
 
 import csv
 import io

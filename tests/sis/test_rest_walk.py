@@ -23,7 +23,7 @@ def many(count: int) -> list[str]:
 
 
 async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
-    """Returns every row in the order of the pages, and the walk that read them."""
+    """Returns every row in the order of the pages, and the object that read them."""
     walk = Walk(fetch, limit, PageBudget(ahead - 1))
     return [row async for one in walk.walk() for row in one.rows], walk
 
@@ -243,7 +243,7 @@ async def test_a_source_that_moves_is_noticed(metadata: dict[str, object], ahead
 
 
 async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> None:
-    """No more pages are requested ahead than allowed, and no task is left after the walk."""
+    """No more pages are requested in advance than allowed, and no task is left when the collection has been read."""
     under_way, most = 0, 0
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:

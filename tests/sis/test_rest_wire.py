@@ -371,7 +371,7 @@ async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
 
 
 def test_the_gradebook_of_12_has_a_base_of_its_own() -> None:
-    """The base of a 1.2 gradebook follows from rostering's, or is the configured one."""
+    """The address of a 1.2 gradebook is derived from the rostering address, unless it is configured."""
     odd = connect("https://s.example.org/", "1.2", url="https://s.example.org/learningdata/v1/")
     assert connect("https://s.example.org/", "1.2").gradebook == "https://s.example.org/ims/oneroster/gradebook/v1p2"
     assert odd.gradebook == odd.rostering == "https://s.example.org/learningdata/v1"

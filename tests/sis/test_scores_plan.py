@@ -1,4 +1,4 @@
-"""Tests that a file of scores which is held or tried dry lists the changes that it would make, and their partial
+"""Tests the list of planned changes of a file of scores, for a held run and for a dry run. Also tests their partial
 approval.
 """
 

@@ -168,7 +168,9 @@ def _keys(value: Any) -> int:
 
 
 def test_pairs_are_counted_as_the_fields_are_merged() -> None:
-    """Each pair of fields with one response key counts, also in fragments and below merged fields."""
+    """The number of field comparisons counts each pair of fields that have the same key in the response. Pairs in
+    fragments and in nested fields count too.
+    """
     assert comparisons(parse("{ a b c }"), 99) == 0
     assert comparisons(parse("{ a a a }"), 99) == 3
     assert comparisons(parse("{ x: a x: a }"), 99) == 1
