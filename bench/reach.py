@@ -148,7 +148,9 @@ async def measure(url: str, rows: int, caseload: int = CASELOAD) -> Table:
 
 
 def bindings(students: list[UUID]) -> dict[str, dict[str, str]]:
-    """Returns the session settings for a caseload, by way of passing it. The settings' names lack their prefix."""
+    """Returns, for each way to pass a caseload, the session settings that it needs. The settings' names lack their
+    prefix.
+    """
     finer: dict[str, list[str]] = {f"fine_{place:02x}": [] for place in range(256)}
     for student in students:
         finer[f"fine_{student.int % 256:02x}"].append(str(student))
@@ -202,7 +204,7 @@ async def _median(connection: asyncpg.Connection, statement: str, arguments: tup
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Yields the URL of a database server, which is AIMLINE_DATABASE_URL's or an embedded one for this run."""
+    """Yields the URL of the database server of AIMLINE_DATABASE_URL, or else of an embedded server for this run."""
     if os.environ.get("AIMLINE_DATABASE_URL"):
         yield os.environ["AIMLINE_DATABASE_URL"]
         return

@@ -27,7 +27,7 @@ class Frozen:
     address: str = ""
 
     def freeze(self) -> None:
-        """Stops the process in the middle of what it does."""
+        """Stops the process with SIGSTOP."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:

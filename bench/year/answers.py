@@ -42,7 +42,7 @@ class Sitting:
 
 
 def answer(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome | None:
-    """Does what the team does about an item, and returns it. None leaves the item for the next meeting."""
+    """Returns the team's answer to an agenda item. None leaves the item for the next meeting."""
     return ANSWERS[item.kind](sitting, entry, item)
 
 

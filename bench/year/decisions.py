@@ -18,7 +18,7 @@ PHASES: Final = ("raise_goal", "intensify", "change", "fade", "restore_fidelity"
 def answer_alarm(year: Year, record: SupportRecord) -> str | None:
     """Answers an alarm: intensifies the support the first time, continues the second, and changes it the third time.
 
-    Returns the id of the decision, as the other functions do, or None if it was refused.
+    Returns the id of the decision, or None if it was refused.
     """
     answers = [kind for _, kind in record.decisions if kind in ("intensify", "change", "continue")]
     if not answers:

@@ -53,9 +53,7 @@ class Expected:
 
     @property
     def key(self) -> Subject:
-        """Returns what identifies the reason of the item. For an alarm, it is the same before and after a decision is
-        due.
-        """
+        """Returns a key of the item's reason. For an alarm, the key is the same before and after a decision is due."""
         kind = self.occasion.split()[0] if self.kind == "decision_due" else self.kind
         return kind, self.subject, self.occasion
 

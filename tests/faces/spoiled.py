@@ -31,7 +31,7 @@ def value_at(body: Any, place: Place) -> Any:
 
 
 def spoiled(body: Any, places: Iterable[Place], value: Any) -> Any:
-    """Returns a copy of a body with another value at these places, none of which is within another."""
+    """Returns a copy of a body with this value at each of the places. No place may be within another."""
     changed = deepcopy(body)
     for place in places:
         value_at(changed, place[:-1])[place[-1]] = value

@@ -156,7 +156,9 @@ def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
 
 
 def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
-    """A day's scores are one point; screening scores are none, and baseline scores stay separate."""
+    """The progress scores of a day are one point of the chart. Screening scores are not shown, and baseline scores stay
+    separate.
+    """
     before = [score(BEGINS - timedelta(days=3), value, "baseline") for value in (38.0, 40.0, 45.0)]
     one_day = [score(on(1), value) for value in (50.0, 30.0, 42.0)]
     chart = drawn([*before, *one_day, score(on(2), 90.0, "screening"), score(on(3), 44.0)])
@@ -333,9 +335,8 @@ def test_a_renderer_without_css_variables_has_every_colour_in_attributes(theme: 
 
 @pytest.mark.parametrize("theme", [None, "light", "dark"])
 def test_css_variables_lie_in_a_block_that_other_renderers_skip(theme: str | None) -> None:
-    """CSS variables are in a block that other renderers skip.
-
-    A plain rule with `var()` would override the attributes, and such a renderer would show no colour.
+    """CSS variables are in a block that other renderers skip. Outside of it, they would override the colours in
+    attributes, and such a renderer would show no colour.
     """
     (style,) = parsed(svg(rich(), theme=theme)).iter(f"{SVG}style")
     css = style.text or ""

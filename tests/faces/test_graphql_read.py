@@ -126,7 +126,7 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
 
 
 async def test_node_reads_the_prefix(north: Town) -> None:
-    """`node` reads a row by its public id, of whatever kind."""
+    """`node` reads a row of any kind by its public id."""
     made = await in_the_loop(north, "amy")
     query = "query($id: ID!) { node(id: $id) { __typename id } }"
     for kind, row_id in made.items():

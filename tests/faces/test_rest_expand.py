@@ -84,7 +84,9 @@ async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, read_
 async def test_what_cannot_be_shown_is_a_bad_request(
     app: FastAPI, read_district: FullDistrict, pointer: str, params: dict[str, Any]
 ) -> None:
-    """A misspelt name in `expand` or `fields` is refused, and so is a request for the whole district at once."""
+    """An unknown name in `expand`, `fields` or `sort` is refused, and so are expansions that could return too many
+    rows.
+    """
     answer = await caller(app, read_district.town).get("/v1/students", **params)
     assert answer.status_code == 400, answer.text
     assert [one["pointer"].startswith(pointer) for one in answer.json()["violations"]] == [True]

@@ -173,8 +173,8 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, outcome: Out
 
 
 async def _stage(worker: Process, number: int) -> str:
-    """Waits in the log for the beginning of a run and then for `number` stages, or the end; returns which it
-    reached.
+    """Reads the worker's log until a run has begun and completed `number` stages, or has ended. Returns the point that
+    it reached.
     """
     await worker.until("syncs.begun")
     for _ in range(number):

@@ -162,7 +162,7 @@ async def fill_district(town: Town) -> FullDistrict:
 
 
 async def _structure(district: FullDistrict) -> None:
-    """Adds areas and levels of the district's own, of which some are retired."""
+    """Adds areas and levels that only this district has. Some of them are retired."""
     town = district.town
     for name in ("to order", "to retire", "to restore"):
         async with town.unit() as work:
@@ -580,7 +580,7 @@ async def _meetings(district: FullDistrict) -> None:
 
 
 async def _notes_at_items(district: FullDistrict) -> None:
-    """Adds notes on an item about a student and on an item about a team only, one of which is amended."""
+    """Adds a note on an item about a student, and a note on an item about a team only. The second note is amended."""
     town = district.town
     async with town.unit() as work:
         item = await add_agenda_item(work, NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}"))
@@ -724,7 +724,7 @@ async def _core_stalls(district: FullDistrict) -> None:
 
 
 async def _windows(district: FullDistrict) -> None:
-    """Adds screening windows of the school, one of which has stored its results."""
+    """Adds screening windows of the school. The results of one window are stored."""
     names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
     for place, name in enumerate(names):
         opens = BEGINS + timedelta(weeks=3 * place)

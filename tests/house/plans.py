@@ -1,4 +1,6 @@
-"""Explains a compiled read as role `api`, and finds what no index can serve under row-level security."""
+"""Returns PostgreSQL's plan of a read as role `api`, and finds the filters that no index can serve under row-level
+security.
+"""
 
 import re
 from collections.abc import Iterator, Sequence

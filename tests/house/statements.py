@@ -167,9 +167,8 @@ def _statement_of(place: exp.Expr) -> exp.Expr | None:
 
 
 def _is_always_true(condition: exp.Expr) -> bool:
-    """Returns whether a condition applies to every row of its statement.
-
-    It does if it is joined by AND, and is neither an assigned nor a selected value.
+    """Returns whether a condition applies to every row of its statement: it is in WHERE or in a join, possibly within
+    AND.
     """
     above = condition.parent
     while isinstance(above, CONJUNCTION):

@@ -1,4 +1,4 @@
-"""Tests that no operation of either API orders, filters, groups or counts what happens to students by an adult."""
+"""Tests that neither API lets a caller order, filter, group or count students' records by a member of staff."""
 
 import json
 from collections.abc import Iterator
@@ -104,7 +104,7 @@ def test_a_caseload_excludes_every_filter_that_says_how_students_do() -> None:
 
 
 def test_no_operation_of_the_contracts_takes_an_adult() -> None:
-    """Protects both contracts: no operation chooses, groups or counts by staff, also where no list declares it."""
+    """No operation of the two contracts filters, groups or counts by a member of staff, except the listed ones."""
     words = adult_words()
     rest = json.loads((CONTRACTS / "rest.json").read_text())
     by_adult, grouped = set(), set()

@@ -66,8 +66,8 @@ def hostile(value: Any, word: str) -> Iterator[Any]:
 def requests(district: FullDistrict, word: str) -> Iterator[Request]:
     """Yields every query and mutation with hostile values: one request for each argument, field and value.
 
-    A value that GraphQL refuses because of its type never reaches the product. Such a value is sent for one argument of
-    each type only, and once for each further argument.
+    A value that GraphQL refuses because of its type never reaches the product. Such values are sent once for each type,
+    and at least one is sent for each argument.
     """
     documents = [(document, variables) for _, document, variables in reads(district) if variables]
     places, refused = set(), set()

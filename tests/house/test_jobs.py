@@ -63,7 +63,9 @@ async def _deliveries(town: Town) -> list[OutboundDelivery]:
 
 
 async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
-    """Several workers that claim at the same time never get the same delivery, nor too many of one endpoint."""
+    """Workers that claim at the same time never get the same delivery. Together they never get more of one endpoint
+    than its limit.
+    """
     made = [await _endpoint(north) for _ in range(3)]
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)

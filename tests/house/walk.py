@@ -134,8 +134,7 @@ def own_request(operation: Operation, district: FullDistrict) -> Request:
 def own_filters(operation: Operation, district: FullDistrict, *, together: bool = False) -> Iterator[Request]:
     """Yields a read with each of its filters alone, by id and by external id.
 
-    With `together`, a request has as many expansions as one may have, because each alone has a statement of its own.
-    Send those requests by `whole_answers`.
+    With `together`, a request has as many expansions as are allowed. Send such requests by `whole_answers`.
     """
     path = _path(operation, district)
     for name in operation.names("query"):
@@ -147,7 +146,8 @@ def own_filters(operation: Operation, district: FullDistrict, *, together: bool 
 async def whole_answers(
     send: Callable[[Request], Awaitable[httpx.Response]], requests: Iterable[Request]
 ) -> AsyncIterator[tuple[Request, httpx.Response]]:
-    """Sends requests and yields each with its answer; one whose expansions cost too much is sent in two halves."""
+    """Sends requests and yields each with its answer. A request whose expansions cost too much is sent in two halves.
+    """
     waiting = deque(requests)
     while waiting:
         request = waiting.popleft()

@@ -207,8 +207,8 @@ async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> No
 
 
 async def test_a_refused_link_is_null_where_it_stands(north: Town) -> None:
-    """A link that the caller may not read is null with an error for each row; a refused root refuses the whole
-    query.
+    """A link that the caller may not read is null with an error for each row. If the list itself may not be read, the
+    whole query is refused.
     """
     await in_the_loop(north, "amy")
     picks = (Pick("id", "id"), Pick("concerns", "concerns", (Pick("id", "id"),)))

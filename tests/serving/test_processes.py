@@ -107,9 +107,10 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux lists the children of a process in a file.")
 def test_suspended_processes_do_not_delay_the_end(settings: Settings, tmp_path: Path) -> None:
-    """The supervisor ends within 30 s of SIGTERM, even if it comes while it waits for a suspended process to answer.
+    """The supervisor ends within 30 s of SIGTERM, even if the signal comes while it waits for a suspended process to
+    answer.
 
-    The time for the processes to end began only after the supervisor had waited 5 s for each of them.
+    Earlier, it first waited 5 s for each suspended process, and the time limit began only then.
     """
     with served(settings, "tests.serving.stuck_app", str(free_port()), "2", STUCK_FILE=str(tmp_path / "s")) as serving:
         deadline = time.monotonic() + 90

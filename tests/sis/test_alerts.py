@@ -32,9 +32,8 @@ SANDBOX = Allowed(sandbox=True)
 
 @dataclass
 class Mailbox:
-    """An SMTP server that records what it received.
-
-    It has the number of messages that it still refuses for now, and the recipients that it does not accept.
+    """An SMTP server that records what it received. It can refuse a number of messages for a while, and reject
+    recipients.
     """
 
     port: int = 0

@@ -170,7 +170,7 @@ async def test_zeros_that_a_spreadsheet_removed_are_a_new_id(north: Town, tmp_pa
 
 
 async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: Town) -> None:
-    """A student whom enrollments name is not removed by a delivery over REST either."""
+    """A student whom enrollments still refer to is not removed by a delivery over REST."""
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.users.remove(rows.row("users", "s3"))

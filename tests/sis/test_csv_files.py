@@ -58,7 +58,9 @@ async def test_each_csv_file_of_rest_begins_with_the_mark_of_utf_8(app: FastAPI,
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 async def test_the_command_line_writes_the_same_files(north: Town, tmp_path: Path, encoding: str) -> None:
-    """`> rows.csv` is UTF-8 with its mark on a machine of any encoding; an id with a hyphen is known when read back."""
+    """Output that is redirected to a file is UTF-8 with a byte order mark, whatever the encoding of the machine. An id
+    that begins with a hyphen can be read back from the file.
+    """
     run = format_id("run", (await _held(north, tmp_path)).run_id)
     shown = _run(north, "quarantine", run, "--district", north.slug, PYTHONIOENCODING=encoding)
     assert (shown.returncode, shown.stdout.startswith(f"{BOM}file,row,sourcedId")) == (0, True), shown.stderr

@@ -87,7 +87,9 @@ async def test_a_fault_that_stays_ends_after_four_tries() -> None:
     ],
 )
 async def test_what_another_try_cannot_help_is_tried_once(answer: bytes, words: str) -> None:
-    """A wrong address is not asked again, nor is a source that asks for a wait of a day."""
+    """A download is tried only once if another attempt cannot help: the address is wrong, or the source asks for a wait
+    of a day.
+    """
     async with _server(answer) as (url, requests):
         with pytest.raises(SourceRefused, match=words):
             await _download(url)

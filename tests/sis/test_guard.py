@@ -41,7 +41,9 @@ def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     ],
 )
 def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
-    """A plan is held if it exceeds both the share and the minimum number of rows, and not if it equals them."""
+    """A plan is held if it exceeds both the maximum share and the minimum number of rows. It is not held if it equals
+    them.
+    """
     assert _held(seen) is held
 
 

@@ -1,4 +1,6 @@
-"""Tests that a JSON row becomes the cells of the CSV binding, in whatever form a source gives its fields. Pure."""
+"""Tests that a JSON row becomes the cells of the CSV binding, in whatever form a source gives its fields. Uses no
+database and no network.
+"""
 
 import json
 from typing import Any

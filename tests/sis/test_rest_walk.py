@@ -1,4 +1,6 @@
-"""Tests that every row of a source is read once, however it pages, or that missing rows are reported. Pure."""
+"""Tests that every row of a source is read once, or that missing rows are reported, for all ways of paging. Uses no
+database and no network.
+"""
 
 import asyncio
 from collections.abc import Callable
