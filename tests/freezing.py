@@ -98,9 +98,10 @@ async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1)
 
 
 async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> int:
-    """Freezes a process whose statement waits at the gate, then opens the gate. The process keeps its database locks.
+    """Freezes a process while its insertion waits (see `gate`), and then releases the insertion. The process keeps its
+    database locks.
 
-    Returns the process id of its session on the server, which waits for a client that sends nothing.
+    Returns the id of its database session, which then waits for the frozen process.
     """
     (pid,) = await blocked_by(watcher, await holder.fetchval("SELECT pg_backend_pid()"))
     api.freeze()

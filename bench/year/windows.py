@@ -98,7 +98,7 @@ def _send(year: Year, scores: dict[str, float]) -> None:
 
 
 def levels_before(year: Year, opened: int) -> dict[str, int]:
-    """Returns the level of each student in the last window before another one in which the student was screened."""
+    """Returns each student's level from the student's last screening before the window of week `opened`."""
     levels: dict[str, int] = {}
     for week in sorted(week for week in year.screened if week < opened):
         levels |= {name: level_of(SEASONS[week], value) for name, value in year.screened[week].items()}

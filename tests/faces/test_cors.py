@@ -62,7 +62,7 @@ async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town
     ],
 )
 async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: str) -> None:
-    """A page of any other origin is refused with 403 to its preflight, and its browser does not show it the answer."""
+    """A page of any other origin gets 403 for its preflight, and its browser does not let it read answers."""
     client = await client_with(app, north, ALLOWED_ORIGIN)
     refused = await preflight(app, origin)
     assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)

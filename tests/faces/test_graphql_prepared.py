@@ -1,5 +1,5 @@
-"""Tests the GraphQL documents that a process stores: parsed and validated once, few and short, and measured each
-time.
+"""Tests the GraphQL documents that a process stores. They are few and short, and are parsed and validated once. Their
+cost is computed for each request.
 """
 
 from typing import Any

@@ -1,4 +1,5 @@
-"""Tests that a stored response is not shown to a caller who could no longer read it, and that districts do not meet."""
+"""Tests stored responses: a caller who may no longer read one does not get it, and two districts can use the same key.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

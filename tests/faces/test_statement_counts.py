@@ -106,7 +106,9 @@ async def test_a_score_takes_at_most_ten_statements_over_rest(app: FastAPI, nort
 
 
 async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, north: Town) -> None:
-    """Recording a score over GraphQL takes the statements of REST, and one that reads the selected members."""
+    """Recording a score over GraphQL takes the same statements as over REST, and one more that reads the selected
+    fields.
+    """
     await _plan(north)
     client, counts = caller(app, north), []
     for week in range(1, 10):

@@ -137,7 +137,9 @@ async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns each table about students without a policy for reach, and each with a secured area without one for it."""
+    """Returns tables about students whose policy does not check the caller's rights, and tables with a secured area
+    whose policy does not check its scope.
+    """
     findings = []
     for table in await tenant_tables(db):
         text = " ".join(
@@ -210,8 +212,8 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns the tables on every node of Citus that refer to other tables, or whose referenced rows cannot be
-    locked.
+    """Returns tables that are copied to every node of Citus and refer to other tables, or to rows that a run-time role
+    cannot lock.
     """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,

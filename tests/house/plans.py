@@ -80,9 +80,9 @@ async def indexes_of_exceptions(db: asyncpg.Connection) -> set[str]:
 
 
 def counts(listing: Listing) -> Iterator[tuple[str, ListRoot]]:
-    """Yields the count of a list by each of its filters, by a search, and by the time of a change.
+    """Yields a read of the total of a list, for each filter, for a search, and for the time of change.
 
-    A count has no order, so the only index that can serve it is one of the filter.
+    A total has no order, so only an index on the filtered column can serve it.
     """
     page = Page((Total("total"),))
     for filter_ in listing.filters:

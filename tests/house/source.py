@@ -1,4 +1,4 @@
-"""Parses the source of app/ for the house tests: every module is parsed, and imported only on demand."""
+"""Parses the source of `app` for the tests in `tests/house`. Modules are imported only on demand."""
 
 import ast
 import importlib

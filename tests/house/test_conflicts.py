@@ -40,7 +40,7 @@ RESTORED = {"retire_area": "restore_area", "retire_level": "restore_level"}
 
 
 def rows_of_kind(operation: Operation, district: FullDistrict) -> list[dict[str, str]]:
-    """Returns the values of an operation's path for each row of the kind that its last parameter names."""
+    """Returns the path parameters for each row of the operation's kind. The last parameter is the id of this row."""
     names = operation.names("path")
     if not names:
         return [{}]

@@ -65,8 +65,8 @@ async def test_rows_of_another_district_do_not_show(north: Town, south: Town) ->
 
 
 async def test_a_caseload_hides_whom_it_does_not_hold(north: Town) -> None:
-    """Row-level security hides students outside a person's caseload from a statement without conditions; staff are
-    shown.
+    """Row-level security hides students outside a person's caseload, even from a statement without conditions. Members
+    of staff are not hidden.
     """
     from dataclasses import replace
 

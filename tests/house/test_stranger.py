@@ -61,7 +61,9 @@ def test_an_operation_that_cannot_be_walked_fails(full_north: FullDistrict) -> N
 async def test_a_stranger_gets_nothing(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """A client of another district gets no value of this one for any id: 404 or another refusal. It changes no row."""
+    """For each id of this district, a client of another district gets 404 or another refusal. It gets no value and
+    changes no row.
+    """
     before = await rows_of(owner, full_north.town.district_id)
     assert all(before[table][0] for table in ("person", "score", "verdict", "decision", "webhook_delivery", "event"))
     spelt = spellings(await ids_of(owner, full_north.town.district_id))

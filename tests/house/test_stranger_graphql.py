@@ -18,8 +18,8 @@ from tests.house.walk_graphql import CORE, IN_BULK, OF_ITS_CLIENT, argument_valu
 
 
 async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: FullDistrict) -> None:
-    """To the district's own client each field returns rows without an error, so that the stranger's tests check
-    something.
+    """The district's own client reads every GraphQL field without an error. Otherwise the tests with another district's
+    client would check nothing.
     """
     north = caller(app, full_north.town)
     for name, document, variables in reads(full_north):

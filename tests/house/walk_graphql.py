@@ -171,7 +171,7 @@ def document_of(kind: str, name: str, one: GraphQLField, args: list[str], shown:
 
 
 def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
-    """Returns a selection of every scalar of a type, and of the types that it leads to, up to a depth."""
+    """Returns a GraphQL selection of every scalar field of a type, and of linked types up to a depth."""
     if isinstance(type_, GraphQLInterfaceType):
         return f"{{ __typename id ... on {shown} {_selection(CORE.type_map[shown], deep)} }}"
     if not isinstance(type_, GraphQLObjectType):

@@ -120,7 +120,7 @@ async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> 
 
 @dataclass
 class Checks:
-    """The checks of statements that other processes of this run do, or that found nothing in an earlier run."""
+    """Divides the checks of statements among the processes of a run, and skips checks that passed in an earlier run."""
 
     claims: Path
     passed: Path | None

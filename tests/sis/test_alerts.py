@@ -191,7 +191,9 @@ async def test_an_unknown_recipient_does_not_repeat_the_message_for_the_others(n
 
 
 async def test_an_address_with_an_umlaut_does_not_silence_the_others(north: Town, tmp_path: Path) -> None:
-    """It is refused when it is set. One that is stored already is left out: most servers refuse the whole message."""
+    """An address with an umlaut is refused when it is set. If one is stored already, the notice is sent to the other
+    addresses only.
+    """
     async with north.house() as work:
         for address in ("müller@example.org", "it@schüle.example", "@example.org", "it@", "it", "a@b@c"):
             with pytest.raises(Invalid) as refused:

@@ -1,4 +1,6 @@
-"""Tests screening, attendance, handovers and notes on agendas under load and syncs: no former school, no deadlock."""
+"""Tests screening, attendance, handovers and notes on agendas under load and during syncs. No row keeps a former
+school, and no deadlock occurs.
+"""
 
 from pathlib import Path
 

@@ -180,9 +180,10 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
-    """A student who is in classes keeps the school, over CSV and REST, if a delivery names no school for the student.
+    """If a delivery names no school for a student who is in classes, the student keeps the school, over CSV and over
+    REST.
 
-    For a student who is in no class, the change is applied.
+    A student who is in no class then has no school.
     """
     export = Export()
     await sync(north, export, tmp_path)

@@ -40,7 +40,9 @@ def _run(town: Town, *arguments: str, **variables: str) -> subprocess.CompletedP
 
 
 async def test_each_csv_file_of_rest_begins_with_the_mark_of_utf_8(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Without a byte order mark Excel shows mangled umlauts; the first column keeps its name for those who skip it."""
+    """Each CSV file of REST begins with a byte order mark, so that Excel shows umlauts. Readers that skip the mark get
+    the right first column.
+    """
     asks, run = caller(app, north), f"/v1/sync-runs/{format_id('run', (await _held(north, tmp_path)).run_id)}"
     for path, first, text in (
         (f"{run}/quarantine.csv", "file", "Ärger"),
@@ -73,7 +75,9 @@ async def test_the_command_line_writes_the_same_files(north: Town, tmp_path: Pat
 
 
 async def test_a_map_of_new_ids_is_read_as_it_was_written(north: Town, tmp_path: Path) -> None:
-    """Ids with commas, quotes and a first letter of a formula are the same after `--out` and `--match FILE`."""
+    """A map of sourcedIds with commas, quotes and leading hyphens is the same after `--out` writes it and `--match
+    FILE` reads it.
+    """
     await sync(north, Export(), tmp_path)
     export = Export()
     for person in export.rows["users"]:

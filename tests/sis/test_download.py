@@ -108,7 +108,9 @@ async def test_a_download_without_end_is_refused_as_soon_as_it_is_known(answer: 
 
 
 async def test_a_file_of_scores_has_a_smaller_limit_than_a_roster() -> None:
-    """A page that never ends, at the address of a file of scores, would otherwise fill 8 GiB of the disk."""
+    """The download of a file of scores ends at a smaller limit than that of a roster, so that an endless page does not
+    fill the disk.
+    """
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n"
     async with _server(answer, stays=True) as (url, _), asyncio.timeout(20):
         with pytest.raises(SourceRefused, match="more than 1 GiB"):

@@ -1,5 +1,5 @@
-"""Tests how mapped gradebook results become scores: once, unchanged, judged together, and never over a manual
-amendment.
+"""Tests how mapped gradebook results become scores. Each becomes one score, all are judged together, and a score that a
+person amended stays.
 """
 
 from datetime import date, timedelta

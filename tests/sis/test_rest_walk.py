@@ -73,9 +73,7 @@ async def test_every_row_comes_once_whatever_the_pages(
 
 
 async def test_a_small_collection_is_asked_about_once_more() -> None:
-    """If a total equals only the number of rows in its page, one more page is requested. Otherwise rows would be
-    lost.
-    """
+    """If each page states only its own number of rows as the total, further pages are read and no row is lost."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -342,7 +340,7 @@ async def test_a_total_that_counts_something_else_is_no_change(counts: str, coun
 
 @pytest.mark.parametrize("ahead", [1, 5])
 async def test_a_collection_that_shrinks_by_a_page_is_noticed(ahead: int) -> None:
-    """If a total falls by as many rows as were read, and the page has no row, the collection has changed."""
+    """If the total shrinks while pages are read and the next page is empty, the collection counts as changed."""
     with pytest.raises(CollectionChanged):
         await walked(_halving(many(20)), ahead=ahead)
 
