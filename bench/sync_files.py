@@ -63,7 +63,7 @@ def shuffled(path: Path) -> Path:
 def changed(path: Path) -> Path:
     """Returns the path of a zip in which one row in a hundred is changed.
 
-    A tenth of these enrollments and results is removed instead, and another tenth gets new ids.
+    One in ten of the changed enrollments and results is removed instead, and another one in ten gets a new id.
     """
 
     def alter(name: str, rows: Rows, header: list[str]) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ _open_connection = db._open_connection
 
 
 def share_plans_of_runs() -> None:
-    """Replaces the run in each statement of a sync by the number of digits in the run's number of rows.
+    """Marks each statement of a sync with the number of digits in its run's number of rows, instead of with the run.
 
     Runs of about the same size then send the same statements and share their plans.
     """

@@ -53,7 +53,9 @@ class Expected:
 
     @property
     def key(self) -> Subject:
-        """Returns a key of the item's reason. For an alarm, the key is the same before and after a decision is due."""
+        """Returns a key that identifies why the item is on the agenda. For an alarm, the key is the same before and
+        after a decision is due.
+        """
         kind = self.occasion.split()[0] if self.kind == "decision_due" else self.kind
         return kind, self.subject, self.occasion
 

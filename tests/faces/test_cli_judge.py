@@ -228,7 +228,7 @@ def test_every_week_is_what_the_benchmark_scores() -> None:
 @pytest.mark.parametrize("rule", list(BEYOND))
 def test_the_fields_rules_are_what_the_benchmark_scores(rule: str) -> None:
     """For each of the field's rules, `aimline judge` and the benchmark give the same statistic at a stated false-alarm
-    rate. Without a rate, its sign gives the state.
+    rate. Without a rate, the sign of the statistic gives the state.
     """
     year = simulate(World(), 25, 6)
     with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing

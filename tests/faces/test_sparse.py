@@ -1,5 +1,5 @@
-"""Tests a route that validates only the parameters of a request: it answers like a route that validates all declared
-parameters.
+"""Tests a route that validates only the parameters that a request contains: it answers like a route that validates all
+declared parameters.
 """
 
 from typing import Annotated, Any

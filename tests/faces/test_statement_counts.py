@@ -124,8 +124,8 @@ async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, n
 
 
 async def test_the_callers_reach_is_bound_again_after_judging(north: Town) -> None:
-    """While verdicts are written, the transaction may see more students than the caller. Afterwards it sees only those
-    of the caller again.
+    """While verdicts are written, the transaction may see more students than the caller. Afterwards it sees only the
+    caller's students again.
     """
     await supported(north, "amy")
     principal = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))

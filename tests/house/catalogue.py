@@ -212,8 +212,8 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns tables that are copied to every node of Citus and refer to other tables, or to rows that a run-time role
-    cannot lock.
+    """Returns tables that are copied to every node of Citus, although they refer to a table that is not, or to rows
+    that a run-time role cannot lock.
     """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,

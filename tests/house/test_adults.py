@@ -72,8 +72,9 @@ def adult_words() -> set[str]:
 
 
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
-    """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared. Listed exceptions
-    are allowed; each filter among them must say with what it cannot be combined.
+    """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared.
+
+    Two exceptions are allowed: filters that declare with what they cannot be combined, and listed ones.
     """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults

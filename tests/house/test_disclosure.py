@@ -53,8 +53,8 @@ async def test_every_answer_over_rest_is_logged(
     """Each REST read, filter and command writes one row with all students of its answer to the disclosure log.
 
     Every read and filter must return rows. Otherwise this test, and the tests with another district's client, would
-    check nothing. For a list, each expansion is requested alone: another one could log its students. For a row of the
-    list, all are requested together.
+    check nothing. For a list, each expansion is requested alone, so that no other expansion logs its students. For a
+    row of the list, all are requested together.
     """
     seen, since = 0, ids.new_id()
 
