@@ -1,9 +1,9 @@
 """Compares several ways to give a caseload to row-level security: a list, a text, an array column, a view.
 
-There are 600,000 rows about 6,000 students, and a caseload of 150, or of the 1,000 students of a team with `--caseload
-1000`. `python -m bench.reach`; each figure is the median of runs in one session, compared with the same statement
-without a policy. The last lines show two other costs: beginning a transaction that is bound to the caseload, and
-writing the students of a grade of 250 to their rows, which only the array column needs.
+There are 600,000 rows about 6,000 students. The caseload has 150 students, or with `--caseload 1000` the students of a
+team. `python -m bench.reach` runs it. Each figure is the median of runs in one session, compared with the same
+statement without a policy. The last lines show two further costs. One is the beginning of a transaction for a caseload.
+The other is the update of the array column for a grade of 250 students.
 """
 
 import argparse
@@ -148,7 +148,9 @@ async def measure(url: str, rows: int, caseload: int = CASELOAD) -> Table:
 
 
 def bindings(students: list[UUID]) -> dict[str, dict[str, str]]:
-    """Returns the settings, without their prefix, that each form binds for a caseload."""
+    """Returns, for each way to pass a caseload, the session settings that it needs. The settings' names lack their
+    prefix.
+    """
     finer: dict[str, list[str]] = {f"fine_{place:02x}": [] for place in range(256)}
     for student in students:
         finer[f"fine_{student.int % 256:02x}"].append(str(student))
@@ -202,7 +204,7 @@ async def _median(connection: asyncpg.Connection, statement: str, arguments: tup
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Yields the URL of a database server, which is AIMLINE_DATABASE_URL's or an embedded one for this run."""
+    """Yields the URL of the database server of AIMLINE_DATABASE_URL, or else of an embedded server for this run."""
     if os.environ.get("AIMLINE_DATABASE_URL"):
         yield os.environ["AIMLINE_DATABASE_URL"]
         return

@@ -139,7 +139,7 @@ async def _district(settings: Settings) -> UUID:
 def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) -> list[tuple[str, str, str, bool]]:
     """Returns the rows of the result table: target, limit, figure, and whether the target was reached.
 
-    `beside` is the run with the same files as dlt's.
+    `beside` has the times of the product's syncs of the files that dlt loaded.
     """
     copy, unchanged = large.of("bare COPY"), large.of("unchanged, shuffled")
     rate = large.of("peer's load") / large.of("first load")

@@ -63,7 +63,7 @@ def shuffled(path: Path) -> Path:
 def changed(path: Path) -> Path:
     """Returns the path of a zip in which one row in a hundred is changed.
 
-    Of these enrollments and results, a tenth is removed and another tenth has new ids.
+    One in ten of the changed enrollments and results is removed instead, and another one in ten gets a new id.
     """
 
     def alter(name: str, rows: Rows, header: list[str]) -> Iterator[list[str]]:

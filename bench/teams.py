@@ -127,7 +127,7 @@ class Bench:
         return unit(engine, principal, self.settings.keyring, "bench")
 
     async def window(self) -> UUID:
-        """Schedules the window, which is open today."""
+        """Schedules a screening window that is open today."""
         grades = tuple(f"0{grade}" for grade in range(1, 7))
         opens: date = TODAY - timedelta(days=5)
         new = NewWindow("fall", opens, TODAY + timedelta(days=20), (ExpectedMeasure("orf", grades),))

@@ -1,1 +1,2 @@
-"""The schema's migrations. Changes are first added to the schema; what they replace is removed in a later version."""
+"""The schema's migrations. A migration only adds to the schema. What is no longer used is removed in a later version.
+"""

@@ -27,7 +27,7 @@ class Frozen:
     address: str = ""
 
     def freeze(self) -> None:
-        """Stops the process in the middle of what it does."""
+        """Stops the process with SIGSTOP."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -64,11 +64,11 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 
 @asynccontextmanager
 async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
-    """Makes insertions of a district into a table wait until the first yielded connection releases them.
+    """Makes insertions into a table wait for one district, until the test releases them.
 
-    Enter the block before any process is started. The insertion is delayed by a trigger, when it is executed. A lock of
-    the table would delay it already when it is prepared, after which the server still expects a message. The second
-    connection has the role whose sessions it must be able to see.
+    Yields two connections: the first releases the insertions, and the second can see the sessions of `role`. Enter the
+    block before a process is started. A trigger delays the insertion. A lock of the table would already delay the
+    preparation of the statement.
     """
     name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
     holder = await asyncpg.connect(town.settings.url_of("owner"))
@@ -98,9 +98,10 @@ async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1)
 
 
 async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> int:
-    """Freezes a process whose statement waits at the gate, then opens the gate. The process keeps its database locks.
+    """Freezes a process while its insertion waits (see `gate`), and then releases the insertion. The process keeps its
+    database locks.
 
-    Returns the process id of its session on the server, which waits for a client that sends nothing.
+    Returns the id of its database session, which then waits for the frozen process.
     """
     (pid,) = await blocked_by(watcher, await holder.fetchval("SELECT pg_backend_pid()"))
     api.freeze()

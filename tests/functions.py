@@ -1,6 +1,6 @@
 """Reads the SQL statements in the bodies of the database's functions that run with the caller's rights.
 
-A statement that calls such a function does what they do. Therefore the checks of statements see them as well.
+A statement that calls such a function executes these statements too. So the checks of statements must see them.
 """
 
 import re

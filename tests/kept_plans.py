@@ -1,7 +1,7 @@
-"""Lets the syncs of the tests use each other's query plans, which saves a third of their processor time.
+"""Lets the syncs of the tests share query plans, which saves a third of their processor time.
 
-The product prepares the statements of a sync again for each run, because a stored plan would be that of a run of
-another size. The runs of the tests have few sizes: runs with as many digits in their number of rows share plans.
+The product prepares the statements of a sync again for each run, because a plan depends on the number of rows. In the
+tests, runs share a plan if their numbers of rows have the same number of digits.
 """
 
 from typing import Any
@@ -18,9 +18,9 @@ _open_connection = db._open_connection
 
 
 def share_plans_of_runs() -> None:
-    """In each statement of a sync, replaces the run by the number of digits of its number of rows.
+    """Marks each statement of a sync with the number of digits in its run's number of rows, instead of with the run.
 
-    So runs of about the same size have the same statement, and share its plan.
+    Runs of about the same size then send the same statements and share their plans.
     """
     Stage._bound = _bound_for_size  # type: ignore[method-assign, assignment]  # for all tests
 

@@ -57,9 +57,8 @@ def fast_server(
 
 
 def kept_folder(of_this_run: Path) -> Path:
-    """Returns the folder of stored clusters, which later runs in this checkout use too.
-
-    If none may be stored, it is a folder of this run.
+    """Returns the folder in which clusters are stored for later test runs, or a folder of this run if that cannot be
+    written to.
     """
     kept = REPOSITORY / ".pytest_cache" / "d" / "clusters"
     try:

@@ -35,10 +35,11 @@ def aimline(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[
 
 
 def free_port() -> int:
-    """Returns a port of loopback that a process can listen on, and which nothing else gets meanwhile.
+    """Returns a port of loopback that no other program gets until this test run has ended.
 
-    A port that is merely free now may be given to a server of another test before the process has started. On Linux a
-    socket that is bound and does not listen keeps it from all but those who name it with SO_REUSEADDR, as servers do.
+    On Linux, a bound socket that does not listen reserves the port. Only a program that names the port and uses
+    SO_REUSEADDR, as servers do, can still listen on it. Without the socket, another test could get the port before the
+    process has started.
     """
     kept = socket.socket()
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Watches the statements that units of work send: those of SQLAlchemy, and those that run on the driver itself."""
+"""Reports each statement that units of work send, through SQLAlchemy or directly through the driver."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -133,7 +133,9 @@ _originals: dict[str, tuple[Town, Original]] = {}
 
 
 async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """Makes a district with its playbook and a roster; after the first in a database, each is a copy of it."""
+    """Makes a district with a playbook and a roster. In each database the first is created by the product, and later
+    ones are copies.
+    """
     known = _originals.get(settings.database_url)
     if known is None:
         town = await make_town(name, engine, worker_engine, settings)

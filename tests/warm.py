@@ -36,9 +36,8 @@ class Warm:
     """The process that starts other processes on orders of the tests."""
 
     def __init__(self, *, forked: bool = False) -> None:
-        """Starts another interpreter or, if `forked`, forks this process.
-
-        In a fork, the product must be as it was when it was loaded.
+        """Starts another interpreter or, if `forked`, forks this process. Fork only before anything has changed the
+        product's modules.
         """
         self._orders, theirs = socket.socketpair()
         self._one_at_a_time = Lock()
@@ -135,11 +134,9 @@ def _forked(orders: socket.socket) -> Callable[[], object]:
 
 
 def _begin_anew(orders: socket.socket) -> None:
-    """Turns a fork of pytest into the state of a new interpreter: its streams, modules, warnings and garbage
-    collection.
+    """Gives a fork of pytest the streams, modules, warnings and garbage collection of a new interpreter.
 
-    It keeps no other descriptor, so that a program that waits for the end of pytest's streams does not wait for this
-    process.
+    Closes all other descriptors except the socket, so that this process does not keep pytest's streams open.
     """
     faulthandler.disable()
     with open(os.devnull, "r+") as nothing:

@@ -80,9 +80,9 @@ async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
 
 
 async def in_another_process(call: Call, connections: int, seconds: float) -> asyncio.subprocess.Process:
-    """Starts a closed loop in another process and returns the process; `latencies_of` reads its figures.
+    """Starts a closed loop of requests in another process and returns the process. `latencies_of` reads its figures.
 
-    It does not share this process's interpreter, so that neither delays the other.
+    The two processes have separate interpreters, so neither delays the other.
     """
     order = json.dumps({"call": asdict(call), "connections": connections, "seconds": seconds})
     command = [sys.executable, "-m", "bench.noisy.load", order]

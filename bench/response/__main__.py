@@ -120,7 +120,7 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
 
 
 def row(name: str, threshold: str, runs: list[Figures]) -> str:
-    """Returns one row of the table: the mean of each figure over the pairs, with its standard error."""
+    """Returns one row of the table: the mean of each figure over the runs, with its standard error."""
     cells = []
     for figure in NAMES:
         values = np.array([run.value[figure] for run in runs])

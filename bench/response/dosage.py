@@ -36,9 +36,10 @@ FAR = 0.10
 
 
 def restored(students: int, seed: int, *, early: float) -> tuple[Year, Array]:
-    """Returns students who grow 1.7 a week once everything is delivered, with the delivered shares (students, weeks).
+    """Simulates students who get half of the planned sessions until week 6 and all of them afterwards.
 
-    `early` is their growth while only half of the dose is delivered, relative to that of a full dose.
+    With all sessions they grow 1.7 words a week; with half of them, `early` times as much. Returns the students, and
+    the delivered shares by student and week.
     """
     world = World(growth=(1.7, 0.0), stopping=0.0)
     year = simulate(world, students, seed)
@@ -49,7 +50,9 @@ def restored(students: int, seed: int, *, early: float) -> tuple[Year, Array]:
 
 
 def thin(students: int, seed: int) -> tuple[Year, Array]:
-    """Returns students of the benchmark, of whose sessions a part takes place, with the delivered shares."""
+    """Simulates students who get only a random part of their sessions. Returns the students, and the delivered shares
+    by student and week.
+    """
     year = simulate(World(stopping=0.0), students, seed)
     share = np.random.default_rng([seed, 2]).binomial(3, DELIVERED, year.scores.shape) / 3
     return slowed(year, share * year.rate), share

@@ -37,8 +37,8 @@ def threshold_for(excess: Array, year: Year, far: float) -> float:
 def figures(flag: NDArray[np.int64], year: Year) -> Figures:
     """Returns a rule's figures, computed from the week in which it first flags each student.
 
-    A stopper who is flagged before the stop is a false alarm. Such a student counts as one in the positive predictive
-    value (PPV), and is left out of the denominator of S6 to S10, because no stop can be detected any more.
+    A stopper who is flagged before the stop counts as a false alarm in the positive predictive value (PPV). S6 to S10
+    leave this student out, because the stop can no longer be detected.
     """
     never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
     late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]

@@ -32,7 +32,8 @@ class MonitorResults:
 
 
 def panel(year: Year) -> Panel:
-    """Returns a population in the monitor's input form: three baseline slots at week 0, then one slot for each week."""
+    """Returns a population in the monitor's input form: three baseline scores at week 0, then one score for each week.
+    """
     world, (students, weeks) = year.world, year.scores.shape
     times = np.concatenate([np.zeros(BASELINES, np.int64), np.arange(1, weeks + 1)])
     values = np.concatenate([year.baseline, year.scores], axis=1).T / world.stated_sem
@@ -54,9 +55,10 @@ def run_monitor(
 
 
 def kind_accuracy(watched: MonitorResults, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
-    """Returns how well the monitor explains the rightly flagged students.
+    """Returns how often the monitor gives the right kind for rightly flagged students, and how far it errs about the
+    week of the change.
 
-    The figures are the shares of right kinds, and the median error of the week of the change.
+    The error and the bias of the week are medians.
     """
     flag = first_flag(watched.statistic, threshold)
     at = np.maximum(flag - 1, 0)[:, None]

@@ -27,7 +27,7 @@ USUAL_SEM, FAR = 8.0, 0.10
 
 
 def published_sem() -> float:
-    """Returns the published SEM of oral reading for a third grader who begins at this level."""
+    """Returns the published SEM of oral reading for a third grader who begins at the level of the simulated readers."""
     sem = sem_for(USUAL_SEM, ranges_as_stored(NewSemRange(*each) for each in SEMS["orf"]), "03", LEVEL[0])
     if sem is None:
         raise RuntimeError("The published values have an SEM for this level.")

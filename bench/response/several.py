@@ -43,7 +43,9 @@ def measured(world: World, students: int, seed: int, measures: int, kind: str) -
 
 
 def first_weeks(year: Year, far: tuple[float, ...]) -> list[Whole]:
-    """Returns the week of each student's first alarm, or 0 for none, at each of these rates of one measure."""
+    """Returns the week of each student's first alarm, or 0 for none. There is one array for each false-alarm rate in
+    `far`.
+    """
     weeks = judge_weeks(panel(year), PUBLISHED.prior, range(FIRST_WEEK, year.world.weeks + 1), adjust=True)
     statistic = np.stack([week.statistic for week in weeks], axis=1)
     firsts = []
@@ -54,9 +56,10 @@ def first_weeks(year: Year, far: tuple[float, ...]) -> list[Whole]:
 
 
 def union(firsts: list[Whole], years: list[Year], group: int, *, by: int) -> tuple[float, int]:
-    """Returns the share of students of a group who are flagged on any measure by a week, and their number.
+    """Returns two figures: the share of the group's students who are flagged on any measure by a week, and the number
+    of students.
 
-    Independent measures may pair any student of the group with any other.
+    Populations of independent measures have no common students, so students are combined in their order.
     """
     flags = [((first > 0) & (first <= by))[year.group == group] for first, year in zip(firsts, years, strict=True)]
     count = min(len(flag) for flag in flags)

@@ -77,8 +77,8 @@ def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED)
 
 
 def kind_shares(is_named: NDArray[np.bool_], stopped: Array, year: Year) -> dict[str, float]:
-    """Returns the shares of right kinds when an alarm is first called "not responding", of never-responders and of
-    stoppers.
+    """Returns how often the first "not responding" has the right kind: for students who never responded, and for those
+    who stopped.
     """
     first = np.where(is_named.any(axis=1), is_named.argmax(axis=1) + 1, 0)
     says_stopped = stopped[np.arange(len(first)), np.maximum(first - 1, 0)] > STOPPED

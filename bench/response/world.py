@@ -105,8 +105,9 @@ def simulate(world: World, students: int, seed: int) -> Year:
 
 
 def further_scores(year: Year, seed: int, times: int) -> Array:
-    """Returns further scores as (times, students, weeks), with other forms, other daily errors, and as many missing
-    scores.
+    """Returns further scores of the same students, as an array (times, students, weeks).
+
+    They have other forms and other daily errors. The share of missing scores is the same.
     """
     rng = np.random.default_rng([seed, 1])
     world, shape = year.world, (times, *year.scores.shape)

@@ -1,1 +1,3 @@
-"""Measures webhooks and the feed against limits or against a bare loop in the same run: `python -m bench.webhooks`."""
+"""Measures webhooks and the feed: `python -m bench.webhooks`. The figures are compared with limits, or with a bare loop
+that runs at the same time.
+"""

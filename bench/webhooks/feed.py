@@ -1,7 +1,8 @@
-"""Measures the time to read a page of the feed at the end of ten million events and the first page; there is no limit.
+"""Measures the time to read a page of the feed: the first page, and a page after ten million events. There is no
+target.
 
-It is the processor and database time below HTTP: a unit of work of an outside client, its rows, their bodies, the
-disclosure log and the commit.
+The time is that of the processor and the database without HTTP. It includes the unit of work of a client, the rows and
+their bodies, the disclosure log and the commit.
 """
 
 import os

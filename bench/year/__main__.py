@@ -1,8 +1,8 @@
-"""Plays a school year of one grade team over public HTTP, in a sandbox district with a test clock.
+"""Simulates a school year of one grade's team over public HTTP, in a sandbox district with a test clock.
 
-`python3 dev.py python -m bench.year [--seed 1] [--weeks 37] [--students 100] [--json] [--charts FOLDER]`. Four classes,
-some 27 supports of all kinds, weekly scores, sessions and lessons, decisions, people who come and go, breaks, and a
-webhook receiver. The report has each series by week; the exit code is 1 if a promise does not hold.
+`python3 dev.py python -m bench.year [--seed 1] [--weeks 37] [--students 100] [--json] [--charts FOLDER]`. The year has
+four classes, some 27 supports of all kinds, weekly scores, sessions, decisions, breaks, and a webhook receiver. Some
+people leave, move or return. The report has each series by week. The exit code is 1 if a promise does not hold.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHARTS = 30
 def play(
     installation: Installation, *, seed: int, weeks: int, students: int, charts: Path | None = None, quiet: bool = False
 ) -> Report:
-    """Plays the year in a running installation, and returns the report."""
+    """Simulates the year in a running installation, and returns the report."""
     caller = Caller(installation.base_url, installation.client_id, installation.client_secret)
     year = Year(installation, caller, seed, weeks, Roster(students))
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()

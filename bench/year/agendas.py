@@ -13,8 +13,8 @@ from bench.year.truth import ORDER, Expected, expected_items
 def check_agenda(year: Year, team: TeamRecord, agenda: dict[str, Any]) -> dict[str, Expected]:
     """Compares an agenda with the expected items, and returns these by the position of the item in the agenda.
 
-    The agenda must have all of them and no others, in the order that it states, each with its reason, its day, and how
-    often it was carried.
+    The agenda must have exactly these items in the stated order. Each item must have the expected reason, day and
+    number of postponements.
     """
     place = f"the agenda of {team.name}"
     year.require(tuple(agenda["order"]) == ORDER, f"{place} states another order")
@@ -55,6 +55,6 @@ def _words(year: Year, student: str | None, subject: str) -> str:
 
 
 def doubled(entries: list[dict[str, Any]]) -> int:
-    """Returns how many items of an agenda are about a record that another item is about too."""
+    """Returns how many items of an agenda are about the same record as another item."""
     counted = Counter(entry["subject"] for entry in entries)
     return sum(number - 1 for number in counted.values())

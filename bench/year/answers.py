@@ -20,7 +20,7 @@ LAST_WEEK_OF_PLANS: Final = 28
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of an item, with the body of the request."""
+    """The team's answer to an item of an agenda, and the body of the request that sends it."""
 
     state: str
     body: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Sitting:
 
 
 def answer(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome | None:
-    """Does what the team does about an item, and returns it. None leaves the item for the next meeting."""
+    """Returns the team's answer to an agenda item. None leaves the item for the next meeting."""
     return ANSWERS[item.kind](sitting, entry, item)
 
 

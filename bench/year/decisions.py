@@ -18,7 +18,7 @@ PHASES: Final = ("raise_goal", "intensify", "change", "fade", "restore_fidelity"
 def answer_alarm(year: Year, record: SupportRecord) -> str | None:
     """Answers an alarm: intensifies the support the first time, continues the second, and changes it the third time.
 
-    Returns the id of the decision, as the other functions do, or None if it was refused.
+    Returns the id of the decision, or None if it was refused.
     """
     answers = [kind for _, kind in record.decisions if kind in ("intensify", "change", "continue")]
     if not answers:
@@ -65,7 +65,9 @@ def review(year: Year, record: SupportRecord) -> str | None:
 def decide(
     year: Year, record: SupportRecord, kind: str, change: dict[str, Any] | None, review_on: date | None = None
 ) -> str | None:
-    """Records a decision, with the goal that a refusal proposes. Returns its id, or None if it was not possible."""
+    """Records a decision and returns its id, or None if it was refused. If the goal is refused as unrealistic, sends
+    the proposed goal instead.
+    """
     body: dict[str, Any] = {"kind": kind, "support": record.id, "note": "The team met."}
     if change is not None:
         body["change"] = change

@@ -43,7 +43,9 @@ def _check_records(year: Year, team: TeamRecord, entries: list[dict[str, Any]]) 
 
 
 def _check_stored(year: Year, team: TeamRecord) -> None:
-    """Requires that each stored item is settled, waits for the next meeting, or waits for its student."""
+    """Checks the state of each stored item: it was discussed, dropped or carried over, waits for the next meeting, or
+    is suspended.
+    """
     items = list(year.caller.all("/v1/agenda-items", team=team.id))
     by_state = Counter(each["state"] for each in items)
     for state in ("discussed", "dropped", "carried"):

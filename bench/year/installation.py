@@ -81,7 +81,7 @@ class Installation:
 
 @contextlib.contextmanager
 def installed() -> Iterator[Installation]:
-    """Starts a server and everything else in it, yields the installation, and stops all of it."""
+    """Creates a database and starts the installation in it. Yields the installation, and stops it at the end."""
     with migrated(base_url=f"http://{HOST}:{_free_port()}", sandbox=True, token_seconds=3600) as settings:
         with started(settings, "year") as installation:
             yield installation

@@ -71,7 +71,7 @@ def hold(year: Year, team: TeamRecord) -> None:
 
 @dataclass
 class _Held:
-    """What became of the items of a meeting, keyed by the id of the stored item."""
+    """What was decided at a meeting about each of its items, by the id of the item."""
 
     meeting: str
     worked: int = 0
@@ -81,7 +81,9 @@ class _Held:
     def settle(
         self, year: Year, team: TeamRecord, entry: dict[str, Any], item: Expected, outcome: Outcome | None
     ) -> None:
-        """Settles an item, or leaves it to be carried, and records whether it is now off the agenda."""
+        """Answers an agenda item as discussed, dropped or carried over to the next meeting. Records the answer for
+        later comparisons.
+        """
         path, state = f"/v1/agenda-items/{entry['item']}", "carried" if outcome is None else outcome.state
         if outcome is not None:
             command = {"discussed": "discuss", "carried": "carry", "dropped": "drop"}[state]

@@ -77,7 +77,9 @@ def _what_is_on_the_agenda(year: Year, name: str) -> None:
 
 
 def _who_is_under_the_cut(year: Year) -> None:
-    """Asks who is under the cut without a support, who was not screened, and who is at another level than before."""
+    """Asks which students are under the benchmark without a support, which were not screened, and whose level has
+    changed.
+    """
     opened = max((week for week in SEASONS if week < year.week and week in year.screened), default=None)
     if opened is None:
         return

@@ -173,7 +173,7 @@ class NoteRecord:
 
 @dataclass
 class OwnItem:
-    """An item that a member added to an agenda. `carried` counts how often it was carried."""
+    """An item that a member added to an agenda. `carried` is the number of meetings that postponed it."""
 
     text: str
     since: date
@@ -188,9 +188,9 @@ Subject = tuple[str, str, str]
 
 @dataclass
 class TeamRecord:
-    """A team of the simulated year: whom it serves, what it has settled, and the figures of its meetings.
+    """A team of the simulated year: its students, its answers to agenda items, and the figures of its meetings.
 
-    `grade` is true if it serves the grade of the school. `named` are the students whom it serves in addition.
+    `grade` is true if it serves the grade of the school. `named` are further students whom it serves.
     """
 
     name: str

@@ -64,7 +64,7 @@ class Report:
 
 
 def report_of(year: Year) -> Report:
-    """Returns the report of a year that was played to its end."""
+    """Returns the report of a year that was simulated to its end."""
     outside = {"test clock", "checks"}
     by_purpose = dict(year.caller.calls.most_common())
     weekly = sum(
@@ -108,7 +108,9 @@ def _truth_of(year: Year) -> dict[str, int]:
 
 
 def _meetings_of(team: TeamRecord) -> dict[str, Any]:
-    """Returns the figures of a team's meetings: the sums, the items of a meeting, and each meeting by itself."""
+    """Returns the figures of a team's meetings: sums, the smallest and largest agendas, and the figures of each
+    meeting.
+    """
     items = [meeting["items"] for meeting in team.meetings] or [0]
     sums = {
         name: sum(meeting.get(name, 0) for meeting in team.meetings)

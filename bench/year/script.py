@@ -65,7 +65,7 @@ STEPS: Final = (
 
 
 def play_week(year: Year) -> None:
-    """Plays one week, in three steps of the clock: to its Monday, its Tuesday and its Friday."""
+    """Simulates one week, in three steps of the clock: to its Monday, its Tuesday and its Friday."""
     year.taught += not year.is_off and year.week > 0
     for weekday in (MONDAY, TUESDAY, FRIDAY):
         reasons = tasks.with_reason(year)

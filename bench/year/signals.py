@@ -87,8 +87,8 @@ def _of(year: Year, record: SupportRecord) -> Iterator[tuple[str, str]]:
 
 
 def _key_of(year: Year, signal: dict[str, Any]) -> SignalKey:
-    """Returns the key of a signal that was read. For a support, the day since which its state has existed is
-    today's.
+    """Returns the key of a signal that was read from the product. For a new signal about a support, it has today's
+    cause.
     """
     student = year.names[signal["student"]]
     if signal["window"] is not None:

@@ -35,7 +35,7 @@ def publish_rule(year: Year) -> None:
 def follow_stalls(year: Year) -> None:
     """Compares the suggested core stalls (grades whose share at the benchmark fell) with the scores.
 
-    Then the one of the school is accepted and the one of the district dismissed.
+    Then accepts the stall of the school and dismisses that of the district.
     """
     settled = {each.key for each in year.stalls if each.state in ("accepted", "dismissed")}
     expected = {key: falls for key, falls in _falls(year) if key not in settled}
@@ -68,10 +68,11 @@ def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, s
 
 
 def _falls(year: Year) -> Iterator[tuple[Key, set[int]]]:
-    """Yields each window and school (None for the district) in which less of the grade reached the benchmark.
+    """Yields each window and school in which the share of the grade at the benchmark fell. The school is None for the
+    district.
 
-    With each come the falls that a core stall may state, in points. A core stall keeps the fall of the day on which it
-    was suggested, and later scores may have changed the fall. So one or two numbers are possible.
+    With each come the falls, in points, that the product may state for it. There can be two: the fall when it was
+    suggested, and the fall after later scores.
     """
     for opened in sorted(year.screened)[1:]:
         if year.today < BEGINS + timedelta(weeks=opened + LASTS) + AFTER_WINDOW:

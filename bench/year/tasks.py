@@ -67,11 +67,10 @@ def propose(year: Year, record: SupportRecord) -> None:
 
 
 def follow_hypotheses(year: Year, before: set[str]) -> None:
-    """Records which hypotheses are due after a day has begun. `before` has those whose reason existed before it.
+    """Records which hypotheses are due after a day has begun, and compares them with the product's list.
 
-    A hypothesis is due on the first or the second day that begins with a reason. It is the second if the verdict
-    changed on the day itself, or if another job had locked the student, because the product's hourly job then asks the
-    next time.
+    `before` has the hypotheses that had a reason to be reviewed on the day before. The product may notice a reason a
+    day late: if the verdict changed on the day itself, or if the student was locked when the hourly task ran.
     """
     with year.caller.counting("questions"):
         listed = {each["id"]: each["due_because"] for each in year.caller.all("/v1/hypotheses", due="true")}
@@ -172,7 +171,10 @@ def _require_all(year: Year, answer: Any, outcome: str) -> None:
 
 
 def answer_success(year: Year, signal: SignalRecord) -> None:
-    """Accepts a signal of success about a support outside of groups. Dismisses any other, with its reason."""
+    """Merges similar signals into this signal of success, and then answers it.
+
+    It is accepted if its support is not in a group, and dismissed otherwise.
+    """
     path = f"/v1/signals/{signal.id}"
     others = [
         each

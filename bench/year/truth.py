@@ -53,8 +53,8 @@ class Expected:
 
     @property
     def key(self) -> Subject:
-        """Returns what identifies the reason of the item. For an alarm, it is the same before and after a decision is
-        due.
+        """Returns a key that identifies why the item is on the agenda. For an alarm, the key is the same before and
+        after a decision is due.
         """
         kind = self.occasion.split()[0] if self.kind == "decision_due" else self.kind
         return kind, self.subject, self.occasion
@@ -70,16 +70,14 @@ def serves(year: Year, team: TeamRecord, student: str | None) -> bool:
 
 
 def expected_items(year: Year, team: TeamRecord) -> list[Expected]:
-    """Returns the items that must be on the agenda of a team today, without those that were settled for the time
-    being.
-    """
+    """Returns the items that must be on the agenda of a team today."""
     items = [*_of_concerns(year), *_of_supports(year), *_of_signals(year), *_of_stalls(year, team)]
     items += _of_tasks(year, team)
     return [each for each in items if serves(year, team, each.student) and not _rests(team, each)]
 
 
 def _rests(team: TeamRecord, item: Expected) -> bool:
-    """Returns whether an item is off the agenda for now.
+    """Returns whether an item is off the agenda for now: it was dropped or discussed.
 
     An alarm that was discussed without a decision returns when the decision is due.
     """
@@ -141,9 +139,8 @@ def _of_verdict(year: Year, record: SupportRecord) -> Iterator[Expected]:
 
 
 def _of_alarm(state: str, record: SupportRecord, since: date, *, is_due: bool) -> Expected:
-    """Returns the one agenda item about an alarm.
-
-    If a decision is due, the item has this as a further reason, which may change its place.
+    """Returns the agenda item about an alarm. If a decision is due, the item has this as a further reason, which may
+    change its place.
     """
     kind = min(state, "decision_due", key=ORDER.index) if is_due else state
     codes = (state, "decision_due") if is_due else (state,)
@@ -151,7 +148,7 @@ def _of_alarm(state: str, record: SupportRecord, since: date, *, is_due: bool) -
 
 
 def _is_ready_to_fade(year: Year, record: SupportRecord) -> bool:
-    """Returns whether a signal suggests to fade a support, which says more than that its goal is met."""
+    """Returns whether there is an open signal that the support is ready to fade."""
     signals = [each for each in year.signals.values() if each.support is record and each.state == "suggested"]
     return any(each.key.kind == "ready_to_fade" for each in signals)
 

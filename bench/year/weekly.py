@@ -1,4 +1,4 @@
-"""Plays every school week of the year: sessions, scores, and what the product concludes from them."""
+"""Simulates every school week of the year: sessions, scores, and what the product concludes from them."""
 
 from __future__ import annotations
 

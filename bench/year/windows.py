@@ -98,7 +98,7 @@ def _send(year: Year, scores: dict[str, float]) -> None:
 
 
 def levels_before(year: Year, opened: int) -> dict[str, int]:
-    """Returns the level of each student in the last window before another one in which the student was screened."""
+    """Returns each student's level from the student's last screening before the window of week `opened`."""
     levels: dict[str, int] = {}
     for week in sorted(week for week in year.screened if week < opened):
         levels |= {name: level_of(SEASONS[week], value) for name, value in year.screened[week].items()}
@@ -135,8 +135,8 @@ def served_in_reading(year: Year) -> set[str]:
 
 
 def read_report(year: Year, opened: int, **parameters: str) -> list[dict[str, Any]]:
-    """Reads all pages of a window's report and returns the results. Checks that the window is open or closed as its
-    days say.
+    """Reads all pages of a window's report and returns the results. Checks that the window is open until its last day
+    and closed afterwards.
     """
     path, state = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report", "open"
     if year.week >= opened + LASTS:

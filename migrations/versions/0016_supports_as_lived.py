@@ -1,5 +1,5 @@
-"""Adds that supports start by themselves, change in more ways, are handed over, and are suspended with their
-student.
+"""Adds columns and tables for the life of a support: it starts by itself, changes, is handed over, and is suspended
+with its student.
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""Adds signal rules, the signals that they suggest about students, and up to when these are computed."""
+"""Adds signal rules, the signals that they suggest about students, and the time up to which changes were evaluated."""
 
 from migrations.tenant import student_table, tenant_table
 

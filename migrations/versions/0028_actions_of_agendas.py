@@ -1,4 +1,4 @@
-"""Stores with an action item the agenda item at which it was agreed."""
+"""Adds to action items the agenda item at which they were agreed."""
 
 from alembic import op
 

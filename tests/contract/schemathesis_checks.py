@@ -1,6 +1,6 @@
 """Provides checks for schemathesis, which loads this module.
 
-They allow that a request which the contract permits is refused, if there is a known reason.
+The service may refuse a request that the contract permits, but only for a reason that a JSON schema cannot state.
 """
 
 import re

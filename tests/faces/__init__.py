@@ -1,1 +1,1 @@
-"""Tests of this part of the suite."""
+"""Tests the REST and GraphQL APIs and the command line."""

@@ -56,7 +56,7 @@ class Caller:
         return await self.ask("POST", path, json=body)
 
     async def patch(self, path: str, changes: Any, if_match: str = "*") -> httpx.Response:
-        """Sends a change of the named fields of a row, by default whatever its version."""
+        """Changes some fields of a row. By default, the change applies to any version of the row."""
         return await self.ask("PATCH", path, json=changes, headers={"If-Match": if_match})
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def value_at(body: Any, place: Place) -> Any:
 
 
 def spoiled(body: Any, places: Iterable[Place], value: Any) -> Any:
-    """Returns a copy of a body with another value at these places, none of which is within another."""
+    """Returns a copy of a body with this value at each of the places. No place may be within another."""
     changed = deepcopy(body)
     for place in places:
         value_at(changed, place[:-1])[place[-1]] = value
@@ -39,9 +39,9 @@ def spoiled(body: Any, places: Iterable[Place], value: Any) -> Any:
 
 
 async def places_with_wrong_shape(send: Send, body: Any, places: Iterable[Place], value: Any) -> set[Place]:
-    """Sends a body that has a value at all of these places, and returns the places at which its shape is refused.
+    """Sends one body with the value at all of these places. Returns the places at which it is refused for its shape.
 
-    Places that contain others are left out, because the value would replace what is within them.
+    Places that contain other places are left out, because the value would replace those.
     """
     leaves = [place for place in places if not isinstance(value_at(body, place), dict | list)]
     if not leaves:

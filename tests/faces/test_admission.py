@@ -37,7 +37,7 @@ def another_client(app: FastAPI, town: Town) -> Caller:
 
 
 def items(field: str) -> dict[str, tuple[int, int]]:
-    """Returns, for each policy in a RateLimit field, its two numbers."""
+    """Returns the quota and the time window of each policy in a RateLimit header, by the policy's name."""
     numbers = {match[0]: [int(one) for one in match[1:] if one] for match in ITEM.findall(field)}
     return {policy: (quota, window) for policy, (quota, window) in numbers.items()}
 

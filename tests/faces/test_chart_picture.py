@@ -156,7 +156,9 @@ def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
 
 
 def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
-    """A day's scores are one point; screening scores are none, and baseline scores stay separate."""
+    """The progress scores of a day are one point of the chart. Screening scores are not shown, and baseline scores stay
+    separate.
+    """
     before = [score(BEGINS - timedelta(days=3), value, "baseline") for value in (38.0, 40.0, 45.0)]
     one_day = [score(on(1), value) for value in (50.0, 30.0, 42.0)]
     chart = drawn([*before, *one_day, score(on(2), 90.0, "screening"), score(on(3), 44.0)])
@@ -169,8 +171,8 @@ def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
 
 
 def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
-    """The verdict is shown as a heading and a shape, and described for screen readers; the change is marked and
-    dated.
+    """The chart shows the verdict as a heading and a shape, and describes it for screen readers. It also marks the week
+    in which the student's growth changed.
     """
     verdict_fields = {
         "state": "not_responding",
@@ -234,7 +236,9 @@ def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words
     [("count", "down", "Part of the way to the goal"), ("growth", "down", "Improving, below pace")],
 )
 def test_no_heading_calls_a_decrease_that_is_meant_growth(kind: str, direction: str, label: str) -> None:
-    """Over a chart of referrals, "Growing" would say that there are more of them; a level has no pace either."""
+    """The heading of a chart says "Growing" only if growth is meant: not for a count, and not if the scores are meant
+    to fall.
+    """
     verdict_fields = {"state": "below_pace", "label": label}
     chart = drawn([score(on(1), 42.0)], verdict_fields=verdict_fields, kind=kind, direction=direction)
     assert label in texts(svg(chart))
@@ -243,7 +247,9 @@ def test_no_heading_calls_a_decrease_that_is_meant_growth(kind: str, direction: 
 
 @pytest.mark.parametrize(("kind", "words"), [("growth", "slowed about"), ("percentage", "fell back about")])
 def test_a_level_that_fell_back_is_not_called_slower(kind: str, words: str) -> None:
-    """Counts and percentages have no rate that could slow: the week of a collapse has another name in the chart."""
+    """If growth stops, the chart says that it slowed. If a count or percentage gets worse, the chart says that it fell
+    back.
+    """
     verdict_fields = {"state": "not_responding", "kind": "stopped", "change_on": on(6, 0)}
     scores = [score(on(week), 50.0) for week in range(1, 12)]
     drawn_texts = texts(svg(drawn(scores, verdict_fields=verdict_fields, kind=kind)))
@@ -329,9 +335,8 @@ def test_a_renderer_without_css_variables_has_every_colour_in_attributes(theme: 
 
 @pytest.mark.parametrize("theme", [None, "light", "dark"])
 def test_css_variables_lie_in_a_block_that_other_renderers_skip(theme: str | None) -> None:
-    """CSS variables are in a block that other renderers skip.
-
-    A plain rule with `var()` would override the attributes, and such a renderer would show no colour.
+    """CSS variables are in a block that other renderers skip. Outside of it, they would override the colours in
+    attributes, and such a renderer would show no colour.
     """
     (style,) = parsed(svg(rich(), theme=theme)).iter(f"{SVG}style")
     css = style.text or ""

@@ -44,9 +44,7 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
 
 
 async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town) -> None:
-    """Without a district, `aimline doctor` checks all of them: it names the one with wrong rows, and the others as
-    well.
-    """
+    """Without a district, `aimline doctor` checks all districts. It lists those with wrong rows and those without."""
     await plant(south)
 
     def of_towns(text: str) -> dict[str, Any]:

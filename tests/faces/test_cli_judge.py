@@ -204,7 +204,7 @@ def test_down_is_better_is_the_mirror_image() -> None:
 
 
 def test_a_week_is_judged_by_what_was_known_up_to_it() -> None:
-    """The answers for the first ten weeks have the same bytes with and without later weeks."""
+    """A verdict for one of the first ten weeks is the same whether or not later scores exist."""
     lines = list(year_lines(simulate(World(), 50, 3)))
     early = [one | {"scores": [s for s in one["scores"] if s["week"] <= 10]} for one in lines]
     options = Options(every_week=True)
@@ -227,8 +227,8 @@ def test_every_week_is_what_the_benchmark_scores() -> None:
 
 @pytest.mark.parametrize("rule", list(BEYOND))
 def test_the_fields_rules_are_what_the_benchmark_scores(rule: str) -> None:
-    """With a stated rate, the statistic of a field's rule is the margin of the benchmark. Without one, its sign is the
-    state.
+    """For each of the field's rules, `aimline judge` and the benchmark give the same statistic at a stated false-alarm
+    rate. Without a rate, the sign of the statistic gives the state.
     """
     year = simulate(World(), 25, 6)
     with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing
@@ -252,7 +252,9 @@ def test_adaptive_asks_for_no_more_than_three_scores() -> None:
 def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stored calibration file judges as the run that wrote it, to the byte. A file of another kind is refused."""
+    """A run that reads a stored calibration file prints the same bytes as the run that wrote the file. A file of
+    another kind is refused.
+    """
     monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     kept = tmp_path / "own.json"
     lines = list(year_lines(simulate(World(noise=10.0, weeks=16), 350, 5)))

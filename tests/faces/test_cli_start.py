@@ -102,7 +102,9 @@ def test_a_command_names_the_reason_why_the_server_refuses_it(
 def test_a_process_that_starts_before_the_roles_exist_names_the_command_that_makes_them(
     settings: Settings, role: str
 ) -> None:
-    """`serve` and `worker` before the first `migrate` say what to run, and nothing of the driver's message."""
+    """Before the first `migrate`, `serve` and `worker` end with a sentence that names this command, and without the
+    database driver's message.
+    """
     url = make_url(settings.url_of("api")).set(password="wrong").render_as_string(hide_password=False)
     surroundings = environment(settings) | {f"AIMLINE_{role.upper()}_DATABASE_URL": url}
     command = [sys.executable, "-m", "app", "serve" if role == "api" else "worker"]
@@ -113,7 +115,7 @@ def test_a_process_that_starts_before_the_roles_exist_names_the_command_that_mak
 
 
 async def test_a_command_over_an_empty_database_names_migrate(settings: Settings) -> None:
-    """A command before the first `migrate` says what to run, and does not lead to the server's log."""
+    """Before the first `migrate`, a command ends with a sentence that names `migrate`."""
     name = f"aimline_empty_{secrets.token_hex(4)}"
     await run_statement(settings.url_of("owner"), f"CREATE DATABASE {name}")
     try:

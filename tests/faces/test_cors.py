@@ -62,7 +62,7 @@ async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town
     ],
 )
 async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: str) -> None:
-    """A page of any other origin is refused with 403 to its preflight, and its browser does not show it the answer."""
+    """A page of any other origin gets 403 for its preflight, and its browser does not let it read answers."""
     client = await client_with(app, north, ALLOWED_ORIGIN)
     refused = await preflight(app, origin)
     assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
@@ -72,9 +72,9 @@ async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: st
 
 
 async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north: Town, south: Town) -> None:
-    """A page whose origin another client has registered may not read answers to this client's token.
+    """A web page may read answers to a client's token only if this client has registered the page's origin.
 
-    Both kinds of pages can read refusals.
+    Pages of both origins may read a refusal.
     """
     ours, theirs = await client_with(app, north, ALLOWED_ORIGIN), await client_with(app, south, OTHER_ORIGIN)
     for client, origin, may_read in (

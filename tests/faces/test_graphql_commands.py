@@ -67,8 +67,8 @@ async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None
 
 
 async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> None:
-    """In a mutation with several fields, each field has a key of its own: only those that were refused are run
-    again.
+    """In a mutation with several fields, each field has its own idempotency key. If the mutation is repeated, only the
+    refused fields run again.
     """
     wrong = {"input": concern(north), "other": concern(north, area="no-such-area")}
     first = (await ask_graphql(app, north, TWICE, wrong)).json()

@@ -90,7 +90,7 @@ async def both(as_client: Caller, first: dict[str, Any], second: dict[str, Any])
 async def test_documents_in_opposite_orders_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]], how: str
 ) -> None:
-    """Two documents that name the same students in opposite orders do not deadlock, however they name them."""
+    """Two documents that name the same students in opposite orders do not deadlock, whether by id or by external id."""
     (amy, amys), (ben, bens) = supports
     if how == "external ids":
         amy, ben = "sis:sis:amy-1", "sis:sis:ben-1"

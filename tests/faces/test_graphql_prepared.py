@@ -1,5 +1,5 @@
-"""Tests the GraphQL documents that a process stores: parsed and validated once, few and short, and measured each
-time.
+"""Tests the GraphQL documents that a process stores. They are few and short, and are parsed and validated once. Their
+cost is computed for each request.
 """
 
 from typing import Any
@@ -18,7 +18,9 @@ PAGE = "query ($first: Int) { students(first: $first) { edges { node { id concer
 
 
 def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second request with the same text costs neither, and its own variables are measured."""
+    """The second request with the same text is neither parsed nor validated. Its cost is computed from its own
+    variables.
+    """
     calls: list[str] = []
 
     def counted(name: str) -> Any:
@@ -43,7 +45,9 @@ def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cost of a document is computed once for all ids, but again for another page, name, method or list."""
+    """The cost of a document is computed once and reused for other ids. It is computed again for another page size,
+    operation name, method or list.
+    """
     weighed: list[Any] = []
     weigh = Scale.weigh
 

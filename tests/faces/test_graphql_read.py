@@ -126,7 +126,7 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
 
 
 async def test_node_reads_the_prefix(north: Town) -> None:
-    """`node` reads a row by its public id, of whatever kind."""
+    """`node` reads a row of any kind by its public id."""
     made = await in_the_loop(north, "amy")
     query = "query($id: ID!) { node(id: $id) { __typename id } }"
     for kind, row_id in made.items():
@@ -163,7 +163,9 @@ async def test_another_district_is_not_there(north: Town, south: Town) -> None:
 
 
 async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
-    """A request that acts for the teacher of amy lists only amy's rows, although three students have the same ones."""
+    """A request that acts for amy's teacher lists only rows about amy, although two other students have rows of the
+    same kinds.
+    """
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
     lists = """{
       students { edges { node { id schools { id } } } }

@@ -130,9 +130,8 @@ async def test_a_refused_request_uses_no_key_up(app: FastAPI, north: Town) -> No
 
 
 async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -> None:
-    """Of sixteen equal requests at the same time, one has an effect.
-
-    The others get its answer, or 409 with Retry-After while it has not ended.
+    """Of sixteen equal requests at the same time, one has an effect. The others get its answer or, while it still runs,
+    409 with Retry-After.
     """
     client = caller(app, north)
     answers = await asyncio.gather(*(send(client, KEY, concern(north)) for _ in range(16)))
@@ -147,7 +146,7 @@ async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -
 
 
 async def test_a_request_in_flight_is_not_waited_for(app: FastAPI, north: Town) -> None:
-    """While the first request runs, a second one with its key gets 409 at once."""
+    """While a request runs, a second request with the same idempotency key gets 409 at once."""
     client = caller(app, north)
     connection = await asyncpg.connect(north.settings.url_of("owner"))
     try:

@@ -22,7 +22,9 @@ WHERE NOT waiting.granted AND holding.granted AND holding.pid = {}"""
 
 
 async def serve_both(client: Caller, teams: list[str], schools: list[str], face: str) -> httpx.Response:
-    """Has teams serve the third grade of two schools by one request: by GraphQL two teams, by REST the first one."""
+    """Sends one request that adds the third grades of two schools. GraphQL adds each to another team, REST both to the
+    first team.
+    """
     grades: list[dict[str, Any]] = [{"school": school, "grade": "03"} for school in schools]
     if face == "rest":
         return await client.post(f"/v1/teams/{teams[0]}/scopes/bulk", {"team_scopes": grades})
@@ -34,9 +36,10 @@ async def serve_both(client: Caller, teams: list[str], schools: list[str], face:
 async def test_two_grades_are_served_although_a_student_of_the_second_is_locked(
     app: FastAPI, north: Town, face: str
 ) -> None:
-    """The second grade's students become known after those of the first are locked: the request starts again and waits.
+    """A request for two grades succeeds although another transaction has locked a student of the second grade.
 
-    Before, the second attempt met the same lock, and the caller got 409 in half of the cases under load.
+    The service reads the students of the second grade only after it has locked those of the first. It then starts the
+    request again and waits for the lock. Earlier, the caller got 409 in half of the cases under load.
     """
     client, schools = caller(app, north), [ids.format_id("org", school) for school in north.schools]
     teams = [ids.format_id("team", (await team_of(north, school=None)).id) for _ in range(2)]

@@ -1,4 +1,5 @@
-"""Tests that a stored response is not shown to a caller who could no longer read it, and that districts do not meet."""
+"""Tests stored responses: a caller who may no longer read one does not get it, and two districts can use the same key.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +43,9 @@ async def test_a_student_who_moved_is_not_shown_again_to_the_former_school(
     owner: asyncpg.Connection,
     face: str,
 ) -> None:
-    """A client of one school gets 410 if a sync has moved the student meanwhile; the concern is raised once."""
+    """If a sync has moved the student, a client of the former school that repeats its request gets 410. The concern is
+    raised once.
+    """
     client = caller(app, north, schools=(north.schools[0],))
 
     async def ask() -> httpx.Response:
@@ -106,7 +109,7 @@ async def test_one_key_in_two_districts_at_once(
     south: Town,
     owner: asyncpg.Connection,
 ) -> None:
-    """A client of two districts uses one key in both at the same time: neither district refuses it for the other."""
+    """A client of two districts can use one idempotency key in both at the same time, and both requests succeed."""
     south.client_id = north.client_id
     async with owner.transaction():
         await owner.execute("LOCK TABLE concern IN EXCLUSIVE MODE")

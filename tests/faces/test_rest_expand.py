@@ -1,4 +1,4 @@
-"""Tests the options of derived reads: links as rows, single fields, a total, and an order."""
+"""Tests the query options of REST reads: `expand` for linked rows, `fields`, a total, and an order."""
 
 from typing import Any
 
@@ -34,7 +34,9 @@ async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistri
 
 
 async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistrict) -> None:
-    """`expand` adds rows to a response and changes no other member, whether it is repeated or has commas."""
+    """`expand` adds rows to a response and changes none of its other members. Its names can be in one parameter with
+    commas, or in several parameters.
+    """
     asks = caller(app, read_district.town)
     path = f"/v1/concerns/{read_district.shown['concern']}"
     plain = (await asks.get(path)).json()
@@ -82,7 +84,9 @@ async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, read_
 async def test_what_cannot_be_shown_is_a_bad_request(
     app: FastAPI, read_district: FullDistrict, pointer: str, params: dict[str, Any]
 ) -> None:
-    """A misspelt name in `expand` or `fields` is refused, and so is a request for the whole district at once."""
+    """An unknown name in `expand`, `fields` or `sort` is refused, and so are expansions that could return too many
+    rows.
+    """
     answer = await caller(app, read_district.town).get("/v1/students", **params)
     assert answer.status_code == 400, answer.text
     assert [one["pointer"].startswith(pointer) for one in answer.json()["violations"]] == [True]

@@ -100,7 +100,9 @@ async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town)
 
 
 async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town, south: Town) -> None:
-    """A token is for one district, by short name or id; without a name the request is refused."""
+    """A token is for one district, which the request names by short name or id. Without a name, a client of several
+    districts is refused.
+    """
     client_id, secret = await made(north, south)
     given = {"client_id": client_id, "client_secret": secret}
     assert error(await ask(app, None, **given)) == (400, "invalid_request")

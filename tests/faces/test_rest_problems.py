@@ -41,8 +41,8 @@ WRONG = [SECRET, f"{SECRET}\x00", [SECRET], {"planted": SECRET}, f"stu_{SECRET}"
 async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDistrict) -> None:
     """No error contains a submitted value, and no value causes a 500.
 
-    Every field of every command gets values of every wrong kind. Each field is alone in the request with every value
-    that its shape allows, and with one that it refuses.
+    Every field of every command gets values of every wrong kind. A value that the schema allows is sent in a request of
+    its own.
     """
     north = caller(app, district.town)
     refused = 0

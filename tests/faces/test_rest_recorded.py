@@ -29,20 +29,20 @@ DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 
 class Normal:
-    """Replaces values that differ between districts and days: ids, the district's marked word, instants and dates."""
+    """Replaces values that differ between districts and days: ids, the district's names, instants and dates."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
         self.names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        """Returns a text without these values."""
+        """Returns a text in which ids, instants, dates and the district's own words are replaced."""
         for own in (self.town.canary, self.town.canary.lower(), self.town.slug):
             text = text.replace(own, "OWN")
         return DAY.sub(self._day, INSTANT.sub("INSTANT", ID.sub(self._id, text)))
 
     def value(self, value: Any) -> Any:
-        """Returns a JSON value in which these values are replaced."""
+        """Returns a JSON value in which ids, instants, dates and the district's own words are replaced."""
         if isinstance(value, dict):
             return {name: "CURSOR" if name == "next" and inner else self.value(inner) for name, inner in value.items()}
         if isinstance(value, list):

@@ -47,8 +47,8 @@ def faults(declared: InputField) -> list[Any]:
 
 
 def wrong_inputs(command: Command) -> Iterator[dict[str, Any]]:
-    """Yields faults by input. In each round, every input that can have a fault gets its next one, so that all are
-    sent.
+    """Yields sets of wrong inputs for a command, at most one wrong value for each input. Together, the sets contain
+    every wrong value.
     """
     inputs = command.inputs
     declared = dict(input_fields(inputs.type)) if inputs.items is not None else dict(inputs.fields)

@@ -1,5 +1,5 @@
-"""Tests that a route which validates only the parameters of a request answers like one that validates all of its
-own.
+"""Tests a route that validates only the parameters that a request contains: it answers like a route that validates all
+declared parameters.
 """
 
 from typing import Annotated, Any

@@ -106,7 +106,9 @@ async def test_a_score_takes_at_most_ten_statements_over_rest(app: FastAPI, nort
 
 
 async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, north: Town) -> None:
-    """Recording a score over GraphQL takes the statements of REST, and one that reads the selected members."""
+    """Recording a score over GraphQL takes the same statements as over REST, and one more that reads the selected
+    fields.
+    """
     await _plan(north)
     client, counts = caller(app, north), []
     for week in range(1, 10):
@@ -122,7 +124,9 @@ async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, n
 
 
 async def test_the_callers_reach_is_bound_again_after_judging(north: Town) -> None:
-    """After the statement that writes the verdicts, a transaction has only the caller's own reach again."""
+    """While verdicts are written, the transaction may see more students than the caller. Afterwards it sees only the
+    caller's students again.
+    """
     await supported(north, "amy")
     principal = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
     for week in (1, 2):

@@ -1,6 +1,6 @@
 """Causes the common refusals of every operation, and compares them with those that the contract documents.
 
-That no answer has another status is checked for every request of the tests (`tests/faces/documented.py`).
+For every request of the tests, `tests/faces/documented.py` checks that its status is documented.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,9 @@ def nowhere(operation: Operation) -> str:
 
 
 async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dict[int, int]:
-    """Returns the status of each attempt to provoke a status, keyed by the status that was to be provoked."""
+    """Tries to cause each status that the operation documents. Returns the actual status of each attempt, by the
+    intended status.
+    """
     request, seen = own_request(operation, rows), dict[int, int]()
     body = request.body
 

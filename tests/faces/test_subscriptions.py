@@ -59,8 +59,8 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_an_event_arrives_and_none_is_missed(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """A subscription returns the feed's events in order. After a break, it goes on from a cursor, also from one of
-    REST.
+    """A subscription returns the feed's events in order. After a new connection, it continues from a cursor, and no
+    event is missing. A cursor of REST works too.
     """
     client = caller(app, north)
     async with connected(address, client.token) as one:
@@ -98,7 +98,7 @@ async def test_only_what_the_caller_reaches_arrives(app: FastAPI, north: Town, s
 
 
 async def test_a_sync_arrives_with_its_run(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """A subscription reads the row that an event names in the event's own transaction, with the selected fields."""
+    """A subscription to syncs returns each event with its run, in the selected fields."""
     client = caller(app, north)
     document = "subscription { syncChanged { event { type } syncRun { id state sentence } } }"
     async with connected(address, client.token) as one:
@@ -212,9 +212,9 @@ async def test_a_revoked_token_gets_no_event(app: FastAPI, north: Town, address:
 async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
-    """When a process ends, it closes connections with code 1012, so that clients connect again, and logs no fault.
+    """When a process ends, it closes WebSocket connections with code 1012 and logs no error.
 
-    An error would have ended the subscription for good. Each subscription was once reported as an internal fault.
+    Clients connect again after this code. Earlier, each open subscription was logged as an internal error.
     """
     async with connected(address, caller(app, north).token) as client:
         await client.subscribe(EVENTS)
@@ -226,7 +226,9 @@ async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
 
 
 async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """Ten subscriptions need as many statements to find new events as one. An eleventh of a connection is refused."""
+    """Ten subscriptions need as many statements to find new events as one. A connection with ten subscriptions is
+    refused an eleventh.
+    """
     client = caller(app, north)
     async with connected(address, client.token) as one:
         for number in range(socket.MAX_SUBSCRIPTIONS):
@@ -272,7 +274,8 @@ async def test_the_subscriptions_of_a_client_are_bounded(
     ],
 )
 async def test_a_bad_subscription_is_refused(app: FastAPI, north: Town, address: str, query: str, code: str) -> None:
-    """A bad subscription is refused with an error message of its own, and the connection stays open."""
+    """An invalid subscription is refused with an error message, and the connection stays open for other subscriptions.
+    """
     async with connected(address, caller(app, north).token) as one:
         await one.subscribe(query)
         refused = await one.receive()
@@ -338,7 +341,9 @@ async def test_only_a_registered_page_may_connect(app: FastAPI, north: Town, add
 
 
 async def test_the_same_comes_as_server_sent_events(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """In the form of the GraphQL over SSE protocol; a refusal is an answer of its own."""
+    """A subscription over HTTP sends server-sent events as the GraphQL over SSE protocol requires. An invalid one is
+    answered with an error.
+    """
     client = caller(app, north)
     headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {client.token}"}
     async with (

@@ -34,7 +34,7 @@ class Came:
 
 @dataclass
 class Receiver:
-    """A webhook receiver that behaves as listed for each path, one entry for each request.
+    """A webhook receiver that can misbehave. `behaviours` lists by path what it does with each of the next requests.
 
     `secrets` are the current secrets by path.
     """

@@ -18,7 +18,7 @@ SHAPES = ((3, 30, 6, 0.0), (4, 18, 11, 0.0), (2, 18, 12, 0.2))
 
 
 async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
-    """Plays the schedule of a seed and judges it; raises `AssertionError` with the seed."""
+    """Runs the schedule of a seed and checks the result; raises `AssertionError` with the seed."""
     north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
     writers, moved, syncs, pause = SHAPES[random.Random(seed).randrange(len(SHAPES)) if seed >= 3 else seed]
     app = build(machine.settings)

@@ -1,8 +1,9 @@
 """Runs seeded schedules of faults during a sync: a worker is killed, or PostgreSQL stopped, between two stages.
 
-Meanwhile, writers write about the students through both APIs; in the end each record must have its student's schools.
-After each fault the database equals the state before or after, never one between; the run is attempted again and
-completes; another run of the same files changes nothing. The state "after" comes from a twin district without faults.
+After each fault, the database must equal the state before the sync or the state after it. The run must then complete,
+and a further run of the same files must change nothing. The expected state after the sync comes from a second district
+without faults. Meanwhile, other requests write about the students through both APIs; in the end, each record must have
+its student's schools.
 """
 
 import asyncio
@@ -101,7 +102,7 @@ def _changed(dice: random.Random) -> Export:
 
 
 async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULTS) -> Outcome:
-    """Plays the schedule of a seed and judges it; raises `AssertionError` with the seed and its steps."""
+    """Runs the schedule of a seed and checks the result; raises `AssertionError` with the seed and its steps."""
     dice, outcome, built = random.Random(seed), Outcome(seed), build(machine.settings)
     north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
     twin = await found_town("south", machine.engine, machine.worker_engine, machine.settings)
@@ -172,8 +173,8 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, outcome: Out
 
 
 async def _stage(worker: Process, number: int) -> str:
-    """Waits in the log for the beginning of a run and then for `number` stages, or the end; returns which it
-    reached.
+    """Reads the worker's log until a run has begun and completed `number` stages, or has ended. Returns the point that
+    it reached.
     """
     await worker.until("syncs.begun")
     for _ in range(number):

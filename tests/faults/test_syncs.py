@@ -12,8 +12,8 @@ pytestmark = pytest.mark.long
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_a_fault_leaves_the_state_before_or_after(seed: int, ours: Machine, tmp_path: Path) -> None:
-    """After a fault, the database is as before the sync or as after it. The run then completes; another changes
-    nothing.
+    """After a fault, the database is as before the sync or as after it. The run then completes, and a further run
+    changes nothing.
     """
     outcome = await play(ours, seed, tmp_path, faults=1)
     assert outcome.steps

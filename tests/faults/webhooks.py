@@ -152,7 +152,9 @@ class Schedule:
         await self._kill(worker)
 
     async def secret_changes(self) -> None:
-        """Changes the secret of an endpoint during retries, with an overlap or at once."""
+        """Changes the secret of an endpoint while deliveries are retried. The old secret ends at once or stays valid
+        for a while.
+        """
         overlap = self.dice.choice((service.OVERLAP, timedelta(0)))
         async with self.north.unit() as work:
             _, secret = await service.rotate_secret(work, self.endpoint.id, overlap)
@@ -238,7 +240,7 @@ FAULTS: dict[str, Callable[[Schedule], Awaitable[None]]] = {
 async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Outcome:
     """Runs the schedule of a seed with this number of faults, and checks its outcome.
 
-    Without `slow`, faults for which a test must wait until a sender gives up are left out.
+    If `slow` is False, it leaves out the faults for which a sender must reach its time limit.
     """
     dice = random.Random(seed)
     kinds = [name for name in FAULTS if slow or name != "lease over"]

@@ -1,1 +1,1 @@
-"""Tests of this part of the suite."""
+"""Tests rules that apply to the whole product, such as isolation of districts, permissions, layout and contracts."""

@@ -1,7 +1,7 @@
 """Checks PostgreSQL's catalogue for every table. Each check returns its findings and asserts nothing.
 
-The checks read the actual schema, not what a migration meant to create, so that a new table cannot forget anything.
-Exceptions are listed in `LET_OFF`, with their reasons.
+The checks read the actual schema and not the migrations, so no new table is missed. Exceptions are listed in `LET_OFF`,
+with their reasons.
 """
 
 import re
@@ -87,7 +87,7 @@ async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Every table has a column `district_id uuid NOT NULL`. Only the worker's staging tables are in another schema."""
+    """Returns the tables without a column `district_id uuid NOT NULL`, and the tables in an unexpected schema."""
     findings = [
         (f"table {row['name']}", "has no district_id uuid NOT NULL")
         for row in await tenant_tables(db)
@@ -101,7 +101,7 @@ async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, st
 
 
 async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Row-level security is on and FORCEd: it binds the owner as well."""
+    """Returns the tables for which row-level security is off, or is not forced for the owner."""
     findings = []
     for row in await tenant_tables(db):
         if not row["secured"]:
@@ -137,7 +137,9 @@ async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns each table about students without a policy for reach, and each with a secured area without one for it."""
+    """Returns tables about students whose policy does not check the caller's rights, and tables with a secured area
+    whose policy does not check its scope.
+    """
     findings = []
     for table in await tenant_tables(db):
         text = " ".join(
@@ -165,7 +167,9 @@ async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str])
 
 
 async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """`district_id` is the first column of every primary key, unique constraint and index; each table has a key."""
+    """Returns the primary keys, unique constraints and indexes that do not begin with `district_id`, and the tables
+    without a primary key.
+    """
     findings = []
     for table in await tenant_tables(db):
         indexes = await db.fetch(
@@ -208,8 +212,8 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns the tables on every node of Citus that refer to other tables, or whose referenced rows cannot be
-    locked.
+    """Returns tables that are copied to every node of Citus, although they refer to a table that is not, or to rows
+    that a run-time role cannot lock.
     """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,

@@ -1,4 +1,6 @@
-"""Provides two districts with every kind of row, and a connection as the owner, for the stranger tests."""
+"""Provides two districts with every kind of row, and a connection as the owner, for the tests of isolation between
+districts.
+"""
 
 from collections.abc import AsyncIterator
 

@@ -89,8 +89,8 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class FullDistrict:
-    """A district with rows of all kinds, which have names. `shown` has their public ids, and `alias` the source's
-    ids.
+    """A district with rows of all kinds. Each row has a name in the tests. `shown` has the public ids by name, and
+    `alias` the ids of the source.
     """
 
     town: Town
@@ -162,7 +162,7 @@ async def fill_district(town: Town) -> FullDistrict:
 
 
 async def _structure(district: FullDistrict) -> None:
-    """Adds areas and levels of the district's own, of which some are retired."""
+    """Adds areas and levels that only this district has. Some of them are retired."""
     town = district.town
     for name in ("to order", "to retire", "to restore"):
         async with town.unit() as work:
@@ -231,7 +231,7 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
 
 
 async def _names(district: FullDistrict) -> None:
-    """Adds external ids of which no other district has any, and a term, which a source delivers like other rows."""
+    """Adds external ids that no other district has, and a term of the source."""
     town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
@@ -580,7 +580,7 @@ async def _meetings(district: FullDistrict) -> None:
 
 
 async def _notes_at_items(district: FullDistrict) -> None:
-    """Adds notes on an item about a student and on an item about a team only, one of which is amended."""
+    """Adds a note on an item about a student, and a note on an item about a team only. The second note is amended."""
     town = district.town
     async with town.unit() as work:
         item = await add_agenda_item(work, NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}"))
@@ -640,7 +640,7 @@ async def _action_items(district: FullDistrict) -> None:
 
 
 async def _signals(district: FullDistrict) -> None:
-    """Adds rules about screening, and the signals that they suggest from amy's scores in two windows."""
+    """Publishes two rules about screening, records low screening scores of amy, and computes the signals."""
     town = district.town
     for name in ("signal rule", "signal rule to retire"):
         async with town.unit() as work:
@@ -724,7 +724,7 @@ async def _core_stalls(district: FullDistrict) -> None:
 
 
 async def _windows(district: FullDistrict) -> None:
-    """Adds screening windows of the school, one of which has stored its results."""
+    """Adds screening windows of the school. The results of one window are stored."""
     names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
     for place, name in enumerate(names):
         opens = BEGINS + timedelta(weeks=3 * place)

@@ -48,7 +48,9 @@ class Way:
 
 
 def ways(district: FullDistrict) -> Mapping[str, list[Way]]:
-    """Returns the paths to each type, the shortest first, one for each set of scopes that leads to it."""
+    """Returns the shortest paths to each GraphQL type. A type has one path for each set of scopes by which it can be
+    reached.
+    """
     arguments = _arguments(district)
     by_type: dict[str, list[Way]] = defaultdict(list)
     queue = deque([Way("Query", (), frozenset())])
@@ -83,7 +85,8 @@ def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
 
 
 def _arguments(district: FullDistrict) -> Mapping[str, str]:
-    """Returns the values of required arguments that name a row of another kind than the field returns."""
+    """Returns values for the required arguments of GraphQL fields, such as `teamId`, that are not the field's own id.
+    """
     return {
         "name": district.shown["consumer"],
         "windowId": district.shown["window"],

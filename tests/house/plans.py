@@ -1,4 +1,6 @@
-"""Explains a compiled read as role `api`, and finds what no index can serve under row-level security."""
+"""Returns PostgreSQL's plan of a read as role `api`, and finds the filters that no index can serve under row-level
+security.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -71,18 +73,16 @@ def scans_of_a_district(plan: dict[str, Any], exceptions: set[str]) -> Iterator[
 
 
 async def indexes_of_exceptions(db: asyncpg.Connection) -> set[str]:
-    """Returns the indexes of the few rows that have more schools or grades than there are columns for, and those of
-    norms, of which a district has some dozens.
-    """
+    """Returns the indexes that have only few rows: the partial ones on `has_more`, and those of norms."""
     query = """SELECT indexrelid::regclass::text AS name FROM pg_index
                WHERE pg_get_expr(indpred, indrelid) LIKE '%has_more%' OR indrelid = 'benchmark'::regclass"""
     return {row["name"] for row in await db.fetch(query)}
 
 
 def counts(listing: Listing) -> Iterator[tuple[str, ListRoot]]:
-    """Yields the count of a list by each of its filters, by a search, and by the time of a change.
+    """Yields a read of the total of a list, for each filter, for a search, and for the time of change.
 
-    A count has no order, so the only index that can serve it is one of the filter.
+    A total has no order, so only an index on the filtered column can serve it.
     """
     page = Page((Total("total"),))
     for filter_ in listing.filters:

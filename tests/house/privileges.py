@@ -90,11 +90,10 @@ async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def functions_name_their_schemas(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns the functions that a caller could make read another table.
+    """Returns the functions that a caller could make read another table than intended.
 
-    They have an open search_path, or names without a schema. PostgreSQL itself checks the body, by the validator that
-    CREATE FUNCTION runs, with an empty path. It checks SQL only, so a function with the owner's rights is written in
-    SQL.
+    Such a function has an open search_path, or names a table without its schema. PostgreSQL checks the names in SQL
+    functions only, so a function with the owner's rights must be written in SQL.
     """
     findings = []
     for row in await _functions(db):

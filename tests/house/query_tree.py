@@ -28,8 +28,8 @@ class Node:
             yield from _nodes(self.fields.get(name, []))
 
     def within(self, *names: str) -> Iterator["Node"]:
-        """Yields this node and the nodes below it, except those of inner queries; with names, only those below these
-        fields.
+        """Yields this node and the nodes below it, without those of inner queries. With names, yields only the nodes
+        below these fields.
         """
         if not names:
             yield self

@@ -15,16 +15,16 @@ from app.core.errors import Conflict
 
 @cache
 def permissions_through(function: Callable[..., Any]) -> frozenset[Can]:
-    """Returns the permissions that a call of a function can require: its own, and those of all that it calls.
+    """Returns the permissions that a function and all functions that it calls require.
 
-    What runs as the district's own principal (`Work.as_district`) requires nothing of the caller.
+    Functions that are called with the district's own rights (`Work.as_district`) require no permission of the caller.
     """
     return frozenset(can for each in _reached(function, set()) for can in required_permissions(each))
 
 
 @cache
 def conflicts_through(function: Callable[..., Any]) -> frozenset[str]:
-    """Returns the codes of the conflicts (409) that a call of a function can raise, itself or in what it calls."""
+    """Returns the codes of the conflicts (409) that a function, or any function that it calls, can raise."""
     return frozenset(
         code
         for each in _reached(function, set(), every=True)
@@ -46,9 +46,9 @@ def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
 
 
 def _reached(function: Callable[..., Any], visited: set[Any], *, every: bool = False) -> Iterator[Callable[..., Any]]:
-    """Yields a function and the functions of the product that it calls, without those that run as the district.
+    """Yields a function and the functions of the product that it calls.
 
-    With `every`, those are included.
+    Functions that are called with the whole district's rights are left out unless `every` is true.
     """
     plain = inspect.unwrap(function)
     if plain in visited:

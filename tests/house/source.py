@@ -1,4 +1,4 @@
-"""Parses the source of app/ for the house tests: every module is parsed, and imported only on demand."""
+"""Parses the source of `app` for the tests in `tests/house`. Modules are imported only on demand."""
 
 import ast
 import importlib
@@ -28,7 +28,7 @@ def imported(name: str) -> ModuleType:
 
 
 def import_models() -> None:
-    """Imports the tables of every room, so that the metadata includes all of them."""
+    """Imports every module with mapped tables, so that the metadata includes all tables."""
     for name in modules():
         if name.endswith(".models"):
             imported(name)

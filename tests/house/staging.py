@@ -27,7 +27,9 @@ FROM pg_class c WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind IN 
 
 
 async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds staging tables whose primary key does not begin with district and run, and tables that a run has left."""
+    """Returns staging tables whose primary key does not begin with district and run, and tables that a run created and
+    did not drop.
+    """
     findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"

@@ -18,7 +18,7 @@ CONJUNCTION = (exp.And, exp.Paren, exp.Where, exp.Join)
 
 
 class Districts:
-    """The tables of one statement whose district is compared with a value, or joined to one that is."""
+    """Finds the tables of one statement that are not restricted to a district."""
 
     def __init__(self, tree: exp.Expr, tenants: Collection[str], column: str = DISTRICT) -> None:
         self._tree = tree
@@ -113,7 +113,9 @@ class Districts:
         return self._node_named(side, side.table)
 
     def _node_named(self, place: exp.Expr, alias: str) -> str:
-        """Returns the table of an alias in this statement or an enclosing one. Any other name counts as a value."""
+        """Returns the table that an alias names in this statement or in an enclosing one. Returns VALUE for any other
+        name.
+        """
         statement = _statement_of(place)
         while statement is not None:
             nodes = self._nodes.get(id(statement), {})
@@ -139,9 +141,10 @@ class Districts:
 
 
 def unbound(sql: str, tenants: Collection[str], column: str = DISTRICT) -> list[str]:
-    """Returns the tables of a statement whose district is neither compared with a value nor joined to a bound table.
+    """Returns the tables in a statement that are not restricted to one district.
 
-    With another `column` it checks that column, such as the run of a staged row.
+    A table is restricted if its district is compared with a value, or joined to a restricted table. `column` names
+    another column to check, such as the run of a staged row.
     """
     try:
         trees = _parse(sql)
@@ -164,9 +167,8 @@ def _statement_of(place: exp.Expr) -> exp.Expr | None:
 
 
 def _is_always_true(condition: exp.Expr) -> bool:
-    """Returns whether a condition applies to every row of its statement.
-
-    It does if it is joined by AND, and is neither an assigned nor a selected value.
+    """Returns whether a condition applies to every row of its statement: it is in WHERE or in a join, possibly within
+    AND.
     """
     above = condition.parent
     while isinstance(above, CONJUNCTION):

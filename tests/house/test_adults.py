@@ -1,4 +1,4 @@
-"""Tests that no operation of either API orders, filters, groups or counts what happens to students by an adult."""
+"""Tests that neither API lets a caller order, filter, group or count students' records by a member of staff."""
 
 import json
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def conditions_of(listing: Listing) -> Iterator[tuple[str, Filter[Any] | Flag | 
 
 
 def adult_words() -> set[str]:
-    """Returns the names that parameters by an adult would have: those of the members that lead to staff."""
+    """Returns words that a parameter for a member of staff could have in its name."""
     words = {"caseload", "staff", "person", "teacher", "member", "adult"}
     for resource in CATALOG.resources:
         for member in CATALOG.members(resource).values():
@@ -72,7 +72,10 @@ def adult_words() -> set[str]:
 
 
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
-    """Protects adults from a comparison: a new filter or order by a column of staff has to say what it excludes."""
+    """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared.
+
+    Two exceptions are allowed: filters that declare with what they cannot be combined, and listed ones.
+    """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults
     seen = set()
@@ -88,7 +91,9 @@ def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
 
 
 def test_a_caseload_excludes_every_filter_that_says_how_students_do() -> None:
-    """Protects the rule from a new filter of a list that can be read by an adult."""
+    """A list that can be filtered by a member of staff refuses to combine this filter with others. Each other filter,
+    flag or order must be refused unless it is listed as neutral.
+    """
     for listing in CATALOG.listings.values():
         for criterion in listing.filters:
             if criterion.of_adult is None:
@@ -100,7 +105,7 @@ def test_a_caseload_excludes_every_filter_that_says_how_students_do() -> None:
 
 
 def test_no_operation_of_the_contracts_takes_an_adult() -> None:
-    """Protects both contracts: no operation chooses, groups or counts by staff, also where no list declares it."""
+    """No operation of the two contracts filters, groups or counts by a member of staff, except the listed ones."""
     words = adult_words()
     rest = json.loads((CONTRACTS / "rest.json").read_text())
     by_adult, grouped = set(), set()
@@ -146,7 +151,9 @@ def test_no_operation_of_the_contracts_takes_an_adult() -> None:
 
 @pytest.mark.parametrize("face", ["rest", "graphql"])
 async def test_a_caseload_is_the_own_one(app: FastAPI, north: Town, face: str) -> None:
-    """Protects adults: a person reads the own caseload only, and a client of nobody does not see how it does."""
+    """A person can list only the own caseload. A client without a person cannot filter a caseload by how its students
+    do.
+    """
     teacher, other = (named("person", north.staff[name]) for name in ("teacher", "administrator"))
 
     async def codes(act_for: str | None, person: str, **more: str) -> list[tuple[str, str]]:

@@ -111,16 +111,18 @@ def test_every_module_is_small_and_says_what_it_owns() -> None:
 
 
 def sub_rooms(folder: Path) -> set[Path]:
-    """Returns the folders below a room that have layers of their own in pyproject.toml."""
+    """Returns the subfolders of `app` that have layers of their own in pyproject.toml."""
     contracts = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     names = {name for one in contracts if one["type"] == "layers" for name in one["containers"]}
     return {folder.joinpath(*name.split(".")) for name in names if name != "app"}
 
 
 def rooms_too_large(folder: Path) -> list[str]:
-    """Returns the rooms and declared sub-rooms of the `app` in a folder that have too many files.
+    """Returns the folders of `app` that have too many Python files. The folders are those at the top level, and
+    subfolders with layers of their own.
 
-    Files of a folder that is not declared count for the room; a declared sub-room counts as one file.
+    Files in other subfolders count for their parent. A subfolder with layers of its own counts as one file for its
+    parent.
     """
     declared, findings = sub_rooms(folder), []
     rooms = {path for path in (folder / "app").iterdir() if path.is_dir() and path.name not in NOT_ROOMS}
@@ -138,7 +140,7 @@ def rooms_too_large(folder: Path) -> list[str]:
 
 
 def test_a_room_has_at_most_twelve_files() -> None:
-    """A room has at most twelve files. The APIs and the sandbox do not count as rooms."""
+    """A top-level folder of `app` has at most twelve Python files. The two APIs and the sandbox may have more."""
     assert rooms_too_large(REPOSITORY) == []
 
 

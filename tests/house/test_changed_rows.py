@@ -1,4 +1,6 @@
-"""Tests `updated_since`: every statement that changes a listed row sets the time of the change, also SQL text."""
+"""Tests `updated_since`: every statement that changes a listed row sets the time of the change, even one that is
+written as SQL text.
+"""
 
 import re
 from collections.abc import Iterator

@@ -1,8 +1,9 @@
-"""Sends each command to rows in many states: a command that can conflict with a state does so, and no other gives 409.
+"""Sends each command to rows in many states, and checks which commands answer 409.
 
-Which commands can conflict is read from the source of the functions that they call. Every command is sent to every row
-of its kind, in the order of the contract and then in reverse, so that it meets rows in other states. That an answer's
-status is documented is checked for every request of the tests (`tests/faces/documented.py`).
+The source of the functions that a command calls shows whether it can conflict with a state. If it can, some state must
+cause a 409; if it cannot, none may. Every command is sent to every row of its kind, in the order of the contract and
+then in reverse, so that it meets rows in other states. `tests/faces/documented.py` checks that each status is
+documented.
 """
 
 from collections import defaultdict
@@ -39,7 +40,7 @@ RESTORED = {"retire_area": "restore_area", "retire_level": "restore_level"}
 
 
 def rows_of_kind(operation: Operation, district: FullDistrict) -> list[dict[str, str]]:
-    """Returns the values of an operation's path for each row of the kind that its last parameter names."""
+    """Returns the path parameters for each row of the operation's kind. The last parameter is the id of this row."""
     names = operation.names("path")
     if not names:
         return [{}]
@@ -57,7 +58,7 @@ def functions_of(app: FastAPI) -> dict[str, Command]:
 
 @pytest.fixture(scope="module")
 async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
-    """The codes of all conflicts that the walk has met, by operation."""
+    """Sends each command to rows in many states, and returns the codes of all conflicts by operation."""
     client, seen = caller(app, full_north.town), defaultdict(set)
     for code, area_id in sorted(full_north.town.areas.items()):
         full_north.shown[f"area {code}"] = ids.format_id("area", area_id)
@@ -81,7 +82,9 @@ async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
 
 
 def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, set[str]]) -> None:
-    """A state that a command refuses can be reached, and is refused as a conflict."""
+    """Each command that can raise a conflict according to its source answers with one for some state, or is a listed
+    exception.
+    """
     able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
     never = {name: sorted(each) for name, each in able.items() if each and name not in codes}
     assert never.keys() == ELSEWHERE.keys(), never
@@ -89,8 +92,8 @@ def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, s
 
 
 def test_no_other_command_conflicts(app: FastAPI, codes: dict[str, set[str]]) -> None:
-    """A command conflicts only if one of its functions is known to raise a conflict; the contract explains only
-    those.
+    """A command answers with a conflict only if the code of its function, or of a function that this one calls, can
+    raise it.
     """
     able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
     assert {name: each - able[name] for name, each in codes.items() if each - able[name]} == {}

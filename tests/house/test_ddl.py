@@ -52,7 +52,9 @@ def analyzes(tree: ast.Module) -> bool:
 
 
 def test_no_run_analyzes_what_it_stages() -> None:
-    """ANALYZE locks a table against the next ANALYZE until the transaction ends: runs would wait for each other."""
+    """No run analyzes its staging tables. ANALYZE locks a table until the transaction ends, so runs would wait for each
+    other.
+    """
     assert {name for name, tree in modules().items() if analyzes(tree)} == {"app.sis.service", "app.cli.backup.restore"}
     assert analyzes(ast.parse('execute(f"ANALYZE {table}")'))
 

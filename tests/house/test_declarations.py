@@ -222,9 +222,10 @@ def conditions(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str]:
-    """Yields the tables of a plan for which no index begins with a compared column.
+    """Yields a finding for each table in a plan that has no index on a compared column.
 
-    Which index PostgreSQL uses depends on statistics, which a test does not have; which indexes it can use does not.
+    PostgreSQL's choice of an index depends on statistics, which a test database lacks. So this checks which indexes
+    could be used.
     """
     text = " ".join(conditions(plan))
     for alias, table in scans(plan):

@@ -1,4 +1,4 @@
-"""Tests that reads which are answered directly have the same responses as through the framework."""
+"""Tests that reads which bypass the framework have the same responses as through the framework."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -50,11 +50,11 @@ async def logged(owner: asyncpg.Connection, district: FullDistrict, since: UUID)
 async def test_every_answer_over_rest_is_logged(
     app: FastAPI, district: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """Every REST read, filter and command logs one row with all students in the answer.
+    """Each REST read, filter and command writes one row with all students of its answer to the disclosure log.
 
-    Every read and filter must return rows; otherwise this test and the walk as another district's client would show
-    nothing. Each expansion is requested alone in a list, so that no other one logs its students, and together with
-    others in a read of one row of the list.
+    Every read and filter must return rows. Otherwise this test, and the tests with another district's client, would
+    check nothing. For a list, each expansion is requested alone, so that no other expansion logs its students. For a
+    row of the list, all are requested together.
     """
     seen, since = 0, ids.new_id()
 
@@ -81,7 +81,7 @@ async def test_every_answer_over_rest_is_logged(
 
 
 def _has_rows(request: Request, answer: httpx.Response) -> bool:
-    """Returns whether a read was answered in full, and a list with items unless its filter may fit no row."""
+    """Returns whether a read was answered with rows. A list may be empty if its filter may match nothing."""
     if answer.status_code != 200:
         return False
     is_json = not answer.headers["content-type"].startswith(("image/", "text/csv", "text/html"))

@@ -43,7 +43,7 @@ async def test_a_pooled_connection_keeps_no_principal(north: Town) -> None:
 
 
 async def test_the_session_is_shut_outside_needs(north: Town) -> None:
-    """`work.db` can be used only within a function that is marked with `@needs`, and so checks a permission."""
+    """`work.db` can be used only within a function with the decorator `needs`, which checks a permission."""
     async with north.unit() as work:
         with pytest.raises(Misuse, match="outside a function marked"):
             _ = work.db
@@ -65,8 +65,8 @@ async def test_rows_of_another_district_do_not_show(north: Town, south: Town) ->
 
 
 async def test_a_caseload_hides_whom_it_does_not_hold(north: Town) -> None:
-    """Row-level security hides students outside a person's caseload from a statement without conditions; staff are
-    shown.
+    """Row-level security hides students outside a person's caseload, even from a statement without conditions. Members
+    of staff are not hidden.
     """
     from dataclasses import replace
 
@@ -127,7 +127,8 @@ async def _people_by_driver(work: Work) -> list[str]:
 
 
 async def test_a_statement_on_the_driver_passes_the_same_locks(north: Town, south: Town) -> None:
-    """`work.run` is refused outside a marked function, and row-level security limits what it reads."""
+    """`work.run` is refused outside a function with the decorator `needs`, and row-level security limits what it reads.
+    """
     async with north.unit() as work:
         with pytest.raises(Misuse, match="outside a function marked"):
             await work.run("SELECT 1", ())
@@ -200,9 +201,10 @@ async def _family_name(work: Work, student_id: UUID) -> str:
 
 
 async def test_a_cancelled_unit_leaves_its_principal_to_nobody(north: Town, south: Town) -> None:
-    """Wherever a unit of work is cancelled, the next user of its connection has its own principal.
+    """After a unit of work is cancelled, its connection is never used with its principal by somebody else.
 
-    A BEGIN that is interrupted may have bound the connection. Its transaction must not be continued for another caller.
+    The unit is cancelled at thirty different points. Each time, a unit of another district then reads its own rows
+    only.
     """
 
     async def read_in_north() -> None:

@@ -58,8 +58,8 @@ async def test_a_killed_server_starts_again(tmp_path: Path) -> None:
 
 
 async def test_a_backend_at_work_does_not_outlive_its_server_for_long(tmp_path: Path) -> None:
-    """A database query can keep the shared memory in use after its server was killed by kill -9. The next start ends
-    it.
+    """After kill -9 of the server, a running query can keep the shared memory in use. The next start of the server ends
+    this query.
     """
     with EmbeddedPostgres(tmp_path / "one", settings=QUICK) as server:
         connection = await asyncpg.connect(server.url())

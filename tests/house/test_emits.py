@@ -24,10 +24,10 @@ LAST = "SELECT coalesce(max(seq), 0) FROM event WHERE district_id = $1"
 
 
 def findings(command: Command, recorded: Iterable[str]) -> list[str]:
-    """Returns how the events of one call differ from those that the command declares.
+    """Returns the differences between the recorded events and those that the command declares.
 
-    Some declared events need not be recorded by each call: those of a judgement, of a decision, of a student who joins
-    a group later, and of an amended note, which depends on what the note is about.
+    Some declared events are not recorded by every call, so they may be absent. They are the events of a judgement, of a
+    decision, of a student who joins a group later, and of an amended note.
     """
     events, declared = set(recorded), {type_.name for type_ in command.emits}
     certain = {name for name in declared if not name.startswith(OF_A_JUDGEMENT)}

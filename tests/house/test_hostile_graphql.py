@@ -64,11 +64,10 @@ def hostile(value: Any, word: str) -> Iterator[Any]:
 
 
 def requests(district: FullDistrict, word: str) -> Iterator[Request]:
-    """Yields each query with each of its arguments, and each mutation with each field of its input, with hostile
-    values.
+    """Yields every query and mutation with hostile values: one request for each argument, field and value.
 
-    A value that GraphQL refuses by the type of its place never reaches the place, so that it is sent once for each
-    type. Each place gets one such value, and every value that its type accepts.
+    A value that GraphQL refuses because of its type never reaches the product. Such values are sent once for each type,
+    and at least one is sent for each argument.
     """
     documents = [(document, variables) for _, document, variables in reads(district) if variables]
     places, refused = set(), set()
@@ -129,9 +128,9 @@ async def test_no_value_is_a_fault_or_is_logged(
 
 
 async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, north: Town) -> None:
-    """A null in place of a name in an amendment is refused as the caller's error.
+    """A name that is null in an amendment is refused as an error of the caller.
 
-    It once caused an internal error, because the library notices it late.
+    It once caused an internal error, because the GraphQL library reports such a null late.
     """
     query = "mutation($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name } } }"
     variables = {"input": {"measure": "orf", "name": None}}

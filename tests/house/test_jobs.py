@@ -63,7 +63,9 @@ async def _deliveries(town: Town) -> list[OutboundDelivery]:
 
 
 async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
-    """Several workers that claim at the same time never get the same delivery, nor too many of one endpoint."""
+    """Workers that claim at the same time never get the same delivery. Together they never get more of one endpoint
+    than its limit.
+    """
     made = [await _endpoint(north) for _ in range(3)]
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
@@ -82,9 +84,9 @@ async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
 
 
 async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> None:
-    """A worker cannot claim more deliveries of an endpoint than its limit while another claim is open.
+    """Workers together cannot claim more deliveries of an endpoint than the endpoint's limit.
 
-    Claimed jobs count until their leases end.
+    A claimed delivery counts until its lease ends.
     """
     await _endpoint(north)
     for _ in range(DELIVERIES.at_once + 4):

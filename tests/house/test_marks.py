@@ -88,7 +88,7 @@ HOLDS_ENGINE = {
 
 
 def unmarked(name: str, tree: ast.Module) -> list[str]:
-    """Returns the functions of a room that use a session without a mark."""
+    """Returns the functions of a module that use a unit of work or a session without declaring permissions."""
     findings = []
     for function in functions(tree):
         where = f"{name}.{function.name}"
@@ -140,7 +140,7 @@ def rooms() -> Iterator[tuple[str, ast.Module]]:
 
 
 def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yields every marked function of app/."""
+    """Yields every function of `app` with the decorator `needs`."""
     for name, tree in modules().items():
         for function in functions(tree):
             if marked(function):
@@ -148,12 +148,12 @@ def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def test_every_function_that_takes_a_work_is_marked() -> None:
-    """Every command and every read of a room declares its permissions."""
+    """Every public function that takes a unit of work declares its permissions, or is in a listed module."""
     assert [finding for name, tree in rooms() for finding in unmarked(name, tree)] == []
 
 
 def test_faces_and_the_rest_never_touch_the_session() -> None:
-    """The APIs call functions of rooms and never use `.db` themselves."""
+    """The two APIs never use the database session themselves."""
     faces = {name: tree for name, tree in modules().items() if name.startswith(("app.rest", "app.graphql"))}
     assert faces
     assert [name for name, tree in faces.items() if touches_the_session(tree)] == []
@@ -165,7 +165,7 @@ def test_only_the_door_ends_a_transaction() -> None:
 
 
 def test_every_mark_names_permissions() -> None:
-    """Every mark names permissions, and every permission is required somewhere."""
+    """Every decorator `needs` names a permission, and every permission is required somewhere."""
     permissions_by_function = dict(marks())
     assert permissions_by_function
     for name, function in permissions_by_function.items():
@@ -260,7 +260,9 @@ FIT = {
 
 @pytest.mark.parametrize("name", WITHIN)
 async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: Town) -> None:
-    """Each function without a mark of its own is refused if it is called without a permission."""
+    """Functions without the decorator `needs` rely on their caller's permission, and are refused if they are called
+    without one.
+    """
     attempts = 0
     for function in functions(modules()[name]):
         if function.name.startswith("_") or not isinstance(function, ast.AsyncFunctionDef):
@@ -288,7 +290,7 @@ async def _inner(work: Work): await work.db.scalar(x)
 
 
 def test_planted_functions_without_a_mark_are_found() -> None:
-    """Planted unmarked functions are found, and marked and private ones are not."""
+    """Planted functions without the decorator `needs` are found. Functions with it and private functions are not."""
     names = [finding.split()[0].rsplit(".", 1)[-1] for finding in unmarked("app.concern.planted", ast.parse(PLANTED))]
     assert names == ["read_all", "by_another_name", "quick", "from_nowhere", "on_the_driver"]
 
@@ -314,7 +316,8 @@ def test_a_planted_habit_is_found(line: str, words: str) -> None:
 
 
 async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
-    """Every marked function refuses a caller without the permission, before anything else."""
+    """Every function with the decorator `needs` refuses a caller without the permission, before it does anything else.
+    """
     nobody = north.client(frozenset())
     for name, function in marks():
         async with north.unit(nobody) as work:
@@ -324,7 +327,7 @@ async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
 
 
 def test_a_mark_on_a_plain_function_is_refused() -> None:
-    """A mark on a function that is not asynchronous is refused."""
+    """The decorator `needs` refuses a function that is not asynchronous."""
     from app.access.work import needs
 
     def plain(work: Work) -> None: ...

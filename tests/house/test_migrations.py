@@ -190,9 +190,7 @@ END $$
 
 
 async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: Settings) -> None:
-    """After an upgrade, members see the students of teams. In the earlier version's policies, only caseloads named
-    students.
-    """
+    """After an upgrade from a version without teams, the policies let members see the students of their teams."""
     await make_roles(empty)
     await limit_database(empty)
     await asyncio.to_thread(command.upgrade, alembic_config(empty), "0013")
@@ -211,7 +209,7 @@ async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: S
 
 
 async def _visible(settings: Settings, district: UUID, columns: Columns) -> set[str]:
-    """Returns the districts whose rows a worker that is bound to this district sees in any table."""
+    """Connects as a worker of one district and returns the districts of all rows that it can read."""
     tables = [table for table, names in columns.items() if "district_id" in names]
     worker = await asyncpg.connect(settings.url_of("worker"))
     try:

@@ -24,7 +24,7 @@ REPO = Path(__file__).parents[2]
 
 
 def playground(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `dev.py run` without its set-up. Each case in these tests ends by itself within seconds."""
+    """Runs the module of the playground without the set-up of `dev.py run`. Returns its output after it has ended."""
     return subprocess.run(
         [sys.executable, "-m", "app.sandbox.playground", "--once", *map(str, arguments)],
         cwd=REPO,
@@ -67,7 +67,9 @@ def test_a_roster_that_is_not_there_is_said_before_anything_starts(tmp_path: Pat
 
 
 def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) -> None:
-    """A database that does not answer shows in the migration; its log is quoted and the key is kept safe."""
+    """If a process of the playground ends early, the error names it. The key and the folder stay private to their
+    owner.
+    """
     nowhere = f"postgresql://owner@/aimline?host={tmp_path}"
     ended = playground("--port", 0, "--folder", tmp_path / "folder", AIMLINE_DATABASE_URL=nowhere)
     assert ended.returncode == 1

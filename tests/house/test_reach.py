@@ -86,7 +86,7 @@ def students_in(text: str, district: FullDistrict) -> set[str]:
 
 @pytest.fixture(scope="module")
 async def owned(district: FullDistrict, settings: Settings) -> dict[str, str]:
-    """Returns, by public id, the student whom each row is about."""
+    """Returns the student of each row, by the public id of the row."""
     names = {row: name for name, row in district.town.students.items()}
     owners = {ids.format_id("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))
@@ -166,9 +166,7 @@ async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, distr
 async def test_a_role_that_opens_nothing_is_refused_everywhere(
     app: FastAPI, district: FullDistrict, scopes: frozenset[str]
 ) -> None:
-    """A parent is refused by every list with 403; a student or an unknown person cannot be named as the acting
-    person.
-    """
+    """A parent gets 403 from every list. A student or an unknown person cannot be named as the acting person."""
     for operation in lists(app):
         answer = await acting(app, district, "parent", scopes).get(own_request(operation, district).path)
         assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
@@ -216,7 +214,9 @@ async def test_a_client_of_some_schools_reaches_their_students_only(
 
 
 async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: FullDistrict) -> None:
-    """A secured concern is in no list, event or story without the scope of its area, and for a teacher even with it."""
+    """Without the scope of its area, a secured concern is in no list and not in the student's history. To a teacher it
+    is never shown.
+    """
     secured = district.shown["secured concern"]
     without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, district.town)

@@ -93,7 +93,7 @@ async def database(settings: Settings) -> Described:
 
 
 def test_models_and_tables_agree(database: Described) -> None:
-    """The models and the tables agree: each missing model, type, nullability and key that differs is reported."""
+    """The models and the tables of the database agree in their columns, types, nullability and keys."""
     import_models()
     assert differences(of_models(Base.metadata), database) == []
     assert database.keys() >= WITHOUT_MODEL.keys()

@@ -55,9 +55,9 @@ async def test_each_mutation_requires_exactly_what_its_description_states(
 
 
 async def test_each_field_requires_exactly_what_its_description_states(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each field of each type needs exactly the scopes that its description states.
+    """Each field of each type needs exactly the scopes that its description states, besides those of the path to it.
 
-    It is reached through fields that need other scopes. With its own scopes, it shows everything that needs no more.
+    With these scopes, all fields of the row that need no further scope can be read.
     """
     wrong, compared = [], 0
 

@@ -1,7 +1,7 @@
-"""Checks how many statements each read of the catalogue sends, in both APIs, against one recorded file.
+"""Checks how many statements each read of the catalogue sends in both APIs, against the numbers in a file.
 
-`AIMLINE_RECORD=1` records the numbers again. A read that is not recorded yet may send what a declared read sends: one
-statement, and one row of the disclosure log.
+`AIMLINE_RECORD=1` writes the numbers again. A read that is not in the file may send two statements: the read itself,
+and one row of the disclosure log.
 """
 
 import os

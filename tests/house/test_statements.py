@@ -132,7 +132,7 @@ def test_every_tenant_table_is_watched() -> None:
     ],
 )
 def test_only_statements_without_rows_are_left_unread(statement: str, is_read: bool) -> None:
-    """Statements that define tables or rights are not checked; each that reads or writes rows is, whatever its first
-    word.
+    """Statements that define tables or rights are not checked. Every statement that reads or writes rows is checked,
+    whatever its first word.
     """
     assert bool(watch.findings_of(statement)) is is_read

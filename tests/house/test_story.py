@@ -47,12 +47,12 @@ def _run(module: str, *arguments: str, **settings: str) -> subprocess.CompletedP
 
 @pytest.mark.long
 def test_the_story_holds_in_a_playground_that_is_killed_and_continued(tmp_path: Path) -> None:
-    """The story holds in a playground that is killed and continued.
+    """Every step of the sandbox's scripted example works, from an empty folder to a decision, and each is checked from
+    outside.
 
-    All is tested in one playground, because each start takes much processor time. From an empty folder, SIS → roster →
-    concern → support → scores → verdict → webhook → decision hold, each step checked from outside. A step that does not
-    hold is named. A playground that was killed keeps its district and client. Each example of the contract works as
-    printed, with the printed credentials. An orderly end leaves nothing, and `--once` ends with the story.
+    The test uses one playground, because each start takes much processor time. A step that fails is named. A playground
+    that was killed keeps its district and its client. Each example of the contract works with the printed credentials.
+    An orderly end leaves no process, and `--once` ends after the scripted example.
     """
     folder = tmp_path / "folder"
     first = Playground(folder)

@@ -38,7 +38,7 @@ BULK = {command.bulk_name for command in CATALOG.commands.values() if command.bu
 
 
 def test_the_walk_sees_every_live_route(app: FastAPI) -> None:
-    """Every mounted route is in the contract or listed with a reason, so that the walk calls all of them."""
+    """Every route of the app is in the contract, or is a listed exception, so that the tests call all of them."""
     walked = {(one.method, one.path) for one in operations(app)}
     live = {(method, path) for method, path in live_routes(app) if path not in UNWALKED}
     assert live == walked
@@ -46,7 +46,8 @@ def test_the_walk_sees_every_live_route(app: FastAPI) -> None:
 
 
 def test_an_operation_that_cannot_be_walked_fails(full_north: FullDistrict) -> None:
-    """An unknown path parameter, filter or field is an error of the walk, not a silent success."""
+    """A path parameter, filter or field for which the tests have no value raises an error. It is not silently left out.
+    """
     unknown = {"in": "path", "name": "planted", "schema": {"type": "string"}}
     with pytest.raises(Unwalkable, match="PATHS"):
         own_request(Operation("GET", "/v1/x/{planted}", "x", (unknown,), None), full_north)
@@ -60,7 +61,9 @@ def test_an_operation_that_cannot_be_walked_fails(full_north: FullDistrict) -> N
 async def test_a_stranger_gets_nothing(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """A client of another district gets no value of this one for any id: 404 or another refusal. It changes no row."""
+    """For each id of this district, a client of another district gets 404 or another refusal. It gets no value and
+    changes no row.
+    """
     before = await rows_of(owner, full_north.town.district_id)
     assert all(before[table][0] for table in ("person", "score", "verdict", "decision", "webhook_delivery", "event"))
     spelt = spellings(await ids_of(owner, full_north.town.district_id))
@@ -99,7 +102,7 @@ async def test_a_cursor_of_another_district_is_refused(
 async def test_the_towns_own_client_can_do_everything(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """The district's own client can execute every command with which the walk tries another district's client."""
+    """The district's own client can execute every command that the tests send as another district's client."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north = caller(app, district.town)
     commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]

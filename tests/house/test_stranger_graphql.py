@@ -1,8 +1,7 @@
-"""Calls every GraphQL field as another district's client with north's ids, and checks that nothing of north's is
-returned.
+"""Sends every GraphQL query and mutation with the ids of the district North, as a client of another district.
 
-The fields of the query and of the mutation root are found by introspection. Afterwards north's rows are unchanged. A
-field with an argument that the test does not know fails it.
+No answer may contain a value of North, and North's rows must not change. The queries and mutations are found by
+introspection. If one has an argument that the test does not know, the test fails.
 """
 
 from typing import Any
@@ -19,8 +18,8 @@ from tests.house.walk_graphql import CORE, IN_BULK, OF_ITS_CLIENT, argument_valu
 
 
 async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: FullDistrict) -> None:
-    """To the district's own client each field returns rows without an error, so that the stranger's tests check
-    something.
+    """The district's own client reads every GraphQL field without an error. Otherwise the tests with another district's
+    client would check nothing.
     """
     north = caller(app, full_north.town)
     for name, document, variables in reads(full_north):
@@ -61,7 +60,7 @@ async def test_a_stranger_reads_and_changes_nothing(
 
 
 async def test_the_towns_own_client_can_do_everything(app: FastAPI, full_north: FullDistrict) -> None:
-    """The district's own client can execute each mutation of the walk."""
+    """The district's own client can execute each mutation that the tests send as another district's client."""
     north = caller(app, full_north.town)
     # The test clock is moved last: on the earlier day, the teams do not serve their students yet.
     ordered = sorted(commands(full_north, None), key=lambda one: one[0] == "moveTestClock")
@@ -80,6 +79,6 @@ def test_every_subscription_is_walked() -> None:
 
 
 def test_an_unknown_argument_fails_the_walk(full_north: FullDistrict) -> None:
-    """An argument or field that the walk does not know fails the test."""
+    """The test fails if it has no value for an argument or field of GraphQL."""
     with pytest.raises(Unwalkable, match="planted"):
         argument_values("students", "planted", CORE.type_map["String"], full_north)

@@ -27,7 +27,9 @@ async def plan(work, new):
 
 
 def test_no_check_reads_what_another_check_may_not_have_bound() -> None:
-    """Fails for each name that a `with violations:` block binds and that is read outside of it before the refusal."""
+    """No name that is bound in a `with violations:` block is read after the block and before the violations are
+    refused.
+    """
     assert unbound_reads() == {}
 
 

@@ -1,4 +1,6 @@
-"""Tests what the walks and the watch rely on: expansions that are halved, and statements that passed before."""
+"""Tests two helpers: requests with expansions are sent in halves if needed, and a statement that passed is not checked
+again.
+"""
 
 from pathlib import Path
 

@@ -38,7 +38,7 @@ TOO_MANY_ROWS = '"expand.too_many_rows"'
 
 
 class Unwalkable(Exception):
-    """Raised if the walk does not know how to call an operation."""
+    """Raised if the tests have no value for a parameter or field of an operation."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Request:
-    """A request of the walk, with the ids of the other district that it contains."""
+    """A generated request. `named` and `in_path` say where it contains an id of the other district."""
 
     operation: Operation
     path: str
@@ -134,8 +134,7 @@ def own_request(operation: Operation, district: FullDistrict) -> Request:
 def own_filters(operation: Operation, district: FullDistrict, *, together: bool = False) -> Iterator[Request]:
     """Yields a read with each of its filters alone, by id and by external id.
 
-    With `together`, a request has as many expansions as one may have, because each alone has a statement of its own.
-    Send those requests by `whole_answers`.
+    With `together`, a request has as many expansions as are allowed. Send such requests by `whole_answers`.
     """
     path = _path(operation, district)
     for name in operation.names("query"):
@@ -147,7 +146,8 @@ def own_filters(operation: Operation, district: FullDistrict, *, together: bool 
 async def whole_answers(
     send: Callable[[Request], Awaitable[httpx.Response]], requests: Iterable[Request]
 ) -> AsyncIterator[tuple[Request, httpx.Response]]:
-    """Sends requests and yields each with its answer; one whose expansions cost too much is sent in two halves."""
+    """Sends requests and yields each with its answer. A request whose expansions cost too much is sent in two halves.
+    """
     waiting = deque(requests)
     while waiting:
         request = waiting.popleft()
@@ -162,9 +162,10 @@ async def whole_answers(
 
 
 def strangers_requests(operation: Operation, mine: FullDistrict, theirs: FullDistrict) -> Iterator[Request]:
-    """Yields the requests of `mine`, each with one id of `theirs` in it: in the path, a filter, or a field of the body.
+    """Yields requests of the district `mine`, each with one id of `theirs` in the path, in a filter, or in a field of
+    the body.
 
-    Send them by `whole_answers`, because expansions, which need no id of `theirs`, are in one request.
+    Also yields one request with many expansions. `whole_answers` sends it in halves if it could return too many rows.
     """
     body = _body(operation, mine) if operation.body is not None else None
     if operation.names("path"):
@@ -211,9 +212,10 @@ def _path(operation: Operation, district: FullDistrict, spelt: Mapping[str, str]
 
 
 def command_turn(operation: Operation) -> tuple[bool, bool, bool]:
-    """Returns a sort key for the commands of a walk: plans come first, removals late, and the test clock last.
+    """Returns a sort key for commands: planning a support comes first, deletions come late, and moving the test clock
+    comes last.
 
-    The test clock is moved to an earlier day, on which the teams do not serve their students yet.
+    The clock is moved to an earlier day, on which the teams do not serve their students yet.
     """
     return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
 

@@ -1,5 +1,4 @@
-"""Gives the walks the inputs that the catalogue declares, so that they try each new filter or command by its
-examples.
+"""Provides example values for the inputs that the catalogue declares, so that tests call each new filter and command.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,9 @@ from app.resources.members import ManyMember
 
 
 def filter_values() -> dict[str, Any]:
-    """Returns a value for each filter and flag of a list or a link that names no row, by the filter's name."""
+    """Returns an example value for each flag of a list, and for each filter that is not a reference to a row. The keys
+    are their names.
+    """
     named: dict[str, Any] = {"q": "family", "updated_since": "2020-01-01T00:00:00Z"}
     for listing in CATALOG.listings.values():
         named |= {flag.name: "true" for flag in listing.flags}
@@ -30,7 +31,7 @@ def filter_values() -> dict[str, Any]:
 def command_values() -> dict[tuple[str, str], Any]:
     """Returns an example for each input of a declared command, by the names of command and input.
 
-    The inputs that are objects or lists of objects are left out: the walks make these from the inputs within them.
+    Inputs that are objects or lists of objects are left out, because they are made from the inputs within them.
     """
     return {
         (operation, name): written(example)

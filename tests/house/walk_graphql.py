@@ -1,4 +1,4 @@
-"""Makes GraphQL documents and their variables for each root field, from the schema and from the walk's values."""
+"""Makes a GraphQL document and its variables for each query and mutation, from the schema and from example values."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -92,9 +92,10 @@ def roots(kind: str) -> dict[str, GraphQLField]:
 
 
 def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields every field of the GraphQL query root, alone and with each argument, as name, document and variables.
+    """Yields a GraphQL document with its name and variables for every query, alone and with each of its arguments.
 
-    A single row is read with its nested rows, a list with the rows next to its own, and a filtered list alone.
+    A query of one row also selects nested rows. An unfiltered list also selects linked rows, and a filtered list does
+    not.
     """
     for name, one in roots("query").items():
         needed = [arg for arg, spec in one.args.items() if str(spec.type).endswith("!") and not spec.default_value]
@@ -170,7 +171,7 @@ def document_of(kind: str, name: str, one: GraphQLField, args: list[str], shown:
 
 
 def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
-    """Returns a selection of every scalar of a type, and of the types that it leads to, up to a depth."""
+    """Returns a GraphQL selection of every scalar field of a type, and of linked types up to a depth."""
     if isinstance(type_, GraphQLInterfaceType):
         return f"{{ __typename id ... on {shown} {_selection(CORE.type_map[shown], deep)} }}"
     if not isinstance(type_, GraphQLObjectType):
@@ -254,7 +255,7 @@ def _of(type_: object, value: Any) -> Any:
 
 
 def _subject(mutation: str, snake: str) -> str | None:
-    """Returns the row that a declared command is about, or None if the field is another one of its input."""
+    """Returns the name of the row that a command changes, or None if the input field is not the id of this row."""
     noun = snake.removesuffix("_id")
     if noun == snake or noun not in PATHS or snake in REFERENCES:
         return None

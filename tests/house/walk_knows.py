@@ -1,4 +1,4 @@
-"""Tables of the values that the walk uses for the parameters and fields of the operations."""
+"""Values that the tests send for the parameters and fields of the operations."""
 
 from datetime import timedelta
 from typing import Any

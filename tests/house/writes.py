@@ -85,11 +85,11 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
 
 
 async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> list[str]:
-    """Returns the statements, of those collected and of the directory functions, that Citus would refuse.
+    """Returns the recorded statements that Citus would refuse, including those within directory functions.
 
-    Changes nothing in the database. A statement that several processes of a run have sent is checked by the first of
-    them; all of them see the folder `claims`. `passed` is a folder of the checkout with a file for each check that
-    found nothing; a later run with the same checks and tables omits those.
+    Changes nothing in the database. If several processes have sent the same statement, the first of them checks it;
+    files in the folder `claims` coordinate this. `passed` is a folder with a file for each check that found nothing in
+    an earlier run. These checks are skipped while the checks and tables are unchanged.
     """
     owner = await asyncpg.connect(url)
     try:
@@ -120,7 +120,7 @@ async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> 
 
 @dataclass
 class Checks:
-    """The checks of statements that other processes of this run do, or that found nothing in an earlier run."""
+    """Divides the checks of statements among the processes of a run, and skips checks that passed in an earlier run."""
 
     claims: Path
     passed: Path | None
@@ -135,7 +135,9 @@ class Checks:
                     shutil.rmtree(other, ignore_errors=True)  # another process may remove it too
 
     def claim(self, check: str) -> bool:
-        """Returns whether this process is the first of the run to claim a check that has not passed before."""
+        """Returns whether this process must do a check. It need not if the check passed in an earlier run, or if
+        another process has claimed it.
+        """
         name = _digest(check)
         if self.passed is not None and (self.passed / name).exists():
             return False
@@ -146,7 +148,7 @@ class Checks:
         return True
 
     def record(self, check: str, violations: Sequence[str]) -> None:
-        """Records a check that found nothing. One that was interrupted, or found something, is done again."""
+        """Records a check that found nothing, so that later runs skip it. All other checks are repeated."""
         if self.passed is not None and not violations:
             (self.passed / _digest(check)).touch()
 

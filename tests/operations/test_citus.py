@@ -46,7 +46,9 @@ ALTER ROLE owner SET search_path = public, stand_in
 
 @pytest.fixture
 async def server_of_its_own(tmp_path: Path) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    """Yields the address of a server under a plain role, and an administrator's connection to the same database."""
+    """Yields two things: the address of a server for a role without special rights, and an administrator's connection
+    to the same database.
+    """
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         administrator = await asyncpg.connect(server.url("postgres"))
         await administrator.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'of-a-test'")
@@ -129,7 +131,9 @@ async def test_a_filled_database_is_distributed_with_its_keys_and_policies(tmp_p
 
 
 def test_the_statements_come_in_an_order_that_a_cluster_accepts() -> None:
-    """Keys are dropped before the first distribution and created after the last; FORCE is lifted only for copying."""
+    """Keys are dropped before the first distribution and created after the last. Forced row-level security is off only
+    while tables are distributed.
+    """
     tables = [
         LocalTable("public.a", forced=True),
         LocalTable("staging.b", unlogged=True),

@@ -71,8 +71,8 @@ async def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProce
 async def test_there_and_back_without_a_superuser(source: Installation, managed: Settings, tmp_path: Path) -> None:
     """A backup can be restored without a superuser on a server with other role names, and back again.
 
-    Policies and grants get the new names, and the restore needs no more rights than a database owner has. A sync run is
-    held for approval in the source meanwhile.
+    Policies and grants get the new names. The restore needs no more rights than a database owner has. The source has a
+    sync run that waits for approval.
     """
     assert (await _run(source.settings, "backup", str(tmp_path / "one"))).returncode == 0
     restored = await _run(managed, "restore", str(tmp_path / "one"), "--json")

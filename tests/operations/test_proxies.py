@@ -133,8 +133,8 @@ def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
 
 
 def test_a_half_sent_request_is_ended(api: Proxied) -> None:
-    """A request of which only a part is sent is ended within a minute, by the proxy or the api, without an answer of
-    the api.
+    """An incomplete request is ended within a minute, by the proxy or by the api, and does not get a response of the
+    api.
     """
     with api.connect() as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Half: ")

@@ -22,7 +22,7 @@ async def test_every_row_comes_back(source: Installation, backup: Path, empty: E
     """A restore returns every row, except two documented changes: the feed's epoch, and the run that waits for
     approval.
 
-    Before `aimline backup`, pg_dump as the owner failed at the tables of that run's plan, and under row-level security.
+    pg_dump alone would fail as the owner: at the tables of that run's plan, and because of row-level security.
     """
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(backup), "--json")

@@ -1,4 +1,4 @@
-"""Plays the first weeks of a school year with the product's own processes, as `bench.year` does."""
+"""Simulates the first weeks of a school year with the product's own processes, as `bench.year` does."""
 
 import secrets
 

@@ -68,9 +68,10 @@ def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> List
 
 @pytest.mark.parametrize("few", [0, 100_000])
 def test_ids_and_disclosures_are_rendered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of id is rendered as `format_id` renders it, and the internal marks of disclosures are removed.
+    """Every kind of id is rendered as `format_id` renders it, and the internal characters that mark disclosures are
+    removed.
 
-    This holds for the implementation with arrays and the one without.
+    Both implementations are tested: the one for few ids, and the one with arrays.
     """
     monkeypatch.setattr(tokens, "FEW", few)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
@@ -111,14 +112,14 @@ def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
     with pytest.raises(Misuse, match="nullable"):
 
         class _Wrong(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK):
-            """A measure."""
+            """A measure with a field whose type allows no null, although its column does."""
 
             sem: float = field(Measure.sem, "Its error.", 1.0)  # type: ignore[assignment]  # the planted error
 
     with pytest.raises(Misuse, match="description"):
 
         class _Silent(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK):
-            """A measure."""
+            """A measure with an undescribed field."""
 
             kind: str = field(Measure.kind, "")
 
@@ -188,7 +189,7 @@ async def test_pages_go_both_ways(north: Town) -> None:
 
 
 async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> None:
-    """A cursor of the link of one row gives null with an error if it is used with another row."""
+    """A cursor that pages through the linked rows of one row is refused with an error if it is used for another row."""
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben")}
     verdicts = Page((Rows("items", (Pick("number", "number"),)), Next("next")), 1)
 
@@ -206,8 +207,8 @@ async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> No
 
 
 async def test_a_refused_link_is_null_where_it_stands(north: Town) -> None:
-    """A link that the caller may not read is null with an error for each row; a refused root refuses the whole
-    query.
+    """A link that the caller may not read is null with an error for each row. If the list itself may not be read, the
+    whole query is refused.
     """
     await in_the_loop(north, "amy")
     picks = (Pick("id", "id"), Pick("concerns", "concerns", (Pick("id", "id"),)))

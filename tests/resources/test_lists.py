@@ -1,4 +1,6 @@
-"""Tests what every declared list offers: changed rows, a search by name, orders by evidence, and a total."""
+"""Tests what every list offers: rows changed since a time, a search by name, sorting by scores or verdicts, and a
+total.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
@@ -158,7 +160,7 @@ async def test_an_instant_has_an_offset(app: FastAPI, north: Town, instant: str)
 
 @pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00Z"])
 async def test_an_instant_at_the_end_of_the_calendar_is_no_fault(app: FastAPI, north: Town, instant: str) -> None:
-    """An instant at the end of the calendar whose offset leads beyond what a date can be causes no internal error."""
+    """An instant causes no internal error if its offset moves it past the last possible date."""
     answer = await caller(app, north).get("/v1/classes", updated_since=instant)
     assert answer.status_code == 200, answer.text
     query = "query Q($at: DateTime) { classes(updatedSince: $at) { edges { node { id } } } }"
@@ -166,8 +168,8 @@ async def test_an_instant_at_the_end_of_the_calendar_is_no_fault(app: FastAPI, n
 
 
 async def test_a_change_brings_a_row_back_and_last(app: FastAPI, north: Town) -> None:
-    """A list by the time of change is ordered by it, so that a reader who goes on misses no row that changes
-    meanwhile.
+    """A list with `updated_since` is sorted by the time of change. A row that changes while a client reads the pages
+    comes again at the end.
     """
     async with north.unit() as work:
         concerns = [

@@ -119,9 +119,9 @@ async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[
 
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town, reach: str) -> None:
-    """Every list and row read by the engine equals that of REST: items, values, disclosed students and kinds.
+    """Every list and row that the engine reads equals that of REST: items, values, disclosed students and kinds.
 
-    It is compared for a caller of each reach.
+    The test runs for a caller who may see the district, a school, or a caseload.
     """
     district = await fill_district(north)
     asks, principal = await _caller(app, north, reach)

@@ -1,1 +1,1 @@
-"""Tests the API's server: its connections and processes."""
+"""Tests the API server: its connections and its processes."""

@@ -1,4 +1,6 @@
-"""The product's app with an additional route that blocks the event loop for ever and first names its process."""
+"""The product's app with two additional routes: `/pid` returns the process id, and `/stick` blocks the event loop for
+ever.
+"""
 
 import os
 from pathlib import Path

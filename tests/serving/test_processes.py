@@ -107,9 +107,10 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux lists the children of a process in a file.")
 def test_suspended_processes_do_not_delay_the_end(settings: Settings, tmp_path: Path) -> None:
-    """The supervisor ends within 30 s of SIGTERM, even if it comes while it waits for a suspended process to answer.
+    """The supervisor ends within 30 s of SIGTERM, even if the signal comes while it waits for a suspended process to
+    answer.
 
-    The time for the processes to end began only after the supervisor had waited 5 s for each of them.
+    Earlier, it first waited 5 s for each suspended process, and the time limit began only then.
     """
     with served(settings, "tests.serving.stuck_app", str(free_port()), "2", STUCK_FILE=str(tmp_path / "s")) as serving:
         deadline = time.monotonic() + 90
@@ -156,9 +157,7 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: 
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
-    """The watch ends a process whose event loop is blocked, but not a process on a machine that was stopped for a
-    while.
-    """
+    """The watching thread ends a process whose event loop is blocked. It does not end one that runs normally."""
     ended: list[str] = []
     watch = Watch(2, ended.append)
     until = time.monotonic() + 3

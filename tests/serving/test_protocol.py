@@ -1,4 +1,4 @@
-"""Tests the limits of connections before their caller is known: the size, the time and the number."""
+"""Tests limits on connections whose caller is not known yet: on sizes, on times, and on the number of connections."""
 
 import json
 import resource

@@ -1,1 +1,1 @@
-"""Tests of this part of the suite."""
+"""Tests the import of rosters, grades and scores from a SIS."""

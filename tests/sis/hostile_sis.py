@@ -1,4 +1,4 @@
-"""Runs a SIS that tries to do harm. A function of the path returns what it sends for users."""
+"""Runs a SIS that tries to do harm. Each test chooses a function, which sends the response to a request for users."""
 
 import asyncio
 import gzip

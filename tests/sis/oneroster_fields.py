@@ -88,7 +88,7 @@ def faults(version: str, kind: str, row: dict[str, Any]) -> list[str]:
 
 
 def fits(version: str, type_of: str, value: Any) -> bool:
-    """Returns whether a value is of a type."""
+    """Returns whether a value has a type, in the notation of this module."""
     if type_of.startswith("["):
         return isinstance(value, list) and all(fits(version, type_of[1:-1], one) for one in value)
     if type_of.startswith("@"):

@@ -40,7 +40,7 @@ def behave(client: httpx.Client, *quirks: str) -> None:
 
 
 def both(path: str) -> Callable[[Callable[[list[Row], list[Row]], Any]], Callable[[httpx.Client], None]]:
-    """Compares all rows of a path with those of a well-behaved source."""
+    """Returns a decorator for a function that compares the rows of a path with those of a well-behaved source."""
 
     def wrap(compare: Callable[[list[Row], list[Row]], Any]) -> Callable[[httpx.Client], None]:
         def show(client: httpx.Client) -> None:

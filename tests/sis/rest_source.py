@@ -27,7 +27,7 @@ FLAGS = {
 
 
 def quiet(_doing: str, _done: int, _of: int) -> None:
-    """Ignores all progress."""
+    """Accepts a report of progress and does nothing."""
 
 
 def connect(address: str, version: Version, **changed: Any) -> Connection:
@@ -84,7 +84,7 @@ def without(rows: Rows, *columns: str) -> Rows:
 
 
 def alike(rows: Rows) -> Rows:
-    """Returns the rows with all booleans in the one form in which the sync's check reads them."""
+    """Returns the rows with all booleans in the form that the checks of the sync read."""
     form = {"1": "true", "0": "false"}
     return {
         kind: {

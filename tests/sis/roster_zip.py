@@ -229,8 +229,8 @@ ROSTER = (
 
 
 async def fingerprint(town: Town, tables: Iterable[str] = ROSTER) -> dict[str, list[Any]]:
-    """Returns the place and the transaction of every roster row of the district, so that any write changes the
-    result.
+    """Returns each roster row of the district with its physical position and its last transaction. Any write changes
+    the result.
     """
     return {
         table: await ask(

@@ -32,9 +32,8 @@ SANDBOX = Allowed(sandbox=True)
 
 @dataclass
 class Mailbox:
-    """An SMTP server that records what it received.
-
-    It has the number of messages that it still refuses for now, and the recipients that it does not accept.
+    """An SMTP server that records what it received. It can refuse a number of messages for a while, and reject
+    recipients.
     """
 
     port: int = 0
@@ -192,7 +191,9 @@ async def test_an_unknown_recipient_does_not_repeat_the_message_for_the_others(n
 
 
 async def test_an_address_with_an_umlaut_does_not_silence_the_others(north: Town, tmp_path: Path) -> None:
-    """It is refused when it is set. One that is stored already is left out: most servers refuse the whole message."""
+    """An address with an umlaut is refused when it is set. If one is stored already, the notice is sent to the other
+    addresses only.
+    """
     async with north.house() as work:
         for address in ("müller@example.org", "it@schüle.example", "@example.org", "it@", "it", "a@b@c"):
             with pytest.raises(Invalid) as refused:

@@ -1,4 +1,6 @@
-"""Tests screening, attendance, handovers and notes on agendas under load and syncs: no former school, no deadlock."""
+"""Tests screening, attendance, handovers and notes on agendas under load and during syncs. No row keeps a former
+school, and no deadlock occurs.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,9 @@ pytestmark = pytest.mark.long
 
 
 async def test_care_and_syncs_do_not_meet(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Commands of every room, the worker's tasks and syncs wait for each other in one order, and none is refused."""
+    """Commands of every package, the worker's tasks and syncs lock rows in one order. None is refused, and none
+    deadlocks.
+    """
     outcome = await race(north, app, tmp_path, writers=4, moved=12, syncs=3, of=CareWriters)
     assert (outcome.out_of_step, outcome.deadlocks, outcome.syncs) == ({}, 0, {"applied": 3}), outcome
     refused = (" 5", " 409 conflict")

@@ -57,7 +57,9 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
 
 
 async def test_a_blank_around_an_id_changes_no_role(north: Town) -> None:
-    """Over REST the id of a role is made of the user's; a blank that comes with that id does not replace the role."""
+    """A sourcedId with a blank around it changes no role of the user over REST, although roles get their ids from the
+    user's id.
+    """
     await sync_rows(north, RowsServer("1.2"))
     rows = RowsServer("1.2")
     rows.row("users", "s3")["sourcedId"] = "s3 "
@@ -68,9 +70,9 @@ async def test_a_blank_around_an_id_changes_no_role(north: Town) -> None:
 
 @pytest.mark.parametrize("over", ["rest", "csv"])
 async def test_a_kept_student_keeps_roles_and_demographics(north: Town, tmp_path: Path, over: str) -> None:
-    """A student whom only enrollments still name stays with the roles of 1.2 and the birth date, as before.
+    """A student who is missing in users but named by enrollments keeps the roles and the demographics.
 
-    Before, the only role of the student was removed, and the demographics where they were missing too.
+    Earlier, the student's only role was removed, and so were demographics that were missing too.
     """
 
     async def run(*missing: str) -> Report:
@@ -119,7 +121,9 @@ async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(n
 
 
 async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> None:
-    """A school that closes is removed, even if ended enrollments, or people of other schools too, still name it."""
+    """A school that closes is removed, although ended enrollments still name it, and so do people who are also at
+    another school.
+    """
     case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
     case.change("users", "U001,,,true,S1,", 'U001,,,true,"S1,S3",')
     case.add("enrollments", "E900,,,C1,S3,U001,student,false,2026-08-20,2026-09-01")
@@ -166,7 +170,7 @@ async def test_zeros_that_a_spreadsheet_removed_are_a_new_id(north: Town, tmp_pa
 
 
 async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: Town) -> None:
-    """A student whom enrollments name is not removed by a delivery over REST either."""
+    """A student whom enrollments still refer to is not removed by a delivery over REST."""
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.users.remove(rows.row("users", "s3"))
@@ -176,9 +180,10 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
-    """A student who is in classes keeps the school, over CSV and REST, if a delivery names no school for the student.
+    """If a delivery names no school for a student who is in classes, the student keeps the school, over CSV and over
+    REST.
 
-    For a student who is in no class, the change is applied.
+    A student who is in no class then has no school.
     """
     export = Export()
     await sync(north, export, tmp_path)

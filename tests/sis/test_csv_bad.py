@@ -147,7 +147,7 @@ def _twice(path: Path) -> None:
 
 
 def _lies_about_its_size(path: Path) -> None:
-    """Returns a zip whose directory states a few bytes for a file that would unpack to a gigabyte."""
+    """Writes a zip that contains a large file but states a size of 500 bytes for it."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.csv", "propertyName,value\r\noneroster.version,1.1\r\nfile.users,bulk\r\n")
         archive.writestr("users.csv", b"sourcedId," * (100 << 20 >> 3))

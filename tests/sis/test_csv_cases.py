@@ -137,7 +137,7 @@ async def test_a_text_in_another_form_is_read_and_reported(north: Town, tmp_path
 
 
 async def test_no_value_written_as_null_is_no_value(north: Town, tmp_path: Path) -> None:
-    """A database's text NULL is neither a middle name nor a grade."""
+    """The text NULL, which databases export for a missing value, is neither a middle name nor a grade."""
     case = CaseZip().change(
         "users", "Family1,,1001,u1@example.org,,,,03,", "Family1,NULL,1001,u1@example.org,NULL,,,NULL,"
     )

@@ -1,4 +1,5 @@
-"""Protects the CSV files that people open in a spreadsheet: their encoding can be told, and their ids come back."""
+"""Protects the CSV files that people open in a spreadsheet: programs recognize their encoding, and ids stay unchanged.
+"""
 
 import csv
 import io
@@ -39,7 +40,9 @@ def _run(town: Town, *arguments: str, **variables: str) -> subprocess.CompletedP
 
 
 async def test_each_csv_file_of_rest_begins_with_the_mark_of_utf_8(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Without a byte order mark Excel shows mangled umlauts; the first column keeps its name for those who skip it."""
+    """Each CSV file of REST begins with a byte order mark, so that Excel shows umlauts. Readers that skip the mark get
+    the right first column.
+    """
     asks, run = caller(app, north), f"/v1/sync-runs/{format_id('run', (await _held(north, tmp_path)).run_id)}"
     for path, first, text in (
         (f"{run}/quarantine.csv", "file", "Ärger"),
@@ -57,7 +60,9 @@ async def test_each_csv_file_of_rest_begins_with_the_mark_of_utf_8(app: FastAPI,
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 async def test_the_command_line_writes_the_same_files(north: Town, tmp_path: Path, encoding: str) -> None:
-    """`> rows.csv` is UTF-8 with its mark on a machine of any encoding; an id with a hyphen is known when read back."""
+    """Output that is redirected to a file is UTF-8 with a byte order mark, whatever the encoding of the machine. An id
+    that begins with a hyphen can be read back from the file.
+    """
     run = format_id("run", (await _held(north, tmp_path)).run_id)
     shown = _run(north, "quarantine", run, "--district", north.slug, PYTHONIOENCODING=encoding)
     assert (shown.returncode, shown.stdout.startswith(f"{BOM}file,row,sourcedId")) == (0, True), shown.stderr
@@ -70,7 +75,9 @@ async def test_the_command_line_writes_the_same_files(north: Town, tmp_path: Pat
 
 
 async def test_a_map_of_new_ids_is_read_as_it_was_written(north: Town, tmp_path: Path) -> None:
-    """Ids with commas, quotes and a first letter of a formula are the same after `--out` and `--match FILE`."""
+    """A map of sourcedIds with commas, quotes and leading hyphens is the same after `--out` writes it and `--match
+    FILE` reads it.
+    """
     await sync(north, Export(), tmp_path)
     export = Export()
     for person in export.rows["users"]:

@@ -67,7 +67,9 @@ async def test_a_later_page_that_fails_fails_the_doctor() -> None:
 
 
 async def test_a_required_collection_that_fails_at_once_is_named_with_the_reason() -> None:
-    """The doctor says why users cannot be read, as the run does, and not that its filter is refused."""
+    """If users cannot be read, the doctor gives the same reason as a run. It does not say that the source refuses a
+    filter.
+    """
     rows = RowsServer()
     rows.answer = lambda request: Reply(body="<html>") if request.name == "users" else None
     ready, exit_code, sentences = await _exit_of(rows)

@@ -27,7 +27,9 @@ def _status(code: int, header: str = "") -> bytes:
 
 @asynccontextmanager
 async def _server(*answers: bytes, stays: bool = False) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Sends these answers, one for each connection, the last one again and again; `stays`: and keeps it open."""
+    """Runs a server that sends one of these answers on each connection, and repeats the last. With `stays`, it keeps
+    each connection open. Yields its address and the received requests.
+    """
     requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,7 +68,9 @@ async def test_a_temporary_fault_does_not_fail_the_nightly_run(fault: bytes) -> 
 
 
 async def test_a_fault_that_stays_ends_after_four_tries() -> None:
-    """The sentence is that of the last try, and says what to do."""
+    """A source that keeps answering 503 is asked four times. The error then names the last answer, and advises to try
+    again later.
+    """
     async with _server(_status(503)) as (url, requests):
         with pytest.raises(SourceRefused, match=r"answers 503 instead of the CSV file\. Try again later\."):
             await _download(url)
@@ -83,7 +87,9 @@ async def test_a_fault_that_stays_ends_after_four_tries() -> None:
     ],
 )
 async def test_what_another_try_cannot_help_is_tried_once(answer: bytes, words: str) -> None:
-    """A wrong address is not asked again, nor is a source that asks for a wait of a day."""
+    """A download is tried only once if another attempt cannot help: the address is wrong, or the source asks for a wait
+    of a day.
+    """
     async with _server(answer) as (url, requests):
         with pytest.raises(SourceRefused, match=words):
             await _download(url)
@@ -92,7 +98,9 @@ async def test_what_another_try_cannot_help_is_tried_once(answer: bytes, words: 
 
 @pytest.mark.parametrize("answer", [HUGE, CHUNKED], ids=["announced", "without a length"])
 async def test_a_download_without_end_is_refused_as_soon_as_it_is_known(answer: bytes) -> None:
-    """A size that the source announces is refused before any byte is waited for, another one at the limit."""
+    """A download is refused as soon as it is known to be too large: before it begins if its size is announced,
+    otherwise when it exceeds the limit.
+    """
     async with _server(answer, stays=True) as (url, requests), asyncio.timeout(20):
         with pytest.raises(SourceRefused, match="no delivery is as large"):
             await _download(url, 300)
@@ -100,7 +108,9 @@ async def test_a_download_without_end_is_refused_as_soon_as_it_is_known(answer: 
 
 
 async def test_a_file_of_scores_has_a_smaller_limit_than_a_roster() -> None:
-    """A page that never ends, at the address of a file of scores, would otherwise fill 8 GiB of the disk."""
+    """The download of a file of scores ends at a smaller limit than that of a roster, so that an endless page does not
+    fill the disk.
+    """
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n"
     async with _server(answer, stays=True) as (url, _), asyncio.timeout(20):
         with pytest.raises(SourceRefused, match="more than 1 GiB"):

@@ -1,5 +1,5 @@
-"""Tests how mapped gradebook results become scores: once, unchanged, judged together, and never over a manual
-amendment.
+"""Tests how mapped gradebook results become scores. Each becomes one score, all are judged together, and a score that a
+person amended stays.
 """
 
 from datetime import date, timedelta
@@ -160,7 +160,7 @@ async def test_what_people_amended_or_removed_stays_as_they_left_it(
 
 
 async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """A result becomes an existing score only if this score has neither a client nor a person who gave it.
+    """A result of the gradebook replaces an existing score only if no client and no person recorded this score.
 
     Other scores keep their attempt and value.
     """
@@ -241,7 +241,9 @@ GRADED_WORDS = ("fully graded", "FullyGraded", "Graded - Final", "ext:graded", "
 
 
 def _quizzes(export: Delivered, words: tuple[str, ...]) -> dict[str, Row]:
-    """Adds a result of the quiz for one more student for each word, and returns the results by external id."""
+    """Adds one quiz result for each of these statuses, each of another student. Returns the added results by external
+    id.
+    """
     students = range(GRADED, GRADED + len(words))
     rows = [
         export.row("results", f"r-quiz-s{n % 2}") | {"sourcedId": f"r-quiz-s{n}", "studentSourcedId": f"s{n}"}
@@ -252,7 +254,8 @@ def _quizzes(export: Delivered, words: tuple[str, ...]) -> dict[str, Row]:
 
 
 async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """The 0 of work that was not handed in becomes no score, and a score that came from such a result is removed."""
+    """A result of 0 for work that was not handed in becomes no score. A score that came from such a result is removed.
+    """
     graded, quizzes = set(_graded()), _quizzes(mapped, UNGRADED)
     await sync(north, mapped, tmp_path)
     assert set(await _scores(north)) == graded | set(quizzes)

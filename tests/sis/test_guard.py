@@ -41,7 +41,9 @@ def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     ],
 )
 def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
-    """A plan is held if it exceeds both the share and the minimum number of rows, and not if it equals them."""
+    """A plan is held if it exceeds both the maximum share and the minimum number of rows. It is not held if it equals
+    them.
+    """
     assert _held(seen) is held
 
 
@@ -74,16 +76,14 @@ def test_every_reason_is_named_with_its_numbers() -> None:
     [(500, 500, False), (140, 90, False), (181, 90, False), (182, 90, True), (116, 91, False), (120, 0, True)],
 )
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
-    """Removals of enrollments and classes that had ended do not count, and do not dilute the share of others that are
-    lost.
-    """
+    """Removals of enrollments and classes that had ended count neither as removals nor as part of the total."""
     seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
     assert bool(_reasons(seen)) is held
 
 
 @pytest.mark.parametrize(("silent", "held"), [(False, True), (True, False)])
 def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held: bool) -> None:
-    """A delivery without any row of a kind that is known is held, even if all known rows had ended already."""
+    """A delivery that contains no row of a known kind is held, unless the source may leave this kind out."""
     seen = PlannedKind("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
     assert bool(_reasons(seen)) is held
 

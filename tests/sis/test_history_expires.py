@@ -26,7 +26,7 @@ async def _undo(town: Town, run_id: UUID) -> Any:
 
 
 async def _changed(town: Town, folder: Path, name: str) -> UUID:
-    """Runs a sync that gives two students another name, one of them also another enrollment; returns the run's id."""
+    """Runs a sync that changes the given names of two students and the end of one enrollment. Returns the run's id."""
     export = Export()
     for student in ("s3", "s4"):
         export.row("users", student)["givenName"] = name
@@ -89,7 +89,7 @@ async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> No
 
 
 async def test_batches_are_bounded(north: Town, tmp_path: Path) -> None:
-    """The values before millions of changes are deleted in small transactions, oldest first."""
+    """Old before-images are deleted in small transactions, the oldest first."""
     await sync(north, Export(), tmp_path)
     young = await _changed(north, tmp_path, "New")
     older, oldest = await _age(north, young, 400), await _age(north, young, 800)
@@ -104,7 +104,9 @@ async def _erase(work: Work, person_id: UUID) -> int:
 
 
 async def test_erasure_reaches_what_rows_were_before(north: Town, south: Town, tmp_path: Path) -> None:
-    """Erasing a person deletes the before-images of all rows about the person only, and no undo restores them."""
+    """If a person is erased, the before-images of that person's rows are deleted, and those of other people stay. The
+    run can then not be undone.
+    """
     for town in (north, south):
         await sync(town, Export(), tmp_path)
     run_id, other = await _changed(north, tmp_path, "New"), await _changed(south, tmp_path, "New")

@@ -105,8 +105,8 @@ async def test_a_held_plan_is_listed_before_anybody_approves(north: Town, tmp_pa
 
 
 async def test_personal_values_are_digests_without_the_scope_of_the_record(north: Town, tmp_path: Path) -> None:
-    """`roster:read` shows the values of people, and `demographics:read` those of demographics; other values are
-    digests.
+    """A caller with `roster:read` sees the values of people, and one with `demographics:read` those of demographics.
+    Other values are digests.
 
     Within a run, equal values have equal digests.
     """
@@ -154,7 +154,7 @@ async def test_a_client_of_one_school_sees_its_students_only(north: Town, tmp_pa
 
 
 async def test_who_was_shown_is_in_the_disclosure_log(north: Town, tmp_path: Path) -> None:
-    """The disclosure log gets one row with the students whom the page shows, even students who do not exist yet."""
+    """The disclosure log gets one row with the students on the page, including those whom the run would create."""
     report = await _dry(north, tmp_path)
     await _read(north, report.run_id, kind="person")
     (row,) = await ask(
@@ -177,8 +177,8 @@ async def test_a_spreadsheet_runs_nothing_of_the_list(north: Town, tmp_path: Pat
 
 
 async def test_a_likely_rekey_is_listed_beside_its_two_rows(north: Town, tmp_path: Path) -> None:
-    """A likely rekey is listed under both sourcedIds, in addition to its two rows, so that its action can be
-    filtered.
+    """A student who seems to have a new sourcedId is listed as absent, as new, and with the action `rekey`. So a reader
+    can filter by this action.
     """
     await sync(north, Export(), tmp_path)
     export = Export()

@@ -48,7 +48,9 @@ async def test_an_acknowledged_row_no_longer_counts_until_it_changes(north: Town
 
 
 async def test_a_row_over_rest_is_acknowledged_as_one_of_csv(north: Town) -> None:
-    """A quarantined row from REST can be acknowledged like one from CSV; the collection takes the place of the file."""
+    """A quarantined row from REST can be acknowledged like a row from CSV. It is identified by its collection instead
+    of its file.
+    """
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.row("users", "s3")["enabledUser"] = "perhaps"

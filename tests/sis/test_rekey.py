@@ -162,8 +162,8 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
 
 
 async def test_only_a_held_run_with_people_can_be_rekeyed(north: Town, tmp_path: Path) -> None:
-    """New sourcedIds can be planned only for a run that waits for approval and has people, and only by a delivered
-    field.
+    """New sourcedIds can be planned only for a run that waits for approval and contains people. The field by which
+    people are matched must be in the delivery.
     """
     applied = await sync(north, Export(), tmp_path)
     with pytest.raises(Conflict) as refused:

@@ -69,7 +69,7 @@ async def test_the_report_has_one_command_for_all(north: Town, tmp_path: Path) -
 async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
     """A person who was removed and created again gets the former row back, with the new sourcedId.
 
-    The next run moves everything else to this row, and the one after it changes nothing.
+    The next run moves memberships and other rows to it. The run after that changes nothing.
     """
     report, former = await _rekeyed_run(north, tmp_path)
     assert await row_id(north, "person", "01") != former
@@ -95,7 +95,9 @@ async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_it_can_be_undone(north: Town, tmp_path: Path) -> None:
-    """After an undo, the people are as before the map of sourcedIds was applied, and the run's file changes nothing."""
+    """After an undo, the people are as before the map of sourcedIds was applied. A further sync of the same file
+    changes nothing.
+    """
     report, former = await _rekeyed_run(north, tmp_path)
     new = await row_id(north, "person", "01")
     done = await _apply(north, await _plan(north, report))
@@ -108,7 +110,8 @@ async def test_it_can_be_undone(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_has_records_under_the_new_id_is_left(north: Town, tmp_path: Path) -> None:
-    """A student with records under the new sourcedId is left out of the map, because its records would be lost.
+    """A student who has records under the new sourcedId is left out of the map of sourcedIds. Otherwise these records
+    would be lost.
 
     If a score is recorded after the map was planned, the plan is discarded.
     """

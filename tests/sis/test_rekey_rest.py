@@ -146,7 +146,9 @@ async def test_what_is_wrong_with_a_map_is_said_at_once(app: FastAPI, north: Tow
 async def test_only_a_held_run_with_people_can_be_rekeyed(
     app: FastAPI, north: Town, south: Town, tmp_path: Path
 ) -> None:
-    """REST answers 404 for an unknown run, and 409 for an applied one or one without the field."""
+    """REST refuses to plan new sourcedIds with 404 for an unknown run, and with 409 if the run is applied or its files
+    lack the field to match by.
+    """
     applied = await sync(north, Export(), tmp_path)
     asks = caller(app, north)
     refused = await asks.post(_path(applied), MATCH)

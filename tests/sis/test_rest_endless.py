@@ -118,7 +118,7 @@ async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
 
 
 async def test_a_byte_now_and_then_is_no_answer() -> None:
-    """A response of which single bytes arrive from time to time is stopped by the time limit of a whole response."""
+    """A response whose bytes arrive one by one is stopped by the time limit for a whole response."""
     patience = RetryPolicy(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
     async with _trickling() as (address, begun):
         with pytest.raises(SourceRefused, match="does not answer in time"):

@@ -1,7 +1,7 @@
 """Tests each quirk (deviation from the specification) of the sandbox SIS through the REST adapters.
 
-The rows are the same as without it, or it is refused with the reason. Quirks that only the guard can recognize (an
-empty collection, new ids, a rollover) are in `test_rest_sync`.
+The rows are the same as without the quirk, or the source is refused with the reason. Quirks that only the guard can
+recognize (an empty collection, new ids, a rollover) are in `test_rest_sync`.
 """
 
 import asyncio

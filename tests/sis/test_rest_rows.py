@@ -81,7 +81,7 @@ async def test_rows_that_cannot_be_read_remove_nobody(north: Town, junk: Any) ->
 
 @pytest.mark.parametrize("status", [204, 404, 416])
 async def test_a_status_behind_the_last_row_is_the_end(north: Town, status: int) -> None:
-    """If a source answers a page after its last row with this status, it is read completely."""
+    """If the page after the last row is answered with 204, 404 or 416, the collection counts as completely read."""
     server = RowsServer()
     server.total, server.cap = False, 10
 

@@ -1,4 +1,6 @@
-"""Tests that a JSON row becomes the cells of the CSV binding, in whatever form a source gives its fields. Pure."""
+"""Tests that a JSON row becomes the cells of the CSV binding, in whatever form a source gives its fields. Uses no
+database and no network.
+"""
 
 import json
 from typing import Any
@@ -252,7 +254,9 @@ def test_objectives_that_are_no_list_name_nothing() -> None:
 
 
 def test_rows_without_an_id_are_no_repeats() -> None:
-    """Two rows without a sourcedId do not count as a repeated row, which would mean that the source has changed."""
+    """Two rows without a sourcedId are not counted as one repeated row. A repeated row could mean that the source has
+    changed.
+    """
     spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     try:
         spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])

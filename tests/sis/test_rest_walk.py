@@ -1,4 +1,6 @@
-"""Tests that every row of a source is read once, however it pages, or that missing rows are reported. Pure."""
+"""Tests that every row of a source is read once, or that missing rows are reported, for all ways of paging. Uses no
+database and no network.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +25,7 @@ def many(count: int) -> list[str]:
 
 
 async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
-    """Returns every row in the order of the pages, and the walk that read them."""
+    """Returns every row in the order of the pages, and the object that read them."""
     walk = Walk(fetch, limit, PageBudget(ahead - 1))
     return [row async for one in walk.walk() for row in one.rows], walk
 
@@ -71,9 +73,7 @@ async def test_every_row_comes_once_whatever_the_pages(
 
 
 async def test_a_small_collection_is_asked_about_once_more() -> None:
-    """If a total equals only the number of rows in its page, one more page is requested. Otherwise rows would be
-    lost.
-    """
+    """If each page states only its own number of rows as the total, further pages are read and no row is lost."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -243,7 +243,7 @@ async def test_a_source_that_moves_is_noticed(metadata: dict[str, object], ahead
 
 
 async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> None:
-    """No more pages are requested ahead than allowed, and no task is left after the walk."""
+    """No more pages are requested in advance than allowed, and no task is left when the collection has been read."""
     under_way, most = 0, 0
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -340,7 +340,7 @@ async def test_a_total_that_counts_something_else_is_no_change(counts: str, coun
 
 @pytest.mark.parametrize("ahead", [1, 5])
 async def test_a_collection_that_shrinks_by_a_page_is_noticed(ahead: int) -> None:
-    """If a total falls by as many rows as were read, and the page has no row, the collection has changed."""
+    """If the total shrinks while pages are read and the next page is empty, the collection counts as changed."""
     with pytest.raises(CollectionChanged):
         await walked(_halving(many(20)), ahead=ahead)
 

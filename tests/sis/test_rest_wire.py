@@ -206,7 +206,8 @@ async def test_a_wait_beyond_patience_is_not_begun() -> None:
 
 
 async def test_a_retry_after_is_honoured_by_every_request() -> None:
-    """After a 429 no request is sent before the stated time, and one request fewer is sent at once."""
+    """After a 429, no request is sent before the stated time. After that, one request fewer is sent at the same time.
+    """
     named: list[float] = []
     came: list[float] = []
     turn = threading.Lock()
@@ -371,7 +372,7 @@ async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
 
 
 def test_the_gradebook_of_12_has_a_base_of_its_own() -> None:
-    """The base of a 1.2 gradebook follows from rostering's, or is the configured one."""
+    """The address of a 1.2 gradebook is derived from the rostering address, unless it is configured."""
     odd = connect("https://s.example.org/", "1.2", url="https://s.example.org/learningdata/v1/")
     assert connect("https://s.example.org/", "1.2").gradebook == "https://s.example.org/ims/oneroster/gradebook/v1p2"
     assert odd.gradebook == odd.rostering == "https://s.example.org/learningdata/v1"

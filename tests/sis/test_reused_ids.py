@@ -128,8 +128,10 @@ def test_another_person_is_seen_in_both_directions(before: Identity, after: Iden
     ],
 )
 def test_what_stands_for_another_person(before: Identity, after: Identity, expected: bool) -> None:
-    """If birth date and identifier are unknown, e-mail and username decide. Exchanged or longer names are the same
-    person.
+    """A row is about another person if the names differ and more does: the birth date or identifier or, if these are
+    unknown, e-mail and username.
+
+    Exchanged or longer names count as the same names.
     """
     assert is_other_person(before, after) == expected
 

@@ -252,7 +252,7 @@ def test_progress_counts_every_row(exported: Path, tmp_path: Path) -> None:
 
 
 def test_a_large_district_streams() -> None:
-    """Generating 20,000 students and 50,000 of their enrollments takes less memory than one school would take."""
+    """Generating 20,000 students and 50,000 of their enrollments takes less than 3 MB of memory."""
     district = District(1, 20_000, DATE)
     tracemalloc.start()
     try:
@@ -299,7 +299,9 @@ def test_days_build_on_each_other() -> None:
 def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
     seed: int, weeks: int, baseline: float, rate: float
 ) -> None:
-    """In the sandbox's story, for each seed, a student gets no alert while responding, and one after growth stops."""
+    """In the sandbox's example, a reader gets no alert while the scores rise, and one after they stop rising. This
+    holds for each seed.
+    """
     reader = stopping_reader(seed, weeks, baseline, rate)
     start = sorted(reader.baseline)[1]
     assert start == baseline

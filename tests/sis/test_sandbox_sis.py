@@ -274,7 +274,7 @@ def test_what_is_not_there(client: httpx.Client) -> None:
 def test_a_scope_allows_what_it_names(sis: str) -> None:
     """A scope allows only what it names.
 
-    roster-core opens lists and rows, but no nested paths. Demographics need their own scope, and 1.1 has its own
+    roster-core allows lists and rows, but no nested paths. Demographics need their own scope, and 1.1 has its own
     scopes.
     """
     core = f"{PURL}/v1p2/scope/roster-core.readonly"

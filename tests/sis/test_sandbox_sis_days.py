@@ -36,7 +36,9 @@ def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, st
 
 
 def flat(row: Row) -> dict[str, str]:
-    """Returns a row of the API as cells of the CSV binding, with the fields that have the same name in both."""
+    """Converts a row of the API to cells of the CSV format. Only fields that have the same name in both are converted,
+    and references to other rows.
+    """
     cells = {}
     for name, value in row.items():
         if name in ("status", "dateLastModified", "metadata", "userIds"):

@@ -90,7 +90,9 @@ def test_the_day_on_which_a_run_begins_is_that_after_its_jitter() -> None:
 
 
 def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
-    """A run is full if a full run is due, if none was ever applied, or if the source has no schedule for full runs."""
+    """A run reads the whole source if a full run is due, if no run was ever applied, or if the source has no schedule
+    for full runs.
+    """
     saturday = "0 3 * * 6"
     full_at = _utc("2026-11-14T03:10")  # a Saturday
     assert is_full_due(None, "UTC", full_at, _utc("2026-11-15T03:00"))

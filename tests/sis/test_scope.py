@@ -86,7 +86,8 @@ async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None
 async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> None:
     """If a source is later restricted to some schools, rows of the other schools stay as they are.
 
-    They count for no limit, and the report states their number. If the restriction is lifted, all is as before.
+    These rows do not count for the limits on changes, and the report states their number. If the restriction is lifted,
+    all rows are synced again.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)

@@ -10,7 +10,8 @@ from tests.town import Town
 
 
 async def test_one_run_of_a_zip_can_be_restricted(north: Town, tmp_path: Path) -> None:
-    """`sync csv` takes both options for one run: other rows stay out, and a later run without the options imports them.
+    """One run of `sync csv` can be restricted by `--schools` and `--exclude-users`. A later run without these options
+    imports the other rows.
 
     An option without a value is refused, because the run would be wider than intended.
     """

@@ -185,9 +185,10 @@ async def test_each_bad_row_waits_at_its_place(north: Town, tmp_path: Path) -> N
 
 
 async def test_rows_that_contradict_each_other_all_wait(north: Town, tmp_path: Path) -> None:
-    """If rows contradict each other, all of them are quarantined. Identical rows count once.
+    """Rows contradict each other if they have different values under one id, or for one student, measure, day and
+    attempt. All of these rows are quarantined.
 
-    They contradict each other if they have different values under one id, or for one student, measure, day and attempt.
+    Identical rows count once.
     """
     rows = [
         line("amy-1", "40", "same"),
@@ -213,8 +214,8 @@ async def test_rows_that_contradict_each_other_all_wait(north: Town, tmp_path: P
 
 
 async def test_a_persons_word_stays(north: Town, tmp_path: Path) -> None:
-    """A score that a person amended or removed is not changed by the same file; a file with another value is
-    reported.
+    """A score that a person amended or removed does not change when the same file is imported again. If the file has
+    another value, this is reported.
     """
     scores = Scores()
     await load(north, scores, tmp_path)

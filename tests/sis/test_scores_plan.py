@@ -1,4 +1,4 @@
-"""Tests that a file of scores which is held or tried dry lists the changes that it would make, and their partial
+"""Tests the list of planned changes of a file of scores, for a held run and for a dry run. Also tests their partial
 approval.
 """
 
@@ -105,7 +105,7 @@ async def test_values_are_digests_without_the_scope_of_scores(north: Town, tmp_p
 
 
 async def test_a_secured_measure_is_shown_to_those_who_may_open_it(north: Town, tmp_path: Path) -> None:
-    """Planned scores of a secured area are shown as digests, and so is the measure, without the scope of this area."""
+    """Without the scope of a secured area, planned scores of this area and their measure are shown as digests."""
     async with north.unit() as work:
         await make_measure(work, NewMeasure("mood", "Mood", "sel", "points", "up", 0.0, 10.0))
     rows = [line("amy-1", "3", "mood-1", measure="mood"), line("amy-1", "40", "orf-1")]

@@ -196,8 +196,8 @@ async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
 async def test_scores_of_a_file_are_judged_once(north: Town, tmp_path: Path) -> None:
     """The scores of a file are judged once, as over the API.
 
-    For a student who gains nothing in eleven weeks, there is one alert that is later called "not responding", and none
-    more if the file is imported again.
+    A student who gains nothing in eleven weeks gets one alert, which is later called "not responding". Importing the
+    file again adds no alert.
     """
     await by_four_points(north)
     begins = YEAR_BEGINS + timedelta(weeks=1)

@@ -132,7 +132,8 @@ async def test_a_delivery_that_breaks_off_leaves_no_value(north: Town, tmp_path:
 async def test_hostile_requests_leave_no_value(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, word: str
 ) -> None:
-    """Commands with a marked word in every text leave no trace of it in PostgreSQL's log, if refused or accepted.
+    """Commands whose texts contain a random word leave no trace of this word in PostgreSQL's log, whether accepted or
+    refused.
 
     Each text is sent alone in all its variants, and once together with the others.
     """

@@ -121,7 +121,9 @@ async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> No
 
 
 async def test_a_local_source_does_not_tell_where_it_lies(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A REST client sees only the last part of a local source's path, because the others are the operator's."""
+    """A REST client sees only the last part of a local source's path, because the path shows the folders of the
+    operator.
+    """
     new = SourceSettings(kind="oneroster-csv", url=str(tmp_path / "drop" / "nightly.zip"))
     async with north.unit() as work:
         made = await register_source(work, "drop", new, local=True)

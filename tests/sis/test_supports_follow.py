@@ -187,7 +187,7 @@ async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_perso
 
 
 async def test_nothing_is_due_for_a_student_who_left(north: Town, tmp_path: Path) -> None:
-    """A concern about a student who has left is not unserved because its support is suspended."""
+    """A concern without a support is listed as unserved, but not while its student has left the roster."""
     export = Export()
     await sync(north, export, tmp_path)
     student = ids.format_id("student", await row_id(north, "person", "s0"))

@@ -140,9 +140,10 @@ def _no_zip(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_broken, _damaged, _inside_a_folder, _without_manifest, _bomb, _no_zip])
 async def test_a_zip_that_is_not_whole_is_refused(north: Town, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    """A zip that is damaged in one of several ways is refused.
+    """A damaged or harmful zip is refused.
 
-    It is cut off, has a damaged file, a path out of its folder or no manifest, grows too large, or is no zip.
+    It may be cut off, contain a damaged file, lead out of its folder, lack the manifest, unpack to too much, or be no
+    zip at all.
     """
     path = tmp_path / "spoilt.zip"
     spoil(path)

@@ -82,8 +82,8 @@ async def test_a_quote_that_never_closes_is_one_row(north: Town, tmp_path: Path)
 
 
 async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_path: Path) -> None:
-    """A row that does not fit its header is not passed to COPY. Only this row of the file is lost, not the person in
-    it.
+    """If a row does not fit its header, only this row is refused. Its person stays in the roster, and the other rows
+    are imported.
     """
     export = Export()
     await sync(north, export, tmp_path)

@@ -1,4 +1,4 @@
-"""Tests that a row that is skipped as unchanged would also be unchanged if it were converted."""
+"""Tests that a row which is skipped as unchanged would also be unchanged after its conversion."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -171,7 +171,7 @@ async def test_a_server_with_little_shared_memory_compares_without_parallel_work
 ) -> None:
     """A sync succeeds where parallel workers get too little shared memory, as in a container with its default of 64 MB.
 
-    A function of the test raises PostgreSQL's error for that while parallel workers are allowed.
+    A function of the test raises PostgreSQL's error for too little memory while parallel workers are allowed.
     """
     await sync(north, Delivered(), tmp_path, limits=LENIENT)
     insert_parallel, kinds = Stage.insert_parallel, []

@@ -134,9 +134,10 @@ async def test_a_student_who_leaves_the_roster_leaves_each_kind_of_scope(
 
 
 async def test_an_enrollment_that_ends_ends_the_row_by_itself(north: Town, tmp_path: Path) -> None:
-    """When an enrollment ends, the student's row in a team ends on the same day, without a sync.
+    """A student's row in a team has the last day of the student's enrollment as its own, so that no sync is needed when
+    the enrollment ends.
 
-    The row has the last day in advance. If the enrollment gets another last day, so does the row.
+    If a sync changes the last day of the enrollment, that of the row changes too.
     """
     await sync(north, enrolled_until(TODAY + timedelta(days=100)), tmp_path)
     formed = await team(north, school_class="sis:csv:class-north")

@@ -1,4 +1,4 @@
-"""Tests the undo of a run. The roster is then as before, by a run of its own.
+"""Tests the undo of a run. An undo is a run of its own, after which the roster is as before.
 
 The undo is refused if a later run depends on the run.
 """

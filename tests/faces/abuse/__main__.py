@@ -21,7 +21,9 @@ def _write(line: str) -> None:
 
 
 async def report(settings: Settings) -> None:
-    """Measures every request, and so many drawn ones, of which it prints the worst."""
+    """Measures every request of the corpus and prints its figures. Also measures random requests, and prints the time
+    of the slowest.
+    """
     app = build(settings)
     api = open_engine(settings.url_of("api"), name="abuse api")
     worker = open_engine(settings.url_of("worker"), name="abuse worker")

@@ -16,7 +16,7 @@ class Blocking:
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Blocking]:
-    """Watches the event loop during the block."""
+    """Measures the turns of the event loop during the block."""
     blocking = Blocking()
 
     async def watch() -> None:

@@ -11,7 +11,7 @@ FOUR_LONG_KEYS = b",".join(b'"%d%b":1' % (number, b"x" * 900) for number in rang
 
 
 def repeated(head: bytes, part: bytes, tail: bytes, size: int = 2 * MB - 64) -> bytes:
-    """Returns `head`, the part as often as it fits into `size` bytes, separated by commas, and `tail`."""
+    """Returns `head`, then `part` repeated with commas between, then `tail`. The result has at most `size` bytes."""
     times = (size - len(head) - len(tail)) // (len(part) + 1)
     return head + b",".join([part] * times) + tail
 

@@ -31,7 +31,9 @@ ROUTES = (
 
 
 def memory_peak() -> int:
-    """Returns the peak memory of this process in bytes since `memory_now`; except on Linux, since its start."""
+    """Returns the peak memory of this process in bytes since `memory_now` was called. On other systems than Linux, it
+    is the peak since the process started.
+    """
     if STATUS.exists():
         return _status("VmHWM")
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

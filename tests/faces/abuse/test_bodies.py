@@ -136,7 +136,7 @@ async def test_a_long_map_is_not_validated_to_its_end(app: FastAPI, north: Town)
 async def test_parameters_are_bounded_as_bodies_are(app: FastAPI, north: Town) -> None:
     """Too many query parameters are refused with at most a hundred violations.
 
-    Tried with a thousand misspelt filters, and with one filter a thousand times.
+    The test sends a thousand misspelt filters, and one filter a thousand times.
     """
     north_client = caller(app, north)
     unknown = await north_client.get("/v1/students", **{f"x{number}": 1 for number in range(1000)})

@@ -57,9 +57,9 @@ def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | Non
     ],
 )
 def test_rows_are_multiplied_along_the_document(query: str, cost: int) -> None:
-    """The cost of a document multiplies `first` by the cost of the rows below.
+    """The cost of a list is `first` times the cost of one row with its nested rows.
 
-    Without `first`, 50 is assumed; for a list without pages, the number that its field states.
+    If `first` is missing, 50 is assumed. For a list without pages, it is the number that its field states.
     """
     assert cost_of(query) == cost
 
@@ -95,7 +95,9 @@ def test_only_the_named_operation_costs() -> None:
 
 
 def test_a_cost_is_a_number_that_every_reader_takes() -> None:
-    """The cost of a document that doubles 50 times stops at the largest integer that all JSON readers accept."""
+    """If fragments double the cost 50 times, the stated cost is at most the largest integer that all JSON readers
+    accept.
+    """
     query = doubling(50, 2, "students { edges { node { id } } }")
     assert cost_of(query) == min(50 * 2**50, CEILING)
 
@@ -168,7 +170,9 @@ def _keys(value: Any) -> int:
 
 
 def test_pairs_are_counted_as_the_fields_are_merged() -> None:
-    """Each pair of fields with one response key counts, also in fragments and below merged fields."""
+    """The number of field comparisons counts each pair of fields that have the same key in the response. Pairs in
+    fragments and in nested fields count too.
+    """
     assert comparisons(parse("{ a b c }"), 99) == 0
     assert comparisons(parse("{ a a a }"), 99) == 3
     assert comparisons(parse("{ x: a x: a }"), 99) == 1

@@ -35,10 +35,10 @@ FILES: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 async def test_a_file_of_the_library_is_refused_before_it_is_read_whole(app: FastAPI, north: Town, name: str) -> None:
-    """A file of the library is refused for its size before it is read completely.
+    """A file for the intervention library is refused for its size before it is read completely.
 
-    A file can have up to a million characters. Before, each entry's level was looked up by a statement of its own, and
-    each line of a list was compared with all lines before it: 115 s for 60,000.
+    A file can have up to a million characters. Earlier, a file with 60,000 lines took 115 s: each entry caused an SQL
+    statement, and each line was compared with all lines before it.
     """
     content = FILES[name]()[:1_000_000]
     asks = caller(app, north)

@@ -131,7 +131,9 @@ async def test_a_chart_is_bounded(app: FastAPI, north: Town, monkeypatch: pytest
 async def test_the_chart_of_a_group_has_a_point_for_each_day(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scores of a day are combined by the database, so that only days are bounded: the point is their median."""
+    """In the chart of a group, the scores of a student on one day are one point, which is their median. The limit of a
+    chart counts these points and not the scores.
+    """
     group = await formed(north, "amy", "ben")
     values = {1: (41.0, 44.5), 2: (40.0, 50.0, 43.0)}
     async with north.unit() as work:
@@ -152,7 +154,8 @@ async def test_the_chart_of_a_group_has_a_point_for_each_day(
 
 
 async def test_many_subscriptions_at_once_leave_connections_to_requests(app: FastAPI, north: Town) -> None:
-    """Only some of a client's subscriptions use the database at once. All together once used the whole pool."""
+    """Only some of a client's subscriptions use the database at the same time. Earlier, they could use the whole pool.
+    """
     services: Services = app.state.services
     pool, used = services.engine.pool, [0]
     assert isinstance(pool, QueuePool)
