@@ -221,8 +221,8 @@ def _planned_weeks(
 ) -> tuple[tuple[int, DosageWeek], ...]:
     """Returns, for each week of a period, the number of school days and a `DosageWeek` with the planned dosage.
 
-    Its delivered sessions are still zero; the caller adds them. The result is cached, because it is the same for all
-    students with the same plan and period.
+    In each `DosageWeek`, the number of delivered sessions is zero; the caller adds them. The result is cached, because
+    it is the same for all students with the same plan and period.
     """
     weeks = []
     for monday, days in school_days(since, until, off, suspended).items():

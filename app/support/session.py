@@ -333,9 +333,9 @@ async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool
 
 
 def _marks(done_parts: Sequence[int], batch: _SessionBatch, day: date, at: str) -> dict[str, Any]:
-    """Returns the columns that store which parts of the checklist were done.
+    """Returns the values of the columns that store which parts of a checklist were done.
 
-    It is the checklist of the phase that is current on `day`.
+    The checklist is that of the phase that is current on `day`.
     """
     entry_id = _phase_on(batch.phases, day).intervention_id
     return marks_of(done_parts, 0 if entry_id is None else batch.checklist_sizes.get(entry_id, 0), at)

@@ -251,7 +251,7 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns those of these endpoints that are marked as failing: no attempt has succeeded since a failure.
+    """Returns the ids of those endpoints that are marked as failing: no attempt has succeeded since a failure.
 
     After a successful attempt, only such endpoints need an update.
     """

@@ -152,9 +152,9 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
 
 
 def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date]:
-    """Returns SQL for the day from which a missing score is counted: the last score, or the first day of the aimline.
+    """Returns SQL for the day from which the days without a score are counted.
 
-    It is the later of the two days.
+    This is the day of the last score or the first day of the aimline, whichever is later.
     """
     last = (
         select(func.max(Score.taken_on))
@@ -176,8 +176,7 @@ def checks_overdue(
 ) -> tuple[ColumnElement[bool], ...]:
     """Returns the SQL conditions under which a score on a measure of a support is overdue.
 
-    The measure must have had no score for at least `days` days of instruction. They are counted from the day `since`.
-    The goal date must not be past.
+    From the day `since` until today, there must be at least `days` days of instruction. The goal date must not be past.
     """
     return (
         *of_measure.conditions,

@@ -283,9 +283,9 @@ def full_column_delivery(kind: Kind) -> Delivery:
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns a delivery for each file of a stored plan, keyed by kind of record. Its run was held for approval.
+    """Returns a delivery without rows for each file of a stored plan, keyed by kind of record.
 
-    It has the columns of the file, but no rows. `apply` needs it to apply the plan.
+    Each delivery has the columns of the file. `apply` needs the deliveries to apply the plan.
     """
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))

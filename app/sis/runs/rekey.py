@@ -294,7 +294,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes the run `undone`, which gave people new sourcedIds: they get their old ones back.
+    """Undoes the run `undone`, which gave people new sourcedIds: the people get their old sourcedIds back.
 
     Raises `SourceInconsistent` if the people have changed since that run was applied.
     """

@@ -17,7 +17,7 @@ class PhaseVerb(StrEnum):
 
 
 class PhaseChange(StrEnum):
-    """A difference between a phase and the one before it."""
+    """A difference between a phase and the previous phase."""
 
     HIGHER_LEVEL = "higher_level"
     LOWER_LEVEL = "lower_level"

@@ -144,8 +144,7 @@ def _sample(panel: Panel, students: int) -> Panel:
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
     """Returns the district whose students are simulated.
 
-    The sizes of cohorts, the missing scores and the errors are those of the panel. Everything else comes from the
-    estimates.
+    Cohort sizes, missing scores and errors are taken from the panel. Everything else comes from the estimates.
     """
     table = weekly(panel)
     has_score = ~np.isnan(table)

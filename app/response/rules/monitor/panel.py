@@ -1,4 +1,4 @@
-"""Judges many series at once with the response monitor, from panels of scores. Writes no sentence.
+"""Computes the estimates of the response monitor for many series at once, from panels of scores.
 
 This file exceeds 250 lines because every array is described with its shape and unit.
 """

@@ -228,7 +228,7 @@ class Screen:
         return b"".join(written), at
 
     def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
-        """Returns the position at which a row ends whose values contain a line end.
+        """Returns the position at which a row ends. The row is on several lines, because a value contains a line end.
 
         The row begins at `at`, and its first line ends at `after`. Returns 0 if the row is malformed, and None if it is
         incomplete. With `last`, the file ends with `data`.

@@ -160,7 +160,7 @@ def _keep_part_sql(stage: Stage, kind: Kind) -> str:
 
 
 def _has_column(delivery: Delivery, column: str) -> bool:
-    """Returns whether the delivery has the column that fills the reference `column` of its kind of record."""
+    """Returns whether the delivery has the values for `column`, a column that refers to other rows."""
     return any(ref.column == column and ref.header in delivery.header for ref in BY_NAME[delivery.kind].refs)
 
 
@@ -201,11 +201,10 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Keeps new rows out of the roster that would put the same person there twice.
+    """Prevents a person who is in the roster already from being added a second time.
 
-    Each pair is a known person and a new row that is likely the same person. If delivered enrollments still refer to
-    the known person, the plan keeps this person. Then the new row must not be imported, so `set_aside` is set in this
-    pair. Returns all pairs.
+    Each pair is a known person and a new row that is likely the same person. If the plan does not remove the known
+    person, the new row must not be imported, and `set_aside` of the pair becomes true. Returns all pairs.
     """
     if not pairs:
         return pairs

@@ -134,10 +134,10 @@ def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> lis
 
 
 async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
-    """Returns the suspects of whom an operator has confirmed that the delivered row is about the same person.
+    """Returns those suspects for whom an operator has confirmed that the delivered row is about the same person.
 
-    `suspects` are people whose sourcedId the delivery may give to somebody else. A confirmation is valid only until the
-    content of the row changes.
+    `suspects` are people whose sourcedId may belong to somebody else in the delivery. A confirmation is valid only
+    until the content of the row changes.
     """
     if not suspects:
         return set()

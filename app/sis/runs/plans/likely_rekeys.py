@@ -113,8 +113,8 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
 def _joined_sql(former: str, new: str) -> str:
     """Returns SQL that joins a removed person `o` and a present person `c`, who are likely the same.
 
-    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. A person `c` who has records, or who
-    is a student while `o` is not, or the other way around, is not joined.
+    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. The two are joined only if `c` has no
+    records, and if both are students or neither is.
     """
     return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
         JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
