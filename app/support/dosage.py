@@ -3,8 +3,8 @@
 A planned session without a record is *unknown*, not missed. The number of planned sessions of a week is:
 
 * in a full week, the sessions per week of the plan;
-* in a week of which only a part is in the window, a number in proportion to the school days in the window, rounded half
-  up;
+* in a week that is only partly in the requested period, a number in proportion to the school days in the period,
+  rounded half up;
 * in a week without instruction, zero;
 * in a week with more records than planned sessions, the number of records.
 """

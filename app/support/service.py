@@ -360,15 +360,16 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
 
 
 def _planned_values(new: NewSupport) -> dict[str, Any]:
-    """Returns the planned values of the first phase, for validation, without the baseline and malformed values."""
+    """Returns the planned values of the first phase, for validation. Leaves out the baseline and malformed values."""
     accepted = {name: value for name, value in known_values(new).items() if value is not None}
     values = {name: accepted[name] for name in _PLANNED if name in accepted and name != "baseline"}
     return values | ({"begins_on": accepted["starts_on"]} if "starts_on" in accepted else {})
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the planned values of a new phase, for validation, without its first day, its baseline and malformed
-    values. What does not change is taken from the last phase.
+    """Returns the planned values of a new phase, for validation. Unchanged values are taken from the last phase.
+
+    Leaves out the first day, the baseline and malformed values.
     """
     values = {
         name: getattr(last, name) if value is None else value

@@ -254,7 +254,7 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
 
 
 def _values_of(new: NewSession) -> KnownValues:
-    """Returns the values that are given for a session, without malformed ones."""
+    """Returns the values that are given for a session. Leaves out malformed values."""
     readable_values = known_values(new)
     minutes = ("planned_minutes", "delivered_minutes")
     return KnownValues(

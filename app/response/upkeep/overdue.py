@@ -38,8 +38,8 @@ class GoalColumns:
     """Says in which columns the goals of active supports are: those of first measures, or those of additional measures.
 
     `about` is the column of the id that identifies a measure of a support. For the first measure, it is the support's
-    id. For an additional measure, it is the id of the `SupportMeasure`. `tables` are the tables, besides the table of
-    supports, that the columns and `conditions` need.
+    id. For an additional measure, it is the id of the `SupportMeasure`. `tables` are the tables that the columns and
+    `conditions` need in addition to the table of supports.
     """
 
     about: InstrumentedAttribute[UUID]
@@ -91,7 +91,7 @@ async def remind_of_supports(
 
     * `about` is the id of the row that the reminder is about. `mark` is a text that changes when the reminder is to be
       sent again, such as a goal date.
-    * `joined` has the tables that the conditions need besides the table of supports.
+    * `joined` has the tables that the conditions need in addition to the table of supports.
     * `ids` has the columns of additional ids for the event, keyed by name.
 
     Returns the number of reminders.

@@ -180,7 +180,7 @@ def describe_rekey(rekey: Mapping[str, Any]) -> str:
 async def count_known(stage: Stage, kind: Kind) -> int:
     """Counts the present roster rows of a kind of record that came from this source, and returns the number.
 
-    Stores it in the stage too.
+    Also stores the number in `stage`.
     """
     rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
     stage.known_rows[kind.name] = rows
@@ -190,7 +190,7 @@ async def count_known(stage: Stage, kind: Kind) -> int:
 async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
     """Counts the planned rows of a kind of record, and returns their numbers, keyed by action such as `create`.
 
-    Stores the numbers in the stage too.
+    Also stores the numbers in `stage`.
     """
     rows = await stage.rows(
         f"SELECT p.action, count(*) AS rows FROM {stage.of_run('plan', kind.name)} AS p GROUP BY p.action"

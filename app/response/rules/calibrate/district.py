@@ -53,7 +53,7 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 
 
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns a calibration: estimates of growth, noise and the difficulty of forms, and thresholds for the monitor.
+    """Returns a calibration: estimates of growth, noise and the difficulty of tests, and thresholds for the monitor.
 
     `panel` has series of one measure and grade. Its values are in units of the measure's published standard error of
     measurement (SEM), and the series of a cohort are adjacent.

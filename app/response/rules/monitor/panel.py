@@ -77,7 +77,7 @@ class Panel:
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns the mean and the variance of each student's level at the start of the phase.
+    """Returns the mean and the variance of each student's level (true score) at the start of the phase.
 
     Both are estimated from the baselines of the student's cohort. In a cohort of fewer than five students, or if any of
     its students has no baseline, each student's own baseline (or first score) is the mean. The variance is then so
@@ -108,8 +108,8 @@ class PreparedScores:
     """Scores from which the estimated difficulty of the forms (versions of the test) has been subtracted.
 
     This estimate is doubtful for a student who missed a part of the planned dose (see `steps.doubt_of_forms`). For such
-    students, only a part of the difficulty is subtracted. The result is in `doubted`: the values of these scores, and
-    the variances that the forms' effects still have. `doubted` is None if the estimate is doubtful for nobody.
+    students, only a part of the difficulty is subtracted. `doubted` has the resulting scores, and the variances that
+    the forms' effects still have. It is None if the estimate is doubtful for nobody.
     """
 
     times: Weeks

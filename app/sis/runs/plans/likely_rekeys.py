@@ -87,7 +87,11 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
 
 async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns the pairs whose old sourcedId is in use, and whose new one is free or is made free by another pair."""
+    """Returns the pairs that can be applied.
+
+    The old sourcedId must be in use. The new sourcedId must be free, or its owner must get another sourcedId by one of
+    the returned pairs.
+    """
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
     )
