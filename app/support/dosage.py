@@ -138,7 +138,7 @@ class Dosage:
 
     @property
     def adherence(self) -> float | None:
-        """Returns which share of the parts of all checklists was done, or None if there was no checklist."""
+        """Returns the share of checklist parts that were done, or None if there was no checklist."""
         parts = sum(week.checklist_parts for week in self.weeks)
         return sum(week.done_parts for week in self.weeks) / parts if parts else None
 

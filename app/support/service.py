@@ -367,9 +367,8 @@ def _planned_values(new: NewSupport) -> dict[str, Any]:
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the planned values of a new phase, for validation. Unchanged values are taken from the last phase.
-
-    Leaves out the first day, the baseline and malformed values.
+    """Returns the planned values of a new phase, for validation. Unchanged values are taken from the last phase. The
+    first day, the baseline and malformed values are left out.
     """
     values = {
         name: getattr(last, name) if value is None else value

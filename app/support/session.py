@@ -106,8 +106,8 @@ class RecordedSession:
 class _SessionBatch:
     """The rows that are needed to record a batch of sessions: support, phases and existing sessions.
 
-    They are loaded once. `checklist_sizes` has the number of parts of each checklist that a phase uses, keyed by the id
-    of the library entry to which the checklist belongs.
+    They are loaded once. `checklist_sizes` has the number of parts of each checklist that a phase uses. The key is the
+    id of the library entry that has the checklist.
     """
 
     support: Support

@@ -63,7 +63,7 @@ class Judgement:
 
 
 class JudgingRequest(NamedTuple):
-    """A request to judge a series as of a week, from the scores up to the end of that week."""
+    """A request to judge a series by the scores up to the end of a given week."""
 
     monitored: MonitoredSeries
     series: Series

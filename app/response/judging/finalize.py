@@ -134,7 +134,7 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules one job of this kind for each week in `weeks`, which has the time of each job.
+    """Schedules one job of this kind for each week in `weeks`. The values of `weeks` are the times of the jobs.
 
     The jobs of a transaction are written together at its end, so that all transactions lock them in the same order.
     """

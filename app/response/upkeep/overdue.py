@@ -1,4 +1,4 @@
-"""Sends reminders about supports that did not start, overdue scores and goal dates. Changes no support."""
+"""Sends reminders about late starts of supports, overdue scores, goal dates and due reviews. Changes no support."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
 
 @needs(Can.JUDGE)
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each measure of an active support that has had no score for `days` days of instruction.
+    """Sends a reminder for each measure without a score for `days` days of instruction, if the support is active.
 
     The days are counted from the last score or the first day of the measure's aimline, whichever is later. Screening
     scores do not count. No score is overdue after the goal date. Returns the number of reminders.

@@ -94,7 +94,8 @@ class Report:
 
     * `plan`: the plan of a held run, until a person approves or discards it. An approval must contain its `digest`.
     * `mode`: full or delta.
-    * `weighed`: for each limit on the size of a change, whether the run stayed within it. A run that did not is held.
+    * `weighed`: for each limit on the size of a change, whether the run stayed within it. A run that exceeds a limit is
+      held.
     * `taken`: describes the imported file.
     * `pulled_at`: the time of the source's data.
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
@@ -131,7 +132,7 @@ class Report:
     def overturned(self) -> list[str]:
         """Returns the kinds of record for which the run changed at least a tenth of the rows.
 
-        PostgreSQL must analyze their tables again. If the run made fewer than `MANY` changes, no table needs this.
+        PostgreSQL must analyze the tables of these kinds again. After fewer than `MANY` changes, the list is empty.
         """
         if self.total("changes") < MANY:
             return []

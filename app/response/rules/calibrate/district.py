@@ -104,7 +104,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
     """Returns the share of the panel's students whose statistic exceeds the threshold for a false-alarm rate of 10 %.
 
-    They are judged as of `week` or, if it is None, as of the panel's last week with a score.
+    The students are judged as of `week` or, if it is None, as of the panel's last week with a score.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())

@@ -167,10 +167,9 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students whose indices are in `chosen`, with `delivered` as their shares of the
-        dose.
+        """Returns the scores of the students whose indices are in `chosen`. `delivered` has their shares of the dose.
 
-        If `doubted` is not None, its scores are used.
+        If `doubted` is not None, the scores in `doubted` are used.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(

@@ -345,7 +345,7 @@ def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
 
 
 def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
-    """Returns whether every quote opens a cell, closes a cell, or is one of two quotes that stand for one.
+    """Returns whether every quote opens a cell, closes a cell, or is one of two quotes that stand for a single one.
 
     Without this check, a missing quote in one row could pair with a quote of a later row, and all rows between them
     would become one cell. `mark` is the byte that separates rows.

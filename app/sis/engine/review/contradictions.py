@@ -149,9 +149,9 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
 
 
 def _keep_part_sql(stage: Stage, kind: Kind) -> str:
-    """Returns SQL that begins with a comma, and cancels the removal of rows of this kind that belong to a kept row.
+    """Returns the part of a WITH clause that cancels the removal of rows of this kind that belong to kept rows.
 
-    The SQL is a part of a WITH clause in which `kept` selects the ids of the rows that are kept.
+    The SQL begins with a comma. Earlier in the clause, `kept` selects the ids of the kept rows.
     """
     return f""", kept_{kind.name} AS (
         DELETE FROM {stage.table("plan", kind.name)} AS p USING kept, {kind.table} AS t

@@ -193,7 +193,7 @@ async def _swap_aliases(stage: Stage) -> None:
 
 
 async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
-    """Writes to the change log that the sourcedId of the known person has changed, for each row of the SQL `pairs`.
+    """Writes to the change log that people have new sourcedIds. The query `pairs` returns a row for each person.
 
     `before` and `after` are the names of two columns of `pairs`: the one with the former sourcedId, and the one with
     the present sourcedId.
