@@ -181,10 +181,7 @@ async def record_sessions(
     at: str = "/sessions",
     positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
-    """Records sessions as `support.session` does, and judges the support again.
-
-    Its verdict depends on the dosage.
-    """
+    """Records sessions as `support.session` does, and judges the support again, because the dosage has changed."""
     results = await sessions.record_sessions(work, support_id, new, at=at, positions=positions)
     if any(result.outcome in ("recorded", "amended") for result in results):
         await _judge_as_district(work, support_id, amended=True)
@@ -228,8 +225,9 @@ async def judge_days(
     Also schedules the final judging of the weeks that contain these days.
 
     `written` has the day of the last newly recorded score of each student. The day is saved with the verdicts.
-    `written` may be given only as the last step of a block of `Work.as_district`, in which the caller acts for the
-    whole district: the statement that saves the verdicts then also ends this block.
+
+    In a block of `Work.as_district`, the caller acts for the whole district. A call with `written` must be the last
+    step of such a block, because the statement that saves the verdicts also ends the block.
     """
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     mode = JudgingMode(quiet=quiet, amended=amended)

@@ -1,6 +1,6 @@
 """Provides the invented names of the sandbox's people, schools and towns.
 
-Given names are everyday ones from many languages. Family names combine a word that means "made up" with an ending, so
+Given names are everyday names from many languages. Family names combine a word that means "made up" with an ending, so
 that nobody can mistake a synthetic student for a real child.
 """
 

@@ -153,9 +153,9 @@ class Seat:
 
 
 def schools(students: int) -> Iterator[School]:
-    """Yields the schools of a district with this number of students, in groups of one school of each level.
+    """Yields the schools of a district with this number of students.
 
-    The more students, the more groups there are.
+    The schools come in groups with one school of each level. The more students, the more groups there are.
     """
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 

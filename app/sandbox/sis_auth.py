@@ -61,8 +61,7 @@ class Gate:
     async def grant(self, request: Request) -> dict[str, object]:
         """Issues a token, and returns the response of the token endpoint.
 
-        Raises `Refused` for an invalid request. The minor code of this error is an error code of RFC 6749, such as
-        `invalid_scope`.
+        Raises `Refused` for an invalid request. The error has a code of RFC 6749, such as `invalid_scope`.
         """
         body = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         self._check_client(request.headers.get("authorization", ""), body)

@@ -78,7 +78,7 @@ def day_of(number: int) -> int:
 
 
 def categories() -> Iterator[Category]:
-    """Yields the district's four categories."""
+    """Yields the four categories of line items, such as quizzes and tests."""
     return (Category(f"CAT{n}", title, 25.0) for n, title in enumerate(CATEGORIES))
 
 

@@ -73,11 +73,11 @@ class Pages:
                 yield json_row
 
     def _since(self, since: datetime | None) -> int:
-        """Returns a day of the simulation. A student who has not changed after this day does not match the filter.
+        """Returns the last day of the simulation on which changes are dated before the instant `since`.
 
-        The filter selects rows that have changed since the instant `since`. The day is the last one whose changes are
-        dated before this instant. Returns -1, so that no student is skipped, if there is no `since` or no such day, or
-        if a quirk of the simulated SIS changes how times are shown.
+        A request for the rows that changed since this instant can skip every student without a change after this day.
+        Returns -1, so that no student is skipped, if there is no `since` or no such day, or if a quirk of the simulated
+        SIS changes how times are shown.
         """
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1

@@ -1,4 +1,4 @@
-"""Defines the quirks of the sandbox SIS: ways to misbehave as real systems do. Applies those that add or remove rows.
+"""Defines the quirks of the sandbox SIS: ways to misbehave as real systems do. Applies quirks that add or remove rows.
 
 A quirk is written as `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists
 them.
@@ -124,7 +124,7 @@ class Quirks:
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yields those of the given rows that the SIS serves. Some quirks leave out rows.
+        """Yields the rows that the SIS serves. Some quirks leave out rows.
 
         `kind` is the kind of all these rows.
         """

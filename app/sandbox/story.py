@@ -36,7 +36,7 @@ query Story($id: ID!) {
 
 @dataclass
 class StoryRecords:
-    """The records that the story is about: a student, the student's teacher and class, and the student's support."""
+    """The records that the scripted example uses: a student, with the student's teacher, class and support."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -61,9 +61,9 @@ class StoryRecords:
 def run_story(
     printer: Printer, base_url: str, slug: str, roster: Path | None, receiver: Receiver
 ) -> tuple[Vendor, StoryRecords]:
-    """Creates a new district and runs every step of the story in it.
+    """Creates a new district and runs every step of the scripted example in it.
 
-    Returns the vendor's API client, and the records that the story is about.
+    Returns the vendor's API client, and the records that the example uses.
     """
     printer.chapter("A district comes in from its SIS")
     _sync(printer, slug, roster)

@@ -105,7 +105,7 @@ class OpenedSource(Protocol):
 
     @property
     def deliveries(self) -> Mapping[str, Delivery]:
-        """Returns the deliveries, keyed by kind of record, such as org, class, person or enrollment."""
+        """Returns a delivery for each kind of record of the source. The key is the kind, such as org or person."""
 
     @property
     def not_taken(self) -> tuple[str, ...]:

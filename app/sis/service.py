@@ -356,9 +356,10 @@ async def _stage_and_apply(
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results_and_signals(work: Work, stage: Stage) -> list[str]:
-    """Updates what follows from the results in the gradebook: the scores, and which students need new signals.
+    """Updates the scores that come from results in the gradebook, and has new signals computed for some students.
 
-    These are the students whose results this run has changed. Returns the warnings for the report.
+    A signal suggests to a team that a student needs attention. New signals are computed for the students whose results
+    this run has changed. Returns the warnings for the report.
     """
     warnings = await follow_results(work, stage)
     await mark_due(work, await students_of_results(stage))

@@ -3,8 +3,8 @@
 A planned session without a record is *unknown*, not missed. The number of planned sessions of a week is:
 
 * in a full week, the sessions per week of the plan;
-* in a week of which only a part is in the window, a number in proportion to the school days in the window, rounded half
-  up;
+* in a week that is only partly in the requested period, a number in proportion to the school days in the period,
+  rounded half up;
 * in a week without instruction, zero;
 * in a week with more records than planned sessions, the number of records.
 """
@@ -138,7 +138,7 @@ class Dosage:
 
     @property
     def adherence(self) -> float | None:
-        """Returns which share of the parts of all checklists was done, or None if there was no checklist."""
+        """Returns the share of checklist parts that were done, or None if there was no checklist."""
         parts = sum(week.checklist_parts for week in self.weeks)
         return sum(week.done_parts for week in self.weeks) / parts if parts else None
 
@@ -221,8 +221,8 @@ def _planned_weeks(
 ) -> tuple[tuple[int, DosageWeek], ...]:
     """Returns, for each week of a period, the number of school days and a `DosageWeek` with the planned dosage.
 
-    Its delivered sessions are still zero; the caller adds them. The result is cached, because it is the same for all
-    students with the same plan and period.
+    In each `DosageWeek`, the number of delivered sessions is zero; the caller adds them. The result is cached, because
+    it is the same for all students with the same plan and period.
     """
     weeks = []
     for monday, days in school_days(since, until, off, suspended).items():

@@ -56,7 +56,7 @@ async def current_phase(work: Work, support: Support) -> Phase:
 
 
 async def level_rank(work: Work, support: Support) -> int:
-    """Returns the rank of the support's current level."""
+    """Returns the rank of the support's current level; 1 is the least intensive level of support."""
     return (await level_by_id(work, support.level_id)).rank
 
 
@@ -95,9 +95,9 @@ Calendar = Sequence[tuple[date, bool]]
 
 
 async def dosages_of(work: Work, windows: Sequence[DosageWindow]) -> list[Dosage]:
-    """Returns the dosage of each window, in the order of `windows`.
+    """Returns the dosage in each of these periods of a phase, in the order of `windows`.
 
-    Executes two statements, however many windows there are: one for the sessions and one for the calendar. Does not
+    Executes two statements, however many periods there are: one for the sessions and one for the calendar. Does not
     record that the caller has seen the students' data.
     """
     if not windows:
@@ -113,10 +113,10 @@ def compute_dosages(
     delivered: Sequence[Sequence[DeliveredSessions]],
     calendars: Mapping[UUID, Calendar],
 ) -> list[Dosage]:
-    """Returns the dosage of each window, computed from loaded data.
+    """Returns the dosage in each of these periods of a phase, computed from loaded data.
 
-    `delivered` has the sums of the sessions of each window, and `calendars` the weeks of each school. Each dosage
-    depends only on the weeks of its own window.
+    `delivered` has the sums of the sessions of each period, and `calendars` the weeks of each school. Each dosage
+    depends only on the weeks of its own period.
     """
     off: dict[tuple[UUID, date, date], frozenset[date] | None] = {}
     dosages = []
@@ -142,7 +142,7 @@ def compute_dosages(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns, for each window, sums of its sessions, which the database computes.
+    """Returns, for each of these periods of a phase, sums of its sessions, which the database computes.
 
     There is a sum for each combination of a week and a reason for lost minutes.
     """

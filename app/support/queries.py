@@ -125,7 +125,7 @@ async def sessions(
 ) -> Page[Session]:
     """Returns a page of a support's sessions in the order in which they were recorded.
 
-    With `since` or `until`, only the sessions from or up to this day, which is included.
+    With `since`, earlier sessions are left out. With `until`, later sessions are left out.
     """
     query = select(Session).where(
         Session.district_id == work.district_id, Session.support_id == support_id, Session.removed_at.is_(None)

@@ -85,7 +85,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ReviewPlan:
-    """The planned dates and the planned dosage of a phase without a measure, as they are validated."""
+    """The planned dates and the planned dosage of a phase without a measure, for validation."""
 
     begins_on: date
     review_on: date
@@ -219,7 +219,7 @@ def check_follow_up(new: FollowUp) -> None:
 
 
 def check_change(change: Change, *, has_measure: bool) -> None:
-    """Raises `Invalid` if a change gives a review date to a support with a measure, or a goal to one without."""
+    """Raises `Invalid` for a review date if the support has a measure, and for a goal if it has no measure."""
     if has_measure:
         violations = [] if change.review_on is None else [unexpected_review()]
     else:

@@ -301,7 +301,7 @@ async def end_support(
     because: Annotated[str, BECAUSE, About("The reason for the end.", "The goal is met.")],
     on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
 ) -> Support:
-    """Ends a planned or active support. Removes the student from caseloads that had the student because of it."""
+    """Ends a planned or active support, and removes the caseload entries that existed because of it."""
     violations = Violations(day_violations(on, "/on"))
     with violations:
         BECAUSE.require(because, "/because")
@@ -323,10 +323,10 @@ async def end_support(
 
 
 async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
-    """Returns the code of the secured area in which these areas of a support lie, or None if they lie in none.
+    """Returns the code of the secured area to which the areas of a support belong, or None if there is none.
 
-    They are the areas of its measure and its concerns. Raises `Invalid` if they lie in two secured areas, because a
-    support is protected by one scope only.
+    `area_ids` are the areas of the support's measure and concerns. Raises `Invalid` if they lie in two secured areas,
+    because a support is protected by one scope only.
     """
     codes = {await secured_code(work, await area_by_id(work, area_id)) for area_id in area_ids} - {None}
     if len(codes) > 1:
@@ -360,15 +360,15 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
 
 
 def _planned_values(new: NewSupport) -> dict[str, Any]:
-    """Returns the planned values of the first phase, for validation, without the baseline and malformed values."""
+    """Returns the planned values of the first phase, for validation. Leaves out the baseline and malformed values."""
     accepted = {name: value for name, value in known_values(new).items() if value is not None}
     values = {name: accepted[name] for name in _PLANNED if name in accepted and name != "baseline"}
     return values | ({"begins_on": accepted["starts_on"]} if "starts_on" in accepted else {})
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the planned values of a new phase, for validation, without its first day, its baseline and malformed
-    values. What does not change is taken from the last phase.
+    """Returns the planned values of a new phase, for validation. Unchanged values are taken from the last phase. The
+    first day, the baseline and malformed values are left out.
     """
     values = {
         name: getattr(last, name) if value is None else value

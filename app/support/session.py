@@ -106,8 +106,8 @@ class RecordedSession:
 class _SessionBatch:
     """The rows that are needed to record a batch of sessions: support, phases and existing sessions.
 
-    They are loaded once. `checklist_sizes` has the number of parts of each checklist that a phase uses, keyed by the id
-    of the library entry to which the checklist belongs.
+    They are loaded once. `checklist_sizes` has the number of parts of each checklist that a phase uses. The key is the
+    id of the library entry that has the checklist.
     """
 
     support: Support
@@ -254,7 +254,7 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
 
 
 def _values_of(new: NewSession) -> KnownValues:
-    """Returns the values that are given for a session, without malformed ones."""
+    """Returns the values that are given for a session. Leaves out malformed values."""
     readable_values = known_values(new)
     minutes = ("planned_minutes", "delivered_minutes")
     return KnownValues(
@@ -333,9 +333,9 @@ async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool
 
 
 def _marks(done_parts: Sequence[int], batch: _SessionBatch, day: date, at: str) -> dict[str, Any]:
-    """Returns the columns that store which parts of the checklist were done.
+    """Returns the values of the columns that store which parts of a checklist were done.
 
-    It is the checklist of the phase that is current on `day`.
+    The checklist is that of the phase that is current on `day`.
     """
     entry_id = _phase_on(batch.phases, day).intervention_id
     return marks_of(done_parts, 0 if entry_id is None else batch.checklist_sizes.get(entry_id, 0), at)

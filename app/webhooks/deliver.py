@@ -1,8 +1,9 @@
 """Delivers events to endpoints in four steps: create deliveries, claim them, send them, record the attempts.
 
 Never keeps a transaction open during a network request. First the delivery is claimed and the claim is committed. Then
-the event is sent by POST. Finally the result is recorded in a new transaction, which checks the claim number. A worker
-that crashes at any point loses nothing. A receiver may get an event twice, with the same id and the same bytes.
+the event is sent by POST. Finally the result is recorded in a new transaction. If another worker has claimed the
+delivery since, the state of the delivery stays as it is. A worker that crashes at any point loses nothing. A receiver
+may get an event twice, with the same id and the same bytes.
 
 This file exceeds 250 lines because the correctness of a delivery depends on all steps together.
 """
@@ -251,7 +252,7 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns those of these endpoints that are marked as failing: no attempt has succeeded since a failure.
+    """Returns the ids of those endpoints that are marked as failing: no attempt has succeeded since a failure.
 
     After a successful attempt, only such endpoints need an update.
     """

@@ -208,7 +208,7 @@ def _compare_loaded(loaded: LoadedSeries, new_rulebook: Rulebook, visible: set[U
 
 
 def _states_of_supports(series: Sequence[MonitoredSeries], judgements: Mapping[UUID, Judgement]) -> dict[UUID, State]:
-    """Returns the state of each support, which is the most serious state of its measures, keyed by support."""
+    """Returns the state of each support, keyed by support: the most serious of the states of its measures."""
     states: dict[UUID, State] = {}
     for monitored in series:
         state = judgements[monitored.score_series.series_id].verdict.state

@@ -1,4 +1,4 @@
-"""Moves the test clock of a sandbox district, so that partners can play a school year in minutes.
+"""Moves the test clock of a sandbox district, so that partners can try a whole school year in minutes.
 
 The clock moves only the date that the district takes for today. Tokens, leases, retries, limits and all recorded
 instants keep real time. What is due on the new date is done shortly afterwards.

@@ -56,7 +56,7 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the switch after a verdict of the week `week`. To apply the same verdict again changes nothing."""
+        """Returns the `Latch` after a verdict of the week `week`. Applying the same verdict again changes nothing."""
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -75,7 +75,7 @@ class Latches:
     under: Latch = Latch()
 
     def step(self, state: State, week: int) -> Latches:
-        """Returns the switches as they are after the week `week` got a verdict with the state `state`."""
+        """Returns the three switches after a verdict of the week `week` with the state `state`."""
         calm = state in CALM
         slow = state is State.UNCERTAIN or state in ALARMS
         return Latches(
@@ -147,13 +147,13 @@ class ConclusionOfWeek:
 
 
 def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
-    """Returns the memory after a verdict, and the signals that the verdict gives.
+    """Returns the alert memory of a phase after a verdict, and the signals that the verdict gives.
 
     * An alert is opened once, when a series passes the rule's threshold.
     * The signal `named` is given at most once for an alert, when a verdict is "not responding".
     * An alert ends with `recovered` after two weeks in which the state is `responding` or `goal_met`.
-    * An alert ends with `retracted` if the present scores would not have opened it: at once if scores were
-      amended, and otherwise when the week of the alert is finalized or over.
+    * An alert ends with `retracted` if the present scores would not have opened it: at once if scores were amended, and
+      otherwise when the week of the alert is finalized or over.
     * A series does not give the same signal twice in one week.
     """
     before = memory.now if conclusion.week > memory.week else memory.before
@@ -219,7 +219,7 @@ def _step_watch(
 
 
 def as_json(memory: Memory) -> dict[str, Any]:
-    """Returns the memory as a JSON object, as it is stored."""
+    """Returns the alert memory of a phase as the JSON object that is stored."""
 
     def latches(group: Latches) -> list[list[Any]]:
         return [[latch.on, latch.calm_since] for latch in (group.alert, group.watch, group.under)]

@@ -63,7 +63,7 @@ class Judgement:
 
 
 class JudgingRequest(NamedTuple):
-    """A request to judge a series as of a week, from the scores up to the end of that week."""
+    """A request to judge a series by the scores up to the end of a given week."""
 
     monitored: MonitoredSeries
     series: Series
@@ -332,8 +332,8 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
     """Arranges scores in a table. Returns the numbers of its columns in ascending order, and the table.
 
     Score i is in the row `rows[i]`, in the column with the number `cells[i]`, and has the value `values[i]`. The table
-    has `count` rows, and only those columns whose number occurs. A place without a score is nan. If a place has several
-    scores, it has the last of them.
+    has `count` rows, and a column for each different number in `cells`. A place without a score is nan. Of several
+    scores for the same place, the last is used.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True

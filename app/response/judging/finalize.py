@@ -134,7 +134,7 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules one job of this kind for each week in `weeks`, which has the time of each job.
+    """Schedules one job of this kind for each week in `weeks`. The values of `weeks` are the times of the jobs.
 
     The jobs of a transaction are written together at its end, so that all transactions lock them in the same order.
     """
@@ -227,8 +227,7 @@ async def end_waits(work: Work, today: date) -> None:
 
 
 async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Judges, for the last time, the series of a district whose weeks are due for it. Returns the number of these
-    weeks.
+    """Judges the series of a district for all weeks whose final judging is due. Returns the number of these weeks.
 
     The weeks are judged in groups. A fault in one group neither delays nor undoes the others.
     """
@@ -280,9 +279,10 @@ async def _claim(work: Work) -> list[ClaimedJob]:
 
 @needs(Can.JUDGE)
 async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
-    """Judges the series of one measure at one school for the weeks of a group of jobs. Their verdicts are then final.
+    """Judges the series of one measure at one school for the weeks of a group of jobs.
 
-    Returns the number of these weeks. If the worker died in every attempt of a job, the job fails for good.
+    The verdicts of these weeks are then final. Returns the number of weeks. If the worker died in every attempt of a
+    job, the job fails for good.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:

@@ -177,10 +177,10 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Judges, by rules that have changed, the weeks of those current verdicts that were made by the earlier rules.
+    """Judges series again by new rules, as of the week of the current verdict, if earlier rules made this verdict.
 
-    `judgements` has the judgements of the latest week by the new rules, keyed by series. They are not written yet. The
-    result has a judgement for each series whose current verdict was made by other rules, also keyed by series.
+    `judgements` has the judgements of the latest week by the new rules, keyed by series; they are not written yet.
+    Returns the additional judgements, keyed by series.
     """
     as_of = {
         series_id: previous.verdict.last_week

@@ -139,9 +139,9 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
 
 
 async def compute(items: Sized, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Returns the result of a pure function that takes long if there are many `items`.
+    """Calls `function`, which must be pure, and returns its result.
 
-    If there are, a thread computes it, so that the event loop continues with other requests.
+    If there are many `items`, it runs in a thread, so that the event loop continues with other requests.
     """
     if len(items) < MANY:
         return function(*args, **kwargs)

@@ -167,7 +167,7 @@ class PhaseRow(NamedTuple):
 
     @property
     def baseline_scores(self) -> ScoreColumns:
-        """Returns the scores that count as points of the baseline, oldest first. Their forms are left out."""
+        """Returns the scores that count as points of the baseline, oldest first, without the version of the test."""
         if self.baseline_ids is None:
             return NO_SCORES
         ids, forms = tuple(self.baseline_ids), ("",) * len(self.baseline_ids)

@@ -203,7 +203,7 @@ def _rows_of_support(
 
 
 def _verdicts_of_others(steps: Sequence[VerdictStep], current: CurrentState | None) -> dict[UUID, VerdictInForce]:
-    """Returns the verdicts in force on those measures of the support that `steps` does not judge, keyed by measure.
+    """Returns the verdicts in force on the support's measures that have no judgement in `steps`, keyed by measure.
 
     Verdicts about an earlier phase are left out.
     """
@@ -231,8 +231,7 @@ def _advance_by_new_rules(
 
     * If the current verdict on a measure was made by earlier rules, its step has `earlier`: what the new rules say
       about the week of that verdict. If no step has `earlier`, the memory is unchanged and there are no signals.
-    * These judgements may end the alert. They never send an event that an alert began, because only later scores can do
-      that.
+    * These judgements may end the alert. They never begin an alert; only later scores can do that.
     * `others` has the verdicts on the measures that were not judged.
     """
     earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
@@ -249,7 +248,7 @@ def _advance_by_new_rules(
 
 
 def _state_changed(current: CurrentState, worst: VerdictInForce) -> bool:
-    """Returns whether the state of a support changes. `worst` is its most serious verdict, with the new ones included.
+    """Returns whether the state of a support changes. `worst` is its most serious verdict, old or new.
 
     A change between the two alarm states, "off track" and "not responding", does not count as a change.
     """

@@ -10,7 +10,7 @@ from app.response.rules.verdict import MOST_SERIOUS_FIRST, State
 
 
 class VerdictInForce(NamedTuple):
-    """The verdict in force on one measure of a support. `place` is the position of the measure; 0 is the first."""
+    """The verdict in force on a measure of a support. `place` is 0 for the support's first measure, then 1, 2, ..."""
 
     id: UUID
     state: State

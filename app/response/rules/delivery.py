@@ -23,9 +23,9 @@ CHECKED_SESSIONS = 3
 def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series], Finding], by_rate: bool) -> Finding:
     """Returns the finding of a rule. An alarm becomes `under_delivered` if the missed delivery explains it.
 
-    To find out, `judge` (the rule) judges the series a second time. Before that, `credit_undelivered` adds to each
-    score the growth that the undelivered weeks cost. If there still is an alarm, the finding stays as it is. `by_rate`
-    is true if the rule judges growth, and false if it judges a level.
+    To find out, `credit_undelivered` adds to each score the growth that was lost because of undelivered sessions. Then
+    `judge` applies the rule again. If there still is an alarm, the finding stays as it is. `by_rate` is true for a rule
+    that judges how fast scores grow, and false for any other rule.
     """
     shares = series.weekly_delivery
     if finding.state not in ALARMS or shares is None:
@@ -64,8 +64,8 @@ def credit_undelivered(series: Series, shares: Sequence[float], *, by_rate: bool
 
     * With `by_rate`, the credit is the weekly growth that the goal requires, times the number of undelivered weeks
       before the score. Parts of weeks count.
-    * Without `by_rate`, the rule judges a level. The credit is the distance from the baseline to the goal, times the
-      undelivered share of the dose that was planned before the score.
+    * Without `by_rate`, the credit is the distance from the baseline to the goal, times the undelivered share of the
+      dose that was planned before the score.
     """
     lost = (0.0, *accumulate(1 - share for share in shares))
     way = series.goal - series.baseline

@@ -144,7 +144,7 @@ class DecisionRule:
 
     @property
     def judges_growth(self) -> bool:
-        """Returns whether the rule judges growth. Other rules judge a level or a criterion."""
+        """Returns whether the rule judges how fast the scores grow."""
         return "growth" in self.fits
 
     def verdict(

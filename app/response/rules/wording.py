@@ -126,7 +126,7 @@ def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
 
 
 def without_name(finding: Finding, state: State) -> Finding:
-    """Returns a finding with another state, which has no kind and no week in which growth slowed."""
+    """Returns the finding with the state `state`. Its kind, and the week in which growth slowed, are removed."""
     because = tuple(reason for reason in finding.because if reason.code != "change")
     return replace(finding, state=state, kind=None, change_week=None, because=because)
 
@@ -135,8 +135,8 @@ def label(state: State, kind: NonresponseKind | None, on_pace: float | None, dir
     """Returns the short label of a verdict for screens.
 
     * The label "Responding" is given only if sufficient growth is likely; `on_pace` is its probability, if known.
-    * `direction` is the better direction of a measure that grows along a line, and None for any other measure. Fewer
-      incidents are not called growth, and a level has no pace.
+    * `direction` is the better direction of a measure that grows along a line, and None for any other measure. The
+      label calls no decrease "growth", and speaks of a pace only if the measure grows along a line.
     """
     if state is State.BELOW_PACE and direction != "up":
         return "Part of the way to the goal" if direction is None else "Improving, below pace"

@@ -94,8 +94,8 @@ async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> S
 async def hand_over_supports(work: Work, new: NewHandovers) -> int:
     """Hands over the supports of the giver to the taker: all supports that the giver leads or provides.
 
-    Supports that have ended, and supports outside the caller's reach, are left out. Returns the number of supports that
-    were handed over.
+    Supports that have ended, and supports of students whom the caller may not see, are left out. Returns the number of
+    supports that were handed over.
     """
     violations = Violations(input_violations(new))
     people: dict[str, Person] = {}

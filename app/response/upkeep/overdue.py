@@ -1,4 +1,4 @@
-"""Sends reminders about supports that did not start, overdue scores and goal dates. Changes no support."""
+"""Sends reminders about late starts of supports, overdue scores, goal dates and due reviews. Changes no support."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class GoalColumns:
     """Says in which columns the goals of active supports are: those of first measures, or those of additional measures.
 
     `about` is the column of the id that identifies a measure of a support. For the first measure, it is the support's
-    id. For an additional measure, it is the id of the `SupportMeasure`. `tables` are the tables, besides the table of
-    supports, that the columns and `conditions` need.
+    id. For an additional measure, it is the id of the `SupportMeasure`. `tables` are the tables that the columns and
+    `conditions` need in addition to the table of supports.
     """
 
     about: InstrumentedAttribute[UUID]
@@ -91,7 +91,7 @@ async def remind_of_supports(
 
     * `about` is the id of the row that the reminder is about. `mark` is a text that changes when the reminder is to be
       sent again, such as a goal date.
-    * `joined` has the tables that the conditions need besides the table of supports.
+    * `joined` has the tables that the conditions need in addition to the table of supports.
     * `ids` has the columns of additional ids for the event, keyed by name.
 
     Returns the number of reminders.
@@ -131,7 +131,7 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
 
 @needs(Can.JUDGE)
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each measure of an active support that has had no score for `days` days of instruction.
+    """Sends a reminder for each measure without a score for `days` days of instruction, if the support is active.
 
     The days are counted from the last score or the first day of the measure's aimline, whichever is later. Screening
     scores do not count. No score is overdue after the goal date. Returns the number of reminders.
@@ -152,9 +152,9 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
 
 
 def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date]:
-    """Returns SQL for the day from which a missing score is counted: the last score, or the first day of the aimline.
+    """Returns SQL for the day from which the days without a score are counted.
 
-    It is the later of the two days.
+    This is the day of the last score or the first day of the aimline, whichever is later.
     """
     last = (
         select(func.max(Score.taken_on))
@@ -176,8 +176,7 @@ def checks_overdue(
 ) -> tuple[ColumnElement[bool], ...]:
     """Returns the SQL conditions under which a score on a measure of a support is overdue.
 
-    The measure must have had no score for at least `days` days of instruction. They are counted from the day `since`.
-    The goal date must not be past.
+    From the day `since` until today, there must be at least `days` days of instruction. The goal date must not be past.
     """
     return (
         *of_measure.conditions,

@@ -163,7 +163,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the name of the column that, in the plan of this kind of record, has the id of the student concerned."""
+    """Returns the name of the column of the plan that has the id of the student whom a row is about."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 

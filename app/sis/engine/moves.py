@@ -131,7 +131,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
       (`students_of_staff_sql`);
     * the students with a support whose lead has left already (`WITHOUT_LEAD`).
 
-    Raises `RosterBusy` if others keep one of them locked.
+    Raises `RosterBusy` if another transaction keeps one of them locked.
     """
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
@@ -144,7 +144,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
 async def lock_in_order(stage: Stage, people: str) -> int:
     """Locks the people whom the query `people` selects, in the order of their ids, and returns their number.
 
-    Raises `RosterBusy` if others keep them locked.
+    Raises `RosterBusy` if another transaction keeps one of them locked.
     """
 
     async def lock() -> int:
@@ -211,7 +211,7 @@ def people_sql(stage: Stage) -> str:
 
 
 def students_of_staff_sql(stage: Stage) -> str:
-    """Returns SQL that selects the students with a support whose lead or provider `people_sql` selects.
+    """Returns SQL that selects the students of supports that the people in `people_sql` lead or provide.
 
     Supports that have ended do not count.
     """
@@ -239,8 +239,8 @@ async def find_moved_supports(stage: Stage) -> set[UUID]:
 async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
     """Updates the supports whose student, lead or provider left, moved, came back, or was enabled or disabled.
 
-    Also updates the supports that `WITHOUT_LEAD` selects: their lead left earlier, and they are not marked as unled
-    yet. `moved` are the ids that `find_moved_supports` returned.
+    Also updates the supports that `WITHOUT_LEAD` selects: their lead left earlier, and they are not marked as having no
+    lead yet. `moved` are the ids that `find_moved_supports` returned.
     """
     rows = await stage.rows(
         f"""SELECT u.id FROM ({WITHOUT_LEAD}) AS u UNION SELECT s.id FROM support AS s

@@ -149,9 +149,9 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of one kind of record by comparing the staged rows with the roster rows.
 
-    If `complete` is true, a roster row that was not delivered is removed; if it is false, the row stays. Rows that are
-    delivered inside a row of another kind, as roles are inside a person, follow another rule: such a row is removed if
-    its outer row was delivered without it.
+    If `complete` is true, a roster row that was not delivered is removed; if it is false, the row stays. Some rows,
+    such as roles, are delivered inside a row of another kind, such as a person. They are removed if the person was
+    delivered without them.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -283,9 +283,9 @@ def full_column_delivery(kind: Kind) -> Delivery:
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns a delivery for each file of a stored plan, keyed by kind of record. Its run was held for approval.
+    """Returns a delivery without rows for each file of a stored plan, keyed by kind of record.
 
-    It has the columns of the file, but no rows. `apply` needs it to apply the plan.
+    Each delivery has the columns of the file. `apply` needs the deliveries to apply the plan.
     """
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))

@@ -94,7 +94,8 @@ class Report:
 
     * `plan`: the plan of a held run, until a person approves or discards it. An approval must contain its `digest`.
     * `mode`: full or delta.
-    * `weighed`: for each limit on the size of a change, whether the run stayed within it. A run that did not is held.
+    * `weighed`: for each limit on the size of a change, whether the run stayed within it. A run that exceeds a limit is
+      held.
     * `taken`: describes the imported file.
     * `pulled_at`: the time of the source's data.
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
@@ -131,7 +132,7 @@ class Report:
     def overturned(self) -> list[str]:
         """Returns the kinds of record for which the run changed at least a tenth of the rows.
 
-        PostgreSQL must analyze their tables again. If the run made fewer than `MANY` changes, no table needs this.
+        PostgreSQL must analyze the tables of these kinds again. After fewer than `MANY` changes, the list is empty.
         """
         if self.total("changes") < MANY:
             return []
@@ -180,7 +181,7 @@ def describe_rekey(rekey: Mapping[str, Any]) -> str:
 async def count_known(stage: Stage, kind: Kind) -> int:
     """Counts the present roster rows of a kind of record that came from this source, and returns the number.
 
-    Stores it in the stage too.
+    Also stores the number in `stage`.
     """
     rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
     stage.known_rows[kind.name] = rows
@@ -190,7 +191,7 @@ async def count_known(stage: Stage, kind: Kind) -> int:
 async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
     """Counts the planned rows of a kind of record, and returns their numbers, keyed by action such as `create`.
 
-    Stores the numbers in the stage too.
+    Also stores the numbers in `stage`.
     """
     rows = await stage.rows(
         f"SELECT p.action, count(*) AS rows FROM {stage.of_run('plan', kind.name)} AS p GROUP BY p.action"

@@ -228,8 +228,8 @@ async def end(
       that maps old to new sourcedIds replaces none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
-    * After an applied run, the next delta reads the changes since the time at which this run read its source, unless
-      the next run must read rows of this run again.
+    * After an applied run, the next delta asks the source for the changes since this run read it. If rows of this run
+      were missing, quarantined or left out, the next run reads them again.
 
     `of` are the states in which the run may be now. Raises `Superseded` if it is in another state, or if another worker
     has taken it. The caller must then roll back the transaction.

@@ -25,8 +25,7 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Changes the state of some runs to `following`: those of the district that match `where` and are in a state in
-    `of`.
+    """Changes the district's runs that match `where` to the state `following`. Only runs in a state in `of` change.
 
     `values` are other columns to set. If people must be notified of the new state, the notices are created too. Returns
     the id, the source and the flag `dry` of each changed run. Raises `IllegalTransition` if `following` is not allowed

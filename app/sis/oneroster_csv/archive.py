@@ -226,7 +226,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns a delta without rows of a kind of record.
+    """Returns a delta of one kind of record, without rows.
 
     It is for a zip that has a supplementary file of this kind, but no file with the records themselves.
     """

@@ -150,8 +150,8 @@ async def _reading(connection: Connection) -> AsyncIterator[Reader]:
 async def _sign_in(connection: Connection, findings: Findings) -> Connection | None:
     """Finds a method of sign-in that the token endpoint accepts.
 
-    Returns the connection with it, or None if there is none. OAuth 1.0a, which signs each request, cannot be tested
-    here. It is tested when a collection is read.
+    Returns a connection that uses this method, or None if no method is accepted. OAuth 1.0a, which signs each request,
+    cannot be tested here. It is tested when a collection is read.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = [connection.token_url] if connection.token_url else [origin + path for path in TOKENS]
@@ -199,7 +199,8 @@ def _report_token(token: BearerToken, findings: Findings) -> None:
 async def _find_base(connection: Connection, findings: Findings) -> Connection | None:
     """Finds a base address at which organizations can be read.
 
-    Returns the connection with it, or None if there is none. The configured base address is tried first.
+    Returns a connection that uses this address, or None if no address works. The configured base address is tried
+    first.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = dict.fromkeys([connection.url.rstrip("/"), *(origin + path for path in BASES[connection.version])])
@@ -234,7 +235,7 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
 
 
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
-    """Finds the base address at which the gradebook answers, and returns the connection with it.
+    """Finds the base address at which the gradebook answers, and returns a connection that uses this address.
 
     If there is no such address, the connection is returned unchanged.
     """

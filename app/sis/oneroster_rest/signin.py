@@ -156,9 +156,9 @@ class BearerToken:
             return f"Bearer {self._value}"
 
     async def renew(self, used: str) -> bool:
-        """Renews the token, unless another request has already done so. Returns whether to retry with it.
+        """Renews the token, unless another request has already done so.
 
-        Returns False after several refusals in a row.
+        Returns True if the refused request should be sent again, and False after several refusals in a row.
         """
         async with self._lock:
             if used == f"Bearer {self._value}":

@@ -178,9 +178,9 @@ class Walk:
     def _link(self) -> str | None:
         """Returns the URL of the next page if the last page had a link without an offset, otherwise None.
 
-        The same link may come twice in a row, because some sources themselves remember which page comes next. If the
-        source does not, the next page has no new rows, and the reading ends. Raises `SourceRefused` if any other link
-        comes again.
+        A link that comes twice in a row is followed again, because some sources send the same link with every page. For
+        any other source, the next page then has no new rows, and the reading ends. Raises `SourceRefused` if a link
+        comes again later.
         """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:

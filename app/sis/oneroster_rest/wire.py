@@ -167,7 +167,8 @@ class Wire:
 def parse_http_date(header: str | None) -> datetime | None:
     """Returns the instant in a `Date` header (RFC 9110, 6.6.1).
 
-    An instant in the future becomes now, because a watermark must not be in the future.
+    For an instant in the future, returns the present time. The next delta asks for the changes since the returned
+    instant, and would otherwise miss changes.
     """
     try:
         instant = parsedate_to_datetime(header) if header else None

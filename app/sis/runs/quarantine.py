@@ -124,8 +124,8 @@ async def acknowledge_rows(
 async def _acknowledge(work: Work, source_id: UUID, row_ids: Select[Any], code: str | None) -> int:
     """Acknowledges quarantined rows of a source, and returns their number. Executes one statement.
 
-    `row_ids` is a query for the ids of the rows. `code` is the code of the acknowledgements; by default, each has the
-    code of its row.
+    `row_ids` is a query for the ids of the rows. `code` is stored as the code of each acknowledgement; if it is None,
+    the code of the row is stored.
     """
     marked = (
         update(SisQuarantine)

@@ -146,8 +146,7 @@ async def plan_rekey(
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
     by the given `pairs`. The run `held_id` must wait for approval (be held); only with `likely`, it may also have been
     applied. An applied run may have removed a person and created the same person a second time. These two rows then
-    become one again, if the new person has no records yet. The plan itself waits until somebody approves or discards
-    it.
+    become one again, if the new person has no records yet. The plan then waits for approval.
 
     Raises `NotFound`; `Conflict` if the run is in another state, or lacks the field to match by; and `AlreadyRunning`.
     """
@@ -294,7 +293,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes the run `undone`, which gave people new sourcedIds: they get their old ones back.
+    """Undoes the run `undone`, which gave people new sourcedIds: the people get their old sourcedIds back.
 
     Raises `SourceInconsistent` if the people have changed since that run was applied.
     """

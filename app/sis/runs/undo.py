@@ -90,9 +90,10 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Undoes the part of a rekey run in which two rows of the same person became one.
+    """Undoes what a run that assigned new sourcedIds did to people who had two rows in the roster.
 
-    The row with the old sourcedId is removed again, and the row that a run had created a second time is restored.
+    That run had restored the older row of such a person and removed the newer row. The older row is removed again, and
+    the newer row is restored.
     """
     kind = BY_NAME["person"]
     await write_undo_plan(stage, kind, undone.id)
@@ -160,7 +161,7 @@ async def require_undoable(work: Work, run: SisRun) -> None:
 async def require_before_images(work: Work, run: SisRun) -> None:
     """Raises `Conflict` if the values from before the run are no longer stored for every row that it changed.
 
-    They expire after a time, and are erased with a person.
+    The values are deleted after a time, and also if the data of a person is erased.
     """
     expired = select(SisChange.id).where(
         SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
@@ -175,7 +176,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind of record that the runs `later` wrote and that prevent an undo of this run.
+    """Counts the rows of a kind of record that prevent an undo of this run, because of the later runs `later`.
 
     Rows that this run created or changed prevent an undo if a later run changed them again. Rows that a later run
     created prevent an undo if they refer to a row that this run created.
@@ -243,11 +244,10 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Completes the undo of the run `run_id` for rows that this run had brought back after an earlier removal.
+    """Completes the undo of the run `run_id`, for removed rows that this run had restored.
 
-    The undo removes these rows again. Here they get the values and the time of removal that they had before that run.
-    The column `school_ids` is not changed, because the records about a student who has left stay in the student's
-    schools.
+    The undo has removed these rows again. They get the values and the time of removal from before the run `run_id`. The
+    column `school_ids` is not changed, because the records about a student who has left stay in the student's schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

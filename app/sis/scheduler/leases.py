@@ -139,9 +139,10 @@ def _waits(wait: timedelta, fault: FaultSummary | None) -> dict[str, Any]:
 async def give_up_run(
     work: Work, run_id: UUID, claim_number: int, sentence: str, fault: FaultSummary = NO_FAULT
 ) -> None:
-    """Ends a run as failed, unless another worker has taken it since, under a higher claim number.
+    """Ends a run as failed, unless another worker has taken it since.
 
-    `sentence` and `fault` say why the run failed.
+    `claim_number` is the number of this worker's claim; a later claim has a higher number. `sentence` and `fault` say
+    why the run failed.
     """
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.claim_number == claim_number)
     run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))

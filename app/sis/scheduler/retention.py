@@ -40,7 +40,7 @@ _DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :d
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes the before-images of old runs, at most `most` of them, and returns the number of deleted ones.
+    """Deletes up to `most` before-images of old runs, and returns their number.
 
     A before-image has the values that a row had before a run changed it. A run is old if it ended longer than `kept`
     ago. The ids of runs ascend with time, so an index finds the oldest runs first, and newer runs are not read.
@@ -65,7 +65,7 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) 
 
 @needs(Can.SYNC_ROSTER)
 async def erase_person(work: Work, person_id: UUID) -> int:
-    """Deletes all old values and all planned changes of rows about a person. Returns the number of deleted ones.
+    """Deletes all old values and all planned changes of rows about a person, and returns their number.
 
     The runs that changed these rows can no longer be undone, because an undo would restore the person's data.
     """

@@ -356,7 +356,7 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
-    """Returns whether an address in the settings `after` is on a host that none of the addresses in `before` is on."""
+    """Returns whether the settings `after` have an address on a host that does not occur in the settings `before`."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
 

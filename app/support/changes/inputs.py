@@ -22,8 +22,8 @@ class NewSupport:
     """The input of `plan_support`.
 
     Either `library_entry` or `intervention` is required. A support with a `measure` needs `goal` and `goal_on`. A
-    support without one needs `review_on`, and also `area` unless concerns are given. `level` is the rank of a level. If
-    `baseline` is None, the median of the last three scores is used.
+    support without one needs `review_on`, and also `area` unless concerns are given. `level` is the rank of the level
+    of support; 1 is the least intensive. If `baseline` is None, the median of the last three scores is used.
     """
 
     student: Annotated[

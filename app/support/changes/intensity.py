@@ -17,7 +17,7 @@ class PhaseVerb(StrEnum):
 
 
 class PhaseChange(StrEnum):
-    """A difference between a phase and the one before it."""
+    """A difference between a phase and the previous phase."""
 
     HIGHER_LEVEL = "higher_level"
     LOWER_LEVEL = "lower_level"
@@ -44,7 +44,7 @@ DOSE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """How intensive a phase is: the rank of its level, its planned dose, its group size, and its intervention.
+    """How intensive a phase is: the rank of its level of support, planned dose, group size, and intervention.
 
     The dose is the number of sessions a week and the minutes of each.
     """

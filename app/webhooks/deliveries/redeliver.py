@@ -112,9 +112,9 @@ def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) 
 
 
 def _reschedule(district_id: UUID) -> Any:
-    """Returns an UPDATE that makes deliveries due now, and counts their attempts from zero again.
+    """Returns an UPDATE statement that makes deliveries due now and sets their numbers of attempts to zero.
 
-    It leaves out each delivery on which a worker has a lease, because the worker is sending it.
+    Deliveries that a worker is sending at this moment are left out.
     """
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
     return (

@@ -53,7 +53,7 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 
 
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns a calibration: estimates of growth, noise and the difficulty of forms, and thresholds for the monitor.
+    """Returns a calibration: estimates of growth, noise and the difficulty of tests, and thresholds for the monitor.
 
     `panel` has series of one measure and grade. Its values are in units of the measure's published standard error of
     measurement (SEM), and the series of a cohort are adjacent.
@@ -104,7 +104,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
     """Returns the share of the panel's students whose statistic exceeds the threshold for a false-alarm rate of 10 %.
 
-    They are judged as of `week` or, if it is None, as of the panel's last week with a score.
+    The students are judged as of `week` or, if it is None, as of the panel's last week with a score.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
@@ -144,8 +144,7 @@ def _sample(panel: Panel, students: int) -> Panel:
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
     """Returns the district whose students are simulated.
 
-    The sizes of cohorts, the missing scores and the errors are those of the panel. Everything else comes from the
-    estimates.
+    Cohort sizes, missing scores and errors are taken from the panel. Everything else comes from the estimates.
     """
     table = weekly(panel)
     has_score = ~np.isnan(table)

@@ -25,7 +25,7 @@ class ImaginedDistrict:
     * errors: standardized errors from which the error of each score is drawn.
     * spread: SD of the log of students' noise.
     * correlation: the correlation of two errors of one student that are one week apart.
-    * wobble: SD of the random step that a student's true level takes each week.
+    * wobble: SD of the random weekly change of a student's true score (the score without error).
     * share: the part of a score's variance that comes from its form (the version of the test).
     * missing: the share of scores that are missing.
     * sizes: cohort sizes, one of which is drawn for each cohort.

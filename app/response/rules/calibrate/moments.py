@@ -50,7 +50,7 @@ class Scatter:
 
     * own: the average variance of the scores' own errors.
     * form: the variance of a form's effect.
-    * wobble: the variance of the random step that a student's true level takes each week.
+    * wobble: the variance of the random weekly change of a student's true score (the score without error).
     * correlation: the correlation of two own errors of one student that are one week apart.
     * spread: students differ in noise; this is the standard deviation, over the students, of the log of their noise.
     * pairs: the number of products from which `form` is estimated. Each multiplies the contrasts of two classmates (see
@@ -170,7 +170,8 @@ def _spread(table: Array, form: float) -> float:
 
     A contrast is a combination of three scores that cancels steady growth (see `contrasts`). For each student,
     contrasts that have no score in common are squared and multiplied in pairs. Because of this, a single extreme error
-    hardly affects the result. `table` has the scores, and `form` is the variance of a form's effect.
+    hardly affects the result. `table` has the scores. `form` is the variance of the effect of a form (version of the
+    test).
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

@@ -145,7 +145,7 @@ def _parts(series: Series, values: Sequence[float]) -> list[float]:
 
 
 def _way(part: float, goal: float) -> str:
-    """Returns the text for how much of the way to the goal a level has covered; a negative part is a step back."""
+    """Returns the text for the share `part` of the way from the baseline to the goal. It may be negative."""
     if part < 0:
         return f"further from the goal of {plain(goal)} than then"
     return f"{plain(100 * part, 0)} % of the way to {plain(goal)}"

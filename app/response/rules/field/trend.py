@@ -132,7 +132,7 @@ def _falls_short(series: Series, rate: float) -> bool:
 def excess(series: Series, finding: Finding, sem: float) -> float:
     """Returns by how much the series fails the rule: how far its slope falls short of the required rate.
 
-    The result is a share of the required rate: .25 if the slope is three quarters of it.
+    The result is a share of the required rate. It is .25 if the slope is three quarters of the required rate.
     """
     del sem
     return 1 - (finding.statistic or 0.0) / series.aimline.rate

@@ -178,7 +178,7 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state of each series, as an index of STATES, as it follows from the monitor's estimate alone.
+    """Returns the state of each series, judged by the monitor's estimate alone. A state is an index of STATES.
 
     It depends on the statistic, the probability of slow growth and the interval of the rate. Whether the goal is met is
     not considered.

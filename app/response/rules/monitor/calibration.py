@@ -27,7 +27,7 @@ class Calibration:
     * `noise`: the standard deviation of a score's error, as a multiple of the measure's standard error of measurement
       (SEM).
     * `prior`: the assumptions about growth and noise. Its rates are multiples of the required rate g. Its `wobble` (the
-      random weekly step of the true level) is in units of `noise` times the SEM.
+      random weekly change of the true score) is in units of `noise` times the SEM.
     * `thresholds`: log odds in descending order, one for each rate in `GRID`. `adaptive`: the same for districts that
       collect extra scores on request.
     * `series`, `scores`: how many series and scores the estimates were made from; 0 for the published defaults.

@@ -120,7 +120,7 @@ def posterior(
 
 @dataclass(frozen=True, slots=True)
 class _Filtered:
-    """The result of the forward filter at the end of each week: level, rate, variances and log likelihood.
+    """The result of the forward filter at the end of each week: level (true score), rate, variances, log likelihood.
 
     Each array has the shape (weeks, noise multiples, students).
     """
@@ -149,8 +149,8 @@ def _run_forward(
 ) -> Array:
     """Returns the states of the Kalman filter under the assumption that growth does not change.
 
-    The states are deviations from the expected path. The second axis has: the level, the rate, their variances and
-    covariance (indices 2 to 4), and the two terms of the log likelihood.
+    The states are deviations from the expected path. The second axis has: the level (true score), the rate, their
+    variances and covariance (indices 2 to 4), and the two terms of the log likelihood.
     """
     shape, weeks = inverse.shape[1:], len(edges) - 1
     states, state = np.empty((weeks, 7, *shape)), np.zeros((7, *shape))
@@ -197,7 +197,7 @@ def _run_forward(
 
 
 def _run_backward(edges: list[int], y: Array, inverse: Array, steps: Steps) -> Array:
-    """Returns, for the end of each week, what the later scores say about the level and the rate at that time.
+    """Returns, for the end of each week, what later scores say about the level (true score) and the rate at that time.
 
     Let x be the level and the rate at the end of a week. The log likelihood of x, given the later scores, is
     c + h'x - x'Lx / 2. The second axis has, in this order: L of level and level, L of level and rate, h of the level,

@@ -74,7 +74,7 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
     """Returns what is needed to invert the covariance of a student's scores quickly for every required rate g.
 
-    The covariance matrix is C + g^2 S. C is due to the errors and to the random weekly steps of the true level. S is
+    The covariance matrix is C + g^2 S. C is due to the errors and to the random weekly changes of the true score. S is
     due to the uncertain growth, computed for g = 1. The inverse is V diag(1 / (1 + g^2 e)) V', where V and e do not
     depend on g. They solve a generalized eigenproblem: V'CV is the identity matrix, and V'SV is diag(e).
 

@@ -35,7 +35,7 @@ class Prior:
 
     * `before`, `after`: mean and standard deviation of the rate before and after a change.
     * `hazard`: the probability of a change per week.
-    * `wobble`: the standard deviation of the random step that the true level takes each week.
+    * `wobble`: the standard deviation of the random weekly change of the true score (the score without error).
     * `noise_spread`: students differ in noise; this is the standard deviation of the log of their noise.
     * `share`: the part of the SEM's variance that comes from the form (the passage or set of tasks).
     * `slow`, `pace`: the statistic compares the probability of a rate below `slow` with that of a rate of at least

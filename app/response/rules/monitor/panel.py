@@ -1,4 +1,4 @@
-"""Judges many series at once with the response monitor, from panels of scores. Writes no sentence.
+"""Computes the estimates of the response monitor for many series at once, from panels of scores.
 
 This file exceeds 250 lines because every array is described with its shape and unit.
 """
@@ -77,7 +77,7 @@ class Panel:
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns the mean and the variance of each student's level at the start of the phase.
+    """Returns the mean and the variance of each student's level (true score) at the start of the phase.
 
     Both are estimated from the baselines of the student's cohort. In a cohort of fewer than five students, or if any of
     its students has no baseline, each student's own baseline (or first score) is the mean. The variance is then so
@@ -108,8 +108,8 @@ class PreparedScores:
     """Scores from which the estimated difficulty of the forms (versions of the test) has been subtracted.
 
     This estimate is doubtful for a student who missed a part of the planned dose (see `steps.doubt_of_forms`). For such
-    students, only a part of the difficulty is subtracted. The result is in `doubted`: the values of these scores, and
-    the variances that the forms' effects still have. `doubted` is None if the estimate is doubtful for nobody.
+    students, only a part of the difficulty is subtracted. `doubted` has the resulting scores, and the variances that
+    the forms' effects still have. It is None if the estimate is doubtful for nobody.
     """
 
     times: Weeks
@@ -167,10 +167,9 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students whose indices are in `chosen`, with `delivered` as their shares of the
-        dose.
+        """Returns the scores of the students whose indices are in `chosen`. `delivered` has their shares of the dose.
 
-        If `doubted` is not None, its scores are used.
+        If `doubted` is not None, the scores in `doubted` are used.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(

@@ -70,7 +70,7 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     * No starting level is assumed. The baseline, a median of three scores, counts as a score at week 0 whose error has
       .45 of a score's variance.
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
-    * The true level changes at random by SEM/16 a week.
+    * The true score (the score without error) changes at random by SEM/16 a week.
     * The growth of a week is expected to be the delivered share of the rate. In a week without delivery, it varies with
       a standard deviation of 5 g. If there is no alarm, but there would be one if everything had been delivered, the
       state is `under_delivered`, provided that the missed delivery lowers the statistic by at least `MATERIAL`.
@@ -227,7 +227,7 @@ second limit, three scores are requested.
 
 
 def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
-    """Returns how many scores to request for next week: one, or up to three if more scores could settle the verdict.
+    """Returns how many scores to request for next week: one, or up to three if more scores could decide the verdict.
 
     Without an alarm, more scores are requested the nearer the statistic is to the threshold. After an alarm of the
     state `off_track`, more scores are requested the more probable slow growth is, because a high probability would make

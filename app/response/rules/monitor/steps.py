@@ -30,7 +30,7 @@ support is not given.
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How the students' levels are expected to change from each week of the calendar to the next one (a step).
+    """How the students' true scores are expected to change from each week of the calendar to the next week (a step).
 
     * `share` (weeks, students): the expected growth in the step to each week, as a share of a full week's growth. It is
       0 up to the week in which the student's phase began. If `share` is None, it is 1 in every step.

@@ -161,8 +161,8 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Converts the delivered rows of one kind of record, and writes them to the staging table.
 
-    If the rows can be compared with the roster before they are converted, the unchanged ones are not staged. Returns
-    the number of delivered rows, including the unchanged ones; identical repeats count once.
+    If the rows can be compared with the roster before they are converted, unchanged rows are not staged. Returns the
+    number of delivered rows, including unchanged rows; identical repeats count once.
     """
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
@@ -303,9 +303,9 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 
 
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that joins raw rows with the roster rows of the same sourcedId, and leaves out the unchanged ones.
+    """Returns SQL that joins raw rows with the roster rows of the same sourcedId, and leaves out unchanged rows.
 
-    A delivered row that the roster does not have is included, and so is a roster row that was not delivered.
+    The result includes delivered rows that are not in the roster, and roster rows that were not delivered.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]

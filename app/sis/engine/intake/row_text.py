@@ -29,6 +29,6 @@ def cells_of(body: bytes, escape: str | None = None) -> list[str] | None:
 
 
 def quoted(cell: bytes) -> bytes:
-    """Returns a cell in quotes if it needs them."""
+    """Returns the cell, with quotes around it if CSV requires them."""
     plain = not any(letter in cell for letter in (b'"', b",", b"\r", b"\n", b"\\"))
     return cell if plain else b'"' + cell.replace(b'"', b'""') + b'"'

@@ -228,7 +228,7 @@ class Screen:
         return b"".join(written), at
 
     def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
-        """Returns the position at which a row ends whose values contain a line end.
+        """Returns the position at which a row ends. The row is on several lines, because a value contains a line end.
 
         The row begins at `at`, and its first line ends at `after`. Returns 0 if the row is malformed, and None if it is
         incomplete. With `last`, the file ends with `data`.
@@ -345,7 +345,7 @@ def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
 
 
 def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
-    """Returns whether every quote opens a cell, closes a cell, or is one of two quotes that stand for one.
+    """Returns whether every quote opens a cell, closes a cell, or is one of two quotes that stand for a single one.
 
     Without this check, a missing quote in one row could pair with a quote of a later row, and all rows between them
     would become one cell. `mark` is the byte that separates rows.

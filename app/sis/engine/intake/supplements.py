@@ -143,7 +143,8 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
 async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) -> str:
     """Collects the learning objectives of each line item or result that the supplementary file names, and stages them.
 
-    They are a JSON list, ordered by source and id. Returns the name under which the lists are staged.
+    They are staged as a JSON list for each line item or result, ordered by source and id. Returns the name under which
+    the lists are staged.
     """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target = f"btrim({at[TARGETS[supplement.kind]]})"

@@ -149,9 +149,9 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
 
 
 def _keep_part_sql(stage: Stage, kind: Kind) -> str:
-    """Returns SQL that begins with a comma, and cancels the removal of rows of this kind that belong to a kept row.
+    """Returns the part of a WITH clause that cancels the removal of rows of this kind that belong to kept rows.
 
-    The SQL is a part of a WITH clause in which `kept` selects the ids of the rows that are kept.
+    The SQL begins with a comma. Earlier in the clause, `kept` selects the ids of the kept rows.
     """
     return f""", kept_{kind.name} AS (
         DELETE FROM {stage.table("plan", kind.name)} AS p USING kept, {kind.table} AS t
@@ -160,7 +160,7 @@ def _keep_part_sql(stage: Stage, kind: Kind) -> str:
 
 
 def _has_column(delivery: Delivery, column: str) -> bool:
-    """Returns whether the delivery has the column that fills the reference `column` of its kind of record."""
+    """Returns whether the delivery has the values for `column`, a column that refers to other rows."""
     return any(ref.column == column and ref.header in delivery.header for ref in BY_NAME[delivery.kind].refs)
 
 
@@ -201,11 +201,10 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Keeps new rows out of the roster that would put the same person there twice.
+    """Prevents a person who is in the roster already from being added a second time.
 
-    Each pair is a known person and a new row that is likely the same person. If delivered enrollments still refer to
-    the known person, the plan keeps this person. Then the new row must not be imported, so `set_aside` is set in this
-    pair. Returns all pairs.
+    Each pair is a known person and a new row that is likely the same person. If the plan does not remove the known
+    person, the new row must not be imported, and `set_aside` of the pair becomes true. Returns all pairs.
     """
     if not pairs:
         return pairs

@@ -2,8 +2,8 @@
 
 Never changes the roster. A change of a row is applied only if all the schools to which the row belongs, before and
 after the change, are approved. Rows that belong to no school and to no person, such as terms, may always be created and
-changed, but are not removed. A change that is not applied is called left out. Because of it, further changes may have
-to be left out:
+changed, but are not removed. A change that is not applied is called left out. Further changes may then have to be left
+out:
 
 * If a new row, or a removed row that would come back, is left out, then changes of rows that refer to it are left out.
 * If a student's move to other schools is left out, then the student's new and changed enrollments are left out.
@@ -152,10 +152,10 @@ async def _orgs_without_students(stage: Stage) -> list[UUID]:
 
 
 async def _mark_referring_rows(stage: Stage, planned: Iterable[Kind]) -> None:
-    """Marks further changes as left out: those of rows that refer to a row that will not be in the roster.
+    """Marks further changes as left out, because they depend on a change that is left out.
 
-    That row is new, or was removed and would come back, and its own change is left out of the plan. If a student's move
-    to other schools is left out, the student's new and changed enrollments are left out too.
+    If a row is not created or restored, the changes of rows that refer to it are left out. If a student is not moved to
+    other schools, the student's new and changed enrollments are left out.
 
     Works through the kinds of record in order, because a kind refers only to earlier kinds or to itself.
     """

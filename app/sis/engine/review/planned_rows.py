@@ -74,7 +74,7 @@ def _column_of(kind: Kind, target: str) -> str | None:
 
 
 def _own_schools(kind: Kind) -> Iterator[str]:
-    """Yields SQL for each list of orgs to which a planned row itself refers, first before and then after the change."""
+    """Yields SQL for the lists of orgs to which a planned row refers directly, from before and after the change."""
     if kind.name == "org":
         yield "ARRAY[p.id]"
         return
@@ -89,7 +89,7 @@ def _lists_of(ref: Ref) -> Iterator[str]:
 
 
 def _people_sql(stage: Stage) -> str:
-    """Returns SQL that selects all people, each with one list of orgs: those before the run and those after it.
+    """Returns SQL that selects all people. The column `org_ids` has a person's orgs from before and after the run.
 
     `is_student` is true if the person is a student before or after the run.
     """

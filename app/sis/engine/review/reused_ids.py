@@ -127,17 +127,17 @@ def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
 def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> list[LikelyRekey]:
     """Returns the entries of both lists.
 
-    If both have an entry for the same old and new sourcedId, only the one in `reused` is returned.
+    If both have an entry for the same old and new sourcedId, only the entry in `reused` is returned.
     """
     pairs = {(pair.old, pair.new) for pair in reused}
     return [*(pair for pair in rekeys if (pair.old, pair.new) not in pairs), *reused]
 
 
 async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
-    """Returns the suspects of whom an operator has confirmed that the delivered row is about the same person.
+    """Returns those suspects for whom an operator has confirmed that the delivered row is about the same person.
 
-    `suspects` are people whose sourcedId the delivery may give to somebody else. A confirmation is valid only until the
-    content of the row changes.
+    `suspects` are people whose sourcedId may belong to somebody else in the delivery. A confirmation is valid only
+    until the content of the row changes.
     """
     if not suspects:
         return set()
@@ -237,8 +237,8 @@ async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects
     """Returns the known people whom the delivery has under another sourcedId than the roster.
 
     They are found by their names, birth dates and identifiers. `suspects` are the people whose sourcedId the delivery
-    may give to somebody else. A move from one sourcedId to another is returned only if the person who moves is a
-    suspect, or the person who has the other sourcedId in the roster.
+    may give to somebody else. A person is returned only if this person is a suspect, or if the person who has the new
+    sourcedId in the roster is a suspect.
     """
     # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,

@@ -1,1 +1,1 @@
-"""Imports scores from two origins: results in a source's gradebook that a rule maps to a measure, and CSV files."""
+"""Imports scores from CSV files, and from those results in a source's gradebook that a rule maps to a measure."""

@@ -36,7 +36,7 @@ def planned_sql(stage: Stage) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress: Progress, because: str) -> None:
-    """Applies the plan in the staging table. Judges each student's series of scores of a measure once, if it changed.
+    """Applies the plan in the staging table. Then judges each series of scores that changed.
 
     `planned` is the number of rows by action such as `create`, and `because` the reason that is stored with each
     change. Raises `SourceInconsistent` if a score was changed since the plan was made.

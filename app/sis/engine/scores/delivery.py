@@ -163,9 +163,9 @@ async def _count_ignored(stage: Stage) -> int:
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     """Returns the counts of a file of scores that are compared with the limits on changes (`app.sis.guard`).
 
-    A source keeps the scores of many windows, but a file has the scores of only one. Therefore a stored score of the
-    source counts as known only if the file has scores of the same measure, and if the date of the score lies between
-    the first and the last date that the file has for this measure.
+    The file usually has the scores of one screening period, but the source has also sent those of earlier periods. A
+    stored score of the source therefore counts as known only if the file has scores of the same measure, and if the
+    date of the stored score is between the first and the last date of these.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
     number_of_scores = await stage.count(

@@ -120,7 +120,7 @@ def _text(x: str) -> str:
 
 
 async def _find_measures_in_another_case(stage: Stage, delivery: Delivery) -> None:
-    """Corrects the upper and lower case of codes of measures and of forms, such as `ORF` to `orf`.
+    """Corrects the case of the codes of measures, and of forms (versions of a test), such as `ORF` to `orf`.
 
     Notes in the report how many rows had such a code. A code stays as it is if the playbook has it in this case, or if
     several measures or forms differ only in case.
@@ -149,8 +149,8 @@ async def _find_measures_in_another_case(stage: Stage, delivery: Delivery) -> No
 async def _resolve(stage: Stage) -> None:
     """Finds the student and the measure of each staged row, and stores their ids in it.
 
-    A row whose student, measure, form or value is not valid gets a fault. A student is identified by the sourcedId of
-    any source of the district, or as `sis:<source>:<sourcedId>`.
+    A row gets a fault if its student, measure, form (version of the test) or value is not valid. A student is
+    identified by the sourcedId of any source of the district, or as `sis:<source>:<sourcedId>`.
     """
     staged = stage.of_run("staged", SCORE.name)
     by_alias = """SELECT e.sourced_id, 'sis:' || o.name || ':' || e.sourced_id AS named, e.row_id

@@ -54,8 +54,8 @@ async def list_scores(stage: Stage) -> tuple[int, list[str]]:
 async def leave_out_schools(stage: Stage, schools: Collection[UUID], counts: Counts) -> list[str]:
     """Deletes from the plan the scores of each student who is in a school that was not approved.
 
-    Subtracts them from the counts. If scores were deleted, returns a list with one sentence for the report, otherwise
-    an empty list.
+    Subtracts these scores from the counts. If scores were deleted, returns a list with one sentence for the report,
+    otherwise an empty list.
     """
     is_approved = await is_approved_sql(stage, "w.school_ids", schools)
     rows = await stage.rows(

@@ -87,7 +87,11 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
 
 async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns the pairs whose old sourcedId is in use, and whose new one is free or is made free by another pair."""
+    """Returns the pairs that can be applied.
+
+    The old sourcedId must be in use. The new sourcedId must be free, or its owner must get another sourcedId by one of
+    the returned pairs.
+    """
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
     )
@@ -113,8 +117,8 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
 def _joined_sql(former: str, new: str) -> str:
     """Returns SQL that joins a removed person `o` and a present person `c`, who are likely the same.
 
-    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. A person `c` who has records, or who
-    is a student while `o` is not, or the other way around, is not joined.
+    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. The two are joined only if `c` has no
+    records, and if both are students or neither is.
     """
     return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
         JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
@@ -189,7 +193,7 @@ async def _swap_aliases(stage: Stage) -> None:
 
 
 async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
-    """Writes to the change log that the sourcedId of the known person has changed, for each row of the SQL `pairs`.
+    """Writes to the change log that people have new sourcedIds. The query `pairs` returns a row for each person.
 
     `before` and `after` are the names of two columns of `pairs`: the one with the former sourcedId, and the one with
     the present sourcedId.
