@@ -81,7 +81,7 @@ class Command(FieldExtension):
         field.arguments = [*field.arguments, *added]
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any) -> Any:
-        """Runs the mutation and returns its payload. Passes the version that the caller expects on to the command."""
+        """Runs the mutation and returns its payload. The command is given the version that the caller expects."""
         kwargs.pop("idempotency_key", None)
         version = kwargs.pop("version", None)
         context: OperationContext = info.context

@@ -62,7 +62,7 @@ class SupportRecord:
         return self.decided_tick > self.verdict_tick
 
     def observe(self, verdict: dict[str, Any] | None, day: date, tick: int) -> None:
-        """Stores a verdict that was read; an alarm that gets or loses its kind is still the same alarm."""
+        """Stores a verdict that was read. If only the kind of its alarm has changed, it counts no new alarm."""
         seen = None if verdict is None else (str(verdict["state"]), verdict["kind"])
         both_alarms = seen is not None and seen[0] in ALARMS and self.state_of_verdict in ALARMS
         if seen != self.verdict and not both_alarms:

@@ -1,5 +1,4 @@
-"""Tests stored responses: a caller who may no longer read one does not get it, and two districts can use the same key.
-"""
+"""Tests stored responses: a caller who may no longer read one does not get it, and two districts can use the same key."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -93,7 +92,7 @@ async def test_a_note_of_a_team_is_not_shown_again_to_a_former_member(app: FastA
 
 
 async def test_a_member_who_joined_meanwhile_gets_the_stored_response(app: FastAPI, north: Town) -> None:
-    """A caller who has gained a team or a scope since is answered as the first time, and nothing is written twice."""
+    """A caller who has gained a team or a scope gets the stored response, and nothing is written a second time."""
     teacher = caller(app, north, CLIENT_SCOPES - {"team:form"}, act_for="sis:sis:teacher-1")
     assert (await send(teacher, KEY, concern(north))).status_code == 201
     await meeting_team(north, "teacher")

@@ -50,7 +50,7 @@ async def explain(
 
 
 def conditions(plan: dict[str, Any]) -> Iterator[str]:
-    """Yields the conditions of a plan."""
+    """Yields the conditions of filters and indexes in a query plan of PostgreSQL."""
     yield from (str(value) for name, value in plan.items() if name.endswith(("Cond", "Filter")))
     for inner in plan.get("Plans", ()):
         yield from conditions(inner)

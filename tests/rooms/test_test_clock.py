@@ -102,9 +102,7 @@ async def test_only_a_sandbox_has_a_clock(south: Town) -> None:
 
 
 async def test_a_partner_moves_it_over_http(app: FastAPI, sandbox: Town, south: Town) -> None:
-    """A partner moves the test clock over HTTP (204). The caller's description then has the new date, also in
-    GraphQL.
-    """
+    """A partner moves the test clock over HTTP (204). `GET /v1/me` and its GraphQL field then return the new date."""
     client = caller(app, sandbox)
     assert (await client.post("/v1/test-clock", {"today": str(PLAYED)})).status_code == 204
     assert (await client.get("/v1/me")).json()["today"] == str(PLAYED)

@@ -41,7 +41,7 @@ async def test_a_key_without_a_request_under_way_is_let_in_at_once() -> None:
 
 
 async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
-    """While a request of one district runs, the requests of a district with more running requests pause.
+    """While one district has a request running, a district with several pauses its own.
 
     They continue when this request ends, or after the longest pause.
     """

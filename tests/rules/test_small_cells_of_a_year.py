@@ -108,7 +108,7 @@ class Year:
     def derived(self) -> list[Cell]:
         """Returns the small cells that an attacker can compute.
 
-        The attacker adds and subtracts the published sums, and uses that no count is negative.
+        The attacker adds and subtracts the published sums, and uses the fact that no count is negative.
         """
         if not self.known:
             return []

@@ -1,5 +1,4 @@
-"""Protects the CSV files that people open in a spreadsheet: programs recognize their encoding, and ids stay unchanged.
-"""
+"""Protects the CSV files that people open in a spreadsheet: programs recognize their encoding, and ids stay unchanged."""
 
 import csv
 import io

@@ -288,7 +288,7 @@ async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
 
 
 async def test_a_total_ends_what_turns_in_a_circle() -> None:
-    """If pages repeat but a total states the end, the reading ends there, and missing rows are noticed."""
+    """If a server repeats pages but states a total, reading ends after that many rows, and missing rows are noticed."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)

@@ -263,7 +263,7 @@ async def test_a_file_without_ids_is_known_by_student_measure_day_and_attempt(no
 
 
 async def test_an_id_of_another_score_waits(north: Town, tmp_path: Path) -> None:
-    """A row is refused if its id is that of another student's score, or if its score is known under another id."""
+    """A row is quarantined if its id is that of another student's score, or if its score has another id already."""
     await load(north, Scores(), tmp_path)
     rows = [line("ben-1", "40", "w0", "2026-09-11"), line("cy-1", "42", "new")]
     report = await load(north, Scores(rows), tmp_path)

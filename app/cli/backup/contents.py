@@ -69,7 +69,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
 
 
 async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
-    """Returns the relations in Aimline's schemas that belong to another role than the owner; a dump leaves them out."""
+    """Returns the relations in Aimline's schemas that a role other than the owner owns. A dump leaves them out."""
     rows = await connection.fetch(
         """SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname = ANY ($1)

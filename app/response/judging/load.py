@@ -201,9 +201,9 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
     """Returns the statement that reads the selected series, and the statement's parameters from the second one on.
 
-    The first parameter is the district's id. With `lock`, the statement reads only students who are already locked. A
-    student who was added to the roster after the locks were taken is left out; the sync that added the student judges
-    the student's series.
+    The first parameter is the district's id. If `selection.lock` is set, the statement reads only students that the
+    transaction has locked before. A student who was added to the roster after the locks were taken is left out; the
+    sync that added the student judges the student's series.
     """
     if selection.pairs is not None:
         pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)

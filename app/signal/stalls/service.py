@@ -25,7 +25,7 @@ WHY_DISMISSED = About("Why it is dismissed.", "The winter form was harder for ev
 
 @needs(Can.SETTLE_SIGNALS)
 async def accept_core_stall(work: Work, core_stall_id: UUID) -> CoreStall:
-    """Accepts a core stall (a grade whose share at the benchmark fell).
+    """Accepts a core stall (a smaller share of the grade's students reached the benchmark than before).
 
     It is then put on the next agenda of each team that serves the grade.
     """
