@@ -1,1 +1,1 @@
-"""The schema's migrations. A migration only adds to the schema. What is no longer used is removed in a later version."""
+"""The schema's migrations. A migration only adds to the schema. What is not used any more is removed later."""

@@ -141,8 +141,8 @@ async def _candidates(
     """Returns the SQL queries that find, in students' data, what a signal can report.
 
     Each is a tuple of the SQL, the typed parameters, and the parameters' values. There is one query for each screening
-    window, and a last one for grades, attendance and supports together. If `students` is not None, only the data of these students are
-    searched.
+    window, and a last one for grades, attendance and supports together. If `students` is not None, only the data of
+    these students are searched.
     """
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"

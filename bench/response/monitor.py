@@ -32,7 +32,7 @@ class MonitorResults:
 
 
 def panel(year: Year) -> Panel:
-    """Returns a population in the monitor's input form: three baseline scores at week 0, then one score for each week."""
+    """Returns a population in the monitor's input form: three baseline scores at week 0, then a score for each week."""
     world, (students, weeks) = year.world, year.scores.shape
     times = np.concatenate([np.zeros(BASELINES, np.int64), np.arange(1, weeks + 1)])
     values = np.concatenate([year.baseline, year.scores], axis=1).T / world.stated_sem

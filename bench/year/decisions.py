@@ -34,7 +34,7 @@ def answer_alarm(year: Year, record: SupportRecord) -> str | None:
 
 
 def answer_success(year: Year, record: SupportRecord) -> str | None:
-    """Decides after a success: raises the goal at the first, fades the support at the second, and ends it at the third."""
+    """Decides after a success: raises the goal at the first, fades the support at the second, ends it at the third."""
     kinds = [kind for _, kind in record.decisions]
     if "fade" in kinds:
         return decide(year, record, "exit", None)

@@ -9,7 +9,7 @@ from bench.year.truth import UNSERVED_DAYS, expected_state, is_active, is_unserv
 
 
 def read_states(year: Year) -> None:
-    """Reads all supports with their current verdicts, and checks each support's state. One request reads 200 supports."""
+    """Reads all supports with their current verdicts, and checks each support's state. A request reads 200."""
     with year.caller.counting("verdicts"):
         supports = {support["id"]: support for support in year.caller.all("/v1/supports")}
     tick = year.tick()

@@ -120,7 +120,7 @@ async def test_a_request_that_ran_nothing_leaves_no_principal_behind(north: Town
     ],
 )
 async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str, status: int) -> None:
-    """A body that is no valid GraphQL request gets 400 or, for another content type, 415, whatever the client accepts."""
+    """An invalid GraphQL request gets 400, or 415 for another content type, whatever the client accepts."""
     for accept in (MODERN, LEGACY):
         answer = await send(north, accept=accept, content=content, headers={"Content-Type": kind})
         assert answer.status_code == status

@@ -54,7 +54,7 @@ async def test_a_schema_that_is_behind_is_not_ready(
     status: int,
     event: str,
 ) -> None:
-    """A process is not ready if the database has an older schema, and is ready if it has a newer one. Both are logged."""
+    """A process is not ready over an older schema, and is ready over a newer one. Both are logged."""
     monkeypatch.setattr(health, "migrations", lambda: ("0000", *migrations()))
     async with plain(app) as client:
         async with changed(settings, change, back):

@@ -1,4 +1,4 @@
-"""Tests stored responses: a caller who may no longer read one does not get it, and two districts can use the same key."""
+"""Tests stored responses: a caller who may no longer read one does not get it, and two districts can use one key."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -274,7 +274,7 @@ async def test_the_subscriptions_of_a_client_are_bounded(
     ],
 )
 async def test_a_bad_subscription_is_refused(app: FastAPI, north: Town, address: str, query: str, code: str) -> None:
-    """An invalid subscription is refused with an error message, and the connection stays open for other subscriptions."""
+    """An invalid subscription is refused with an error message, and the connection stays open for others."""
     async with connected(address, caller(app, north).token) as one:
         await one.subscribe(query)
         refused = await one.receive()

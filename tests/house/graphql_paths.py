@@ -85,7 +85,7 @@ def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
 
 
 def _arguments(district: FullDistrict) -> Mapping[str, str]:
-    """Returns values for the required arguments of GraphQL fields, such as `teamId`, that are not the field's own id."""
+    """Returns values for the required arguments of GraphQL fields, such as `teamId`, except the field's own id."""
     return {
         "name": district.shown["consumer"],
         "windowId": district.shown["window"],

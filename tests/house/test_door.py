@@ -127,7 +127,7 @@ async def _people_by_driver(work: Work) -> list[str]:
 
 
 async def test_a_statement_on_the_driver_passes_the_same_locks(north: Town, south: Town) -> None:
-    """`work.run` is refused outside a function with the decorator `needs`, and row-level security limits what it reads."""
+    """`work.run` is refused outside a function with the decorator `needs`, and row-level security limits its reads."""
     async with north.unit() as work:
         with pytest.raises(Misuse, match="outside a function marked"):
             await work.run("SELECT 1", ())

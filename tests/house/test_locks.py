@@ -71,7 +71,7 @@ async def test_teams_groups_and_syncs_lock_in_one_order(app: FastAPI, north: Tow
 
 
 async def test_a_command_that_forgets_its_student_is_found(north: Town) -> None:
-    """Checks that wrong orders of locks are found. One planted command writes a concern without a lock on its student."""
+    """Checks that wrong orders of locks are found. A planted command writes a concern without locking its student."""
 
     @needs(Can.RAISE_CONCERN)
     async def forgetful(work: Work) -> None:

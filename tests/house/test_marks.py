@@ -316,7 +316,7 @@ def test_a_planted_habit_is_found(line: str, words: str) -> None:
 
 
 async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
-    """Every function with the decorator `needs` refuses a caller without the permission, before it does anything else."""
+    """Every function with the decorator `needs` refuses a caller without the permission before it does anything."""
     nobody = north.client(frozenset())
     for name, function in marks():
         async with north.unit(nobody) as work:

@@ -46,7 +46,7 @@ def test_the_walk_sees_every_live_route(app: FastAPI) -> None:
 
 
 def test_an_operation_that_cannot_be_walked_fails(full_north: FullDistrict) -> None:
-    """A path parameter, filter or field for which the tests have no value raises an error. It is not silently left out."""
+    """A path parameter, filter or field for which the tests have no value raises an error; it is not left out."""
     unknown = {"in": "path", "name": "planted", "schema": {"type": "string"}}
     with pytest.raises(Unwalkable, match="PATHS"):
         own_request(Operation("GET", "/v1/x/{planted}", "x", (unknown,), None), full_north)

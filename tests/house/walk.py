@@ -146,7 +146,7 @@ def own_filters(operation: Operation, district: FullDistrict, *, together: bool 
 async def whole_answers(
     send: Callable[[Request], Awaitable[httpx.Response]], requests: Iterable[Request]
 ) -> AsyncIterator[tuple[Request, httpx.Response]]:
-    """Sends requests and yields each with its answer. A request whose expansions cost too much is sent in two halves."""
+    """Sends requests and yields each with its answer. A request with too many expansions is sent in two halves."""
     waiting = deque(requests)
     while waiting:
         request = waiting.popleft()

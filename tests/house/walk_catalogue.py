@@ -1,4 +1,4 @@
-"""Provides example values for the inputs that the catalogue declares, so that tests call each new filter and command."""
+"""Provides example values for the inputs that the catalogue declares, so that tests call every filter and command."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass

@@ -58,7 +58,7 @@ def test_a_flood_of_frames_ends_the_connection(name: str) -> None:
 
 
 def test_a_calm_caller_is_not_ended() -> None:
-    """All frames within the allowed burst are handled, even if they arrive in one piece: the last ping gets its pong."""
+    """All frames within the allowed burst are handled, even if they arrive in one piece; the last ping gets a pong."""
     with serving() as port, Connection(port) as connection:
         connection.send(handshake())
         assert connection.answer()[0] == 101

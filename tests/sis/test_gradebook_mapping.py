@@ -254,7 +254,7 @@ def _quizzes(export: Delivered, words: tuple[str, ...]) -> dict[str, Row]:
 
 
 async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """A result of 0 for work that was not handed in becomes no score. A score that came from such a result is removed."""
+    """A result of 0 for work that was not handed in becomes no score. A score that came from such a result goes."""
     graded, quizzes = set(_graded()), _quizzes(mapped, UNGRADED)
     await sync(north, mapped, tmp_path)
     assert set(await _scores(north)) == graded | set(quizzes)

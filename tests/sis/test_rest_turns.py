@@ -56,7 +56,7 @@ async def test_no_turn_is_lost_with_one_who_left() -> None:
 
 
 async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
-    """Collections that are read at the same time keep no more pages in memory than the budget, and none waits for ever."""
+    """Collections that are read together keep no more pages in memory than the budget, and none waits for ever."""
     hand, held, stuck = PageBudget(4), 0, asyncio.Event()
     most = 0
 

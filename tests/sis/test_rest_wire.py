@@ -206,7 +206,7 @@ async def test_a_wait_beyond_patience_is_not_begun() -> None:
 
 
 async def test_a_retry_after_is_honoured_by_every_request() -> None:
-    """After a 429, no request is sent before the stated time. After that, one request fewer is sent at the same time."""
+    """After a 429, no request is sent before the stated time. After that, one request fewer is sent at once."""
     named: list[float] = []
     came: list[float] = []
     turn = threading.Lock()

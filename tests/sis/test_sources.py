@@ -254,7 +254,7 @@ async def test_a_change_leaves_what_it_does_not_name(north: Town) -> None:
 
 
 async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_path: Any) -> None:
-    """A source that has rows but no settings can be registered, and keeps its rows. A second registration is refused."""
+    """A source that has rows but no settings can be registered, and keeps its rows. Registering it again is refused."""
     await sync(north, Export(), tmp_path)
     before = await row_id(north, "person", "s1")
     made = await _make(north, "csv", **CSV, url="https://sis.example.org/roster.zip")

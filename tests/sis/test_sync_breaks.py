@@ -57,7 +57,7 @@ async def someone_waits(town: Town) -> bool:
 
 
 async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_path: Path) -> None:
-    """A sync waits for a break that another transaction has not committed yet. A new school then gets this break too."""
+    """A sync waits for a break that another transaction has not committed yet. A new school then gets the break."""
     await sync(north, Export(), tmp_path)
     export = Export()
     export.rows["orgs"].append({**export.row("orgs", "south"), "sourcedId": "west", "name": "West", "identifier": ""})

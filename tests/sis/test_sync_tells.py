@@ -16,7 +16,7 @@ from tests.town import Town
 
 
 async def _bodies(town: Town, prefix: str = "") -> list[dict[str, Any]]:
-    """Returns the bodies of the district's events whose type begins with `prefix`, after checking each with its schema."""
+    """Returns the bodies of the district's events whose type begins with `prefix`, and checks each by its schema."""
     async with town.unit() as work:
         page = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
     bodies = [body(event, "http://aimline.test") for event in page.rows]

@@ -154,7 +154,7 @@ async def test_the_chart_of_a_group_has_a_point_for_each_day(
 
 
 async def test_many_subscriptions_at_once_leave_connections_to_requests(app: FastAPI, north: Town) -> None:
-    """Only some of a client's subscriptions use the database at the same time. Earlier, they could use the whole pool."""
+    """Only some of a client's subscriptions use the database at the same time, so that others find connections."""
     services: Services = app.state.services
     pool, used = services.engine.pool, [0]
     assert isinstance(pool, QueuePool)
