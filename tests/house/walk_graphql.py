@@ -12,6 +12,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     get_named_type,
+    is_required_argument,
 )
 
 from app.catalog import CATALOG
@@ -98,7 +99,7 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
     not.
     """
     for name, one in roots("query").items():
-        needed = [arg for arg, spec in one.args.items() if str(spec.type).endswith("!") and not spec.default_value]
+        needed = [arg for arg, spec in one.args.items() if is_required_argument(spec)]
         if name == "nodes":
             for row in ROWS:
                 yield (

@@ -30,7 +30,7 @@ class TeamWriters(Writers):
     group: str = ""
 
     async def prepare(self) -> None:
-        """Forms a team of a member of staff, and a group; both serve all of the students."""
+        """Forms a team of a member of staff that serves all of the students, and a group of those at one school."""
         await super().prepare()
         client = Patient(self)
         self.owner = named("person", await row_id(self.town, "person", "t-north"))
@@ -116,8 +116,13 @@ class TeamWriters(Writers):
         return await client.post(f"/v1/groups/{self.group}/sessions", {"lessons": [body]})
 
     async def _regroup(self, client: Patient) -> httpx.Response:
+        at_school = {
+            student["id"] for student in (await client.get("/v1/students", school=self.school)).json()["items"]
+        }
         members = [
-            {"student": student, "goal": 90.0, "baseline": 40.0, "confirm_rate": True} for student in self.students
+            {"student": student, "goal": 90.0, "baseline": 40.0, "confirm_rate": True}
+            for student in self.students
+            if student in at_school
         ]
         new = {
             **{"school": self.school, "name": "Blue table", "level": 2, "measure": "orf", "members": members},

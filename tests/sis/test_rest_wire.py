@@ -178,7 +178,7 @@ def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> N
     """`Retry-After` is read as seconds or as a date, and is ignored otherwise."""
     assert parse_retry_after("7") == 7
     at = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
-    monkeypatch.setattr("app.sis.oneroster_rest.wire.now", lambda: at)
+    monkeypatch.setattr("app.core.outbound.now", lambda: at)
     assert parse_retry_after(format_datetime(at + timedelta(seconds=30), usegmt=True)) == 29.75
     assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert [parse_retry_after(text) for text in ("soon", "", "-1", "1.5", None)] == [None] * 5
