@@ -44,6 +44,7 @@ from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.hypothesis.due import ask_about_hypotheses
 from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
+from app.incident.kinds import load_kinds
 from app.incident.service import NewIncident, record_incidents
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
@@ -703,7 +704,7 @@ async def _incidents(district: FullDistrict) -> None:
                 "disruption",
                 f"Place {canary}",
                 f"Response {canary}",
-                f"event-{canary}",
+                "event-2026-0417",
                 f"{name} {canary}",
             )
             for place, name in enumerate(names)
@@ -711,7 +712,12 @@ async def _incidents(district: FullDistrict) -> None:
         results = await record_incidents(work, new, positions=(0, 1))
         for name, result in zip(names, results, strict=True):
             district.note(name, "incident", result.row.id)
-            district.note("incident kind", "incident_kind", result.row.kind_id)
+        district.note("incident kind", "incident_kind", await _kind_of_incident(work, "other"))
+
+
+@needs(Can.READ_PLAYBOOK)
+async def _kind_of_incident(work: Work, code: str) -> UUID:
+    return next(kind.id for kind in await load_kinds(work) if kind.code == code)
 
 
 async def _core_stalls(district: FullDistrict) -> None:

@@ -299,6 +299,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("register_source", "kind"): "oneroster-1.1",
     ("draft_interventions", "levels"): [2, 3],
     ("propose_hypothesis", "kind"): "skill",
+    ("record_incidents", "kind"): "disruption",
     ("propose_hypotheses", "kind"): "skill",
     **dict.fromkeys((("publish_signal_rule", "kind"), ("preview_signal_rule", "kind")), "screening_under_cut"),
     ("form_team", "purpose"): "grade",
