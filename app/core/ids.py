@@ -60,8 +60,6 @@ PREFIXES = {
     "handover": "han",
     "score": "sco",
     "attendance_record": "atr",
-    "incident_kind": "ink",
-    "incident": "inc",
     "verdict": "ver",
     "decision": "dec",
     "note": "not",
