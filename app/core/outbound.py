@@ -6,6 +6,7 @@ opened. Proxy settings are ignored and no cookies are kept.
 """
 
 import socket
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -93,6 +94,18 @@ def is_private_answer(response: aiohttp.ClientResponse, allowed: Allowed) -> boo
     """
     peer = response.peer if isinstance(response, PeerResponse) else None
     return peer is None or allowed.opens_private(parse_address(peer))
+
+
+def parse_http_date(header: str | None) -> datetime | None:
+    """Returns the instant in a `Date` header (RFC 9110, 6.6.1), or None if it is missing or malformed.
+
+    For an instant in the future, returns the present time. A reader of changes later asks for those since the returned
+    instant, and would otherwise miss some.
+    """
+    try:
+        return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def parse_retry_after(header: str | None) -> float | None:

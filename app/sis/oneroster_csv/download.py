@@ -6,8 +6,7 @@ Never follows a redirect, and never checks the contents of the file.
 import asyncio
 import random
 import ssl
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import IO, Final
 
 import aiohttp
@@ -17,7 +16,7 @@ from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.disk_space import is_full
 from app.core.errors import Invalid
-from app.core.outbound import AddressRefused, checked_session, parse_retry_after
+from app.core.outbound import AddressRefused, checked_session, parse_http_date, parse_retry_after
 from app.sis.port import Progress, SourceRefused
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
@@ -76,7 +75,7 @@ async def _download_once(
                     _check_size(done, most_bytes)
                     await asyncio.to_thread(file.write, chunk)
                     progress(f"downloading the {noun}", done, total)
-                return response_time(response.headers.get("Date")) or began
+                return parse_http_date(response.headers.get("Date")) or began
     except Invalid as error:
         details = " ".join(violation.detail for violation in error.violations)
         raise SourceRefused(f"The source's url cannot be used. {details}") from None
@@ -134,14 +133,3 @@ def _reason(error: BaseException) -> tuple[str, bool]:
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return "its server does not answer in time. Try again later.", True
     return f"its server cannot be reached, or breaks the connection ({type(error).__name__}). Try again later.", True
-
-
-def response_time(header: str | None) -> datetime | None:
-    """Returns the time in a `Date` header, or None if the header is malformed.
-
-    For a time in the future, returns the present time.
-    """
-    try:
-        return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
-    except (ValueError, OverflowError):
-        return None

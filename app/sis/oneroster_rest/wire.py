@@ -9,17 +9,15 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
-from app.core.clock import now
 from app.core.errors import Misuse
-from app.core.outbound import AddressRefused, checked_session, parse_retry_after
+from app.core.outbound import AddressRefused, checked_session, parse_http_date, parse_retry_after
 from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import CollectionBusy, CollectionRefused, SourceRefused
 
@@ -162,19 +160,6 @@ class Wire:
             self._withheld += 1
         if retry_after and retry_after <= self._policy.total:
             self._quiet_until = max(self._quiet_until, time.monotonic() + retry_after)
-
-
-def parse_http_date(header: str | None) -> datetime | None:
-    """Returns the instant in a `Date` header (RFC 9110, 6.6.1).
-
-    For an instant in the future, returns the present time. The next delta asks for the changes since the returned
-    instant, and would otherwise miss changes.
-    """
-    try:
-        instant = parsedate_to_datetime(header) if header else None
-        return min(instant.astimezone(UTC), now()) if instant else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _failure(error: BaseException) -> str:
