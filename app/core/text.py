@@ -15,6 +15,12 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uf
 """The first characters that make a spreadsheet treat a text as a formula. The last four are wide forms of others."""
 
 
+def camel(name: str) -> str:
+    """Returns a name in camel case, as GraphQL writes it, such as `staffId` for `staff_id`."""
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)
+
+
 def quote_formula(text: str) -> str:
     """Returns a text for a cell of a CSV file.
 

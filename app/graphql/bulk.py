@@ -13,11 +13,12 @@ from strawberry.types.field import StrawberryField
 from app.core.errors import NotFound
 from app.core.inputs import InputField, input_fields
 from app.core.plural import noun_of
+from app.core.text import camel
 from app.graphql.door import Info, guarded_field
 from app.graphql.inputs import convert, field_types, input_from, input_of, title
 from app.graphql.node import parse_id
 from app.graphql.problems import Problem, problem_of, run_command, to_problems
-from app.graphql.types import cached, camel, list_of
+from app.graphql.types import cached, list_of
 from app.graphql.written import row_of
 from app.requests.bulk import ItemOutcome, Malformed
 from app.resources.command import Command, run_items

@@ -15,8 +15,8 @@ from strawberry.types.field import StrawberryField
 
 from app.core import ids
 from app.core.errors import Invalid
+from app.core.text import camel
 from app.graphql.door import CommandTerms, OperationContext
-from app.graphql.types import camel
 from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"

@@ -19,8 +19,9 @@ from strawberry.scalars import JSON
 from app.core import ids
 from app.core.errors import Invalid, Violation
 from app.core.inputs import Choices, InputField, input_fields
+from app.core.text import camel
 from app.core.violations import UNREAD, partial_input, without_unread
-from app.graphql.types import cached, camel, enum_of, list_of
+from app.graphql.types import cached, enum_of, list_of
 
 NAME_OF_CHOICE: Final = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -8,6 +8,7 @@ import strawberry
 
 from app.access.permission import Can
 from app.core import ids
+from app.core.text import camel
 from app.graphql.door import Info
 from app.graphql.types import NEEDS
 from app.requests.caller import describe_caller
@@ -87,6 +88,5 @@ def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:
     for field in root.__strawberry_definition__.fields:
         if field.metadata.get(NEEDS, frozenset()) <= scopes:
             python_name: str = field.python_name
-            head, *rest = python_name.split("_")
-            names.append(field.graphql_name or head + "".join(part.title() for part in rest))
+            names.append(field.graphql_name or camel(python_name))
     return sorted(names)

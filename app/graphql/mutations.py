@@ -13,12 +13,13 @@ from strawberry.types.field import StrawberryField
 
 from app.catalog import CATALOG
 from app.core.errors import NotFound
+from app.core.text import camel
 from app.graphql.bulk import bulk_field
 from app.graphql.door import Info, guarded_field
 from app.graphql.inputs import convert, field_types, input_from, title
 from app.graphql.node import parse_id
 from app.graphql.problems import Problem, find_problems, run_command, to_problems
-from app.graphql.types import camel, item_type
+from app.graphql.types import item_type
 from app.graphql.written import row_of
 from app.resources.command import Command
 from app.resources.complete import render_value

@@ -8,10 +8,10 @@ from strawberry.types.field import StrawberryField
 
 from app.access.permission import Can
 from app.catalog import CATALOG
+from app.core.text import camel
 from app.graphql.names import NAME
 from app.graphql.node import Node
 from app.graphql.types import (
-    camel,
     connection_of,
     criterion_arguments,
     make_argument,

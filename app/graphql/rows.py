@@ -31,9 +31,9 @@ from graphql import (
 
 from app.catalog import CATALOG
 from app.core.page import DEFAULT_LIMIT, MAX_LIMIT
+from app.core.text import camel
 from app.graphql.roots import MAX_NODES, NODES
 from app.graphql.selection import members_of
-from app.graphql.types import camel
 from app.resources.compile.cost import COUNTING
 from app.resources.declare import declaration
 from app.resources.members import ManyMember

@@ -23,7 +23,8 @@ from graphql.execution.values import VariableValues, get_argument_values
 from app.access.work import Work
 from app.catalog import CATALOG
 from app.core.errors import Malformed, Misuse, NotFound, Violation
-from app.graphql.types import cached, camel
+from app.core.text import camel
+from app.graphql.types import cached
 from app.resources.compile.roots import permissions_of_list
 from app.resources.declare import GRAPHQL, declaration
 from app.resources.listing import Filter, Flag, Listing, check_offset

@@ -16,6 +16,7 @@ from strawberry.types.field import StrawberryField
 
 from app.access.permission import MEANING, Can
 from app.catalog import CATALOG
+from app.core.text import camel
 from app.graphql.node import Node
 from app.resources.catalog import permissions_of
 from app.resources.declare import GRAPHQL, Declaration, declaration
@@ -65,12 +66,6 @@ def cached(function: Callable[[Any], T]) -> Callable[[Any], T]:
     hashable.
     """
     return functools.cache(function)
-
-
-def camel(name: str) -> str:
-    """Returns a name in camel case, as GraphQL writes it."""
-    first, *rest = name.split("_")
-    return first + "".join(part.title() for part in rest)
 
 
 def make_field(

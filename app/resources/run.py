@@ -9,6 +9,7 @@ import orjson
 from app.access.permission import MEANING, Can
 from app.access.work import Work, needs
 from app.core.errors import AimlineError, Forbidden, Invalid, Malformed, Violation
+from app.core.text import camel
 from app.resources.catalog import Catalog
 from app.resources.compile.cursors import Places, open_pages
 from app.resources.compile.explain import Explanation, disclosed_kinds, open_explanations, plan_of
@@ -76,16 +77,13 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
 
 def _check_adult(work: Work, catalog: Catalog, root: Root, style: Style) -> None:
     """Raises `Invalid` if a list may not be filtered as it is by a member of staff."""
-    listing = catalog.listings.get(root.listing) if isinstance(root, ListRoot) else None
-    if listing is None or not isinstance(root, ListRoot):
+    if not isinstance(root, ListRoot) or (listing := catalog.listings.get(root.listing)) is None:
         return
     violations = []
     for name, violation in violations_of_adult(listing, root.filters, root.sort, work.principal.person_id):
         criterion = listing.filter_named(name)
         shown = name if criterion is None else criterion.shown_as(style.face)
-        first, *others = shown.split("_")
-        shown = "".join((first, *(part.title() for part in others))) if style.face == "graphql" else shown
-        violations.append(replace(violation, pointer=f"/{shown}"))
+        violations.append(replace(violation, pointer=f"/{camel(shown) if style.face == 'graphql' else shown}"))
     if violations:
         raise Invalid(violations)
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog import CATALOG
 from app.core.inputs import InputField, input_fields
-from app.graphql.types import camel
+from app.core.text import camel
 from app.resources.command import Command
 from app.settings import Settings
 from tests.faces.rest_town import caller

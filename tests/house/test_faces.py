@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute
 from graphql import GraphQLObjectType
 
 from app.cli.contracts import FOLDER
+from app.core.text import camel
 from app.graphql.schema import schema
-from app.graphql.types import camel
 from app.main import V1
 from app.rest import calendar, health, oauth, resources
 from tests.processes import REPOSITORY

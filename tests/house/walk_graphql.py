@@ -16,9 +16,9 @@ from graphql import (
 )
 
 from app.catalog import CATALOG
+from app.core.text import camel
 from app.graphql.roots import LISTINGS
 from app.graphql.schema import schema
-from app.graphql.types import camel
 from tests.house.full_district import FullDistrict
 from tests.house.walk import Unwalkable
 from tests.house.walk_knows import (

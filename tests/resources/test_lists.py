@@ -20,9 +20,9 @@ from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
 from app.core.clock import today_in
 from app.core.ids import new_id
+from app.core.text import camel
 from app.evidence.amend import Amendment
 from app.evidence.service import NewScore
-from app.graphql.types import camel
 from app.response.service import amend_score, record_scores, remove_score, start_support
 from app.roster.models import Person
 from app.support.service import plan_support
