@@ -142,10 +142,11 @@ async def _earlier_reports(
     grades: set[frozenset[str]] = set()
     apart: set[str] = set()
     for earlier in list(await work.db.scalars(query.order_by(ScreeningWindow.id))):
-        shown = await published_cells(work, earlier)
+        if not (shown := await published_cells(work, earlier)):
+            continue
         expected, _ = await expected_in(work, earlier)
         results = results_of(work, earlier, expected, await suggested_levels(work))
-        for measure_id, counts in (await count_atoms(work, earlier, results)).items() if shown else ():
+        for measure_id, counts in (await count_atoms(work, earlier, results)).items():
             withheld = count_cells(counts).keys() - shown.get(measure_id, {}).keys()
             if earlier.group_by != window.group_by:
                 withheld = without_group(withheld)

@@ -7,7 +7,6 @@ keep others waiting. The headers follow the IETF draft of the RateLimit fields (
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,7 +40,7 @@ class Admit:
         app: ASGIApp,
         admission: Admission,
         refusals: Mapping[str, Refusal],
-        preparations: Mapping[str, Callable[[], Awaitable[object]]] = MappingProxyType({}),
+        preparations: Mapping[str, Callable[[], Awaitable[object]]],
     ) -> None:
         self._app, self._admission, self._refusals = app, admission, refusals
         self._preparations = preparations

@@ -178,10 +178,12 @@ async def _compare(
     for measure_id, school_id in sorted(groups):
         loaded = await load(work, SeriesSelection(measure_id=measure_id, school_id=school_id, lock=False))
         compared = await compute(loaded.requested, _compare_loaded, loaded, new_rulebook, visible)
-        for support_id, (student_id, *pair) in compared.items():
+        for support_id, state in compared.items():
             # The state of a support is the most serious state of its measures.
-            pairs = [pair] if support_id not in states else [pair, states[support_id][1:]]
-            before, after = (min(each, key=MOST_SERIOUS_FIRST.index) for each in zip(*pairs, strict=True))
+            student_id, before, after = states.get(support_id, state)
+            before, after = (
+                min(pair, key=MOST_SERIOUS_FIRST.index) for pair in ((before, state[1]), (after, state[2]))
+            )
             states[support_id] = student_id, before, after
     return states
 
