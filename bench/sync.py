@@ -80,8 +80,8 @@ def sync(settings: Settings, district: UUID, path: Path, measured: Measured, nam
     return report
 
 
-def measure(students: int, rounds: int, *, beside: bool) -> Measured:
-    """Measures a first load, unchanged runs and changed runs; with `beside`, also loading the same files by plain
+def measure(students: int, rounds: int, *, with_peer: bool) -> Measured:
+    """Measures a first load, unchanged runs and changed runs; with `with_peer`, also loading the same files by plain
     COPY.
     """
     measured, path = Measured(), sync_files.base(students)
@@ -89,7 +89,7 @@ def measure(students: int, rounds: int, *, beside: bool) -> Measured:
     print(f"{path.name}:", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = sync_files.unpacked(path, Path(name))
-        if beside:
+        if with_peer:
             with migrated() as settings:
                 measured.note(
                     "peer's load", asyncio.run(peer(settings, asyncio.run(_district(settings)), path, folder))
@@ -136,10 +136,10 @@ async def _district(settings: Settings) -> UUID:
         await engine.dispose()
 
 
-def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) -> list[tuple[str, str, str, bool]]:
+def table(large: Measured, small: Measured, dlt: list[float], same_files: Measured) -> list[tuple[str, str, str, bool]]:
     """Returns the rows of the result table: target, limit, figure, and whether the target was reached.
 
-    `beside` has the times of the product's syncs of the files that dlt loaded.
+    `same_files` has the times of the product's syncs of the files that dlt loaded.
     """
     copy, unchanged = large.of("bare COPY"), large.of("unchanged, shuffled")
     rate = large.of("peer's load") / large.of("first load")
@@ -158,8 +158,8 @@ def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) 
     lines[-1] = (*lines[-1][:3], large.peak <= 1.5 * small.peak)
     lines.append(("peak memory of our process", "< 400 MiB", f"{large.peak:.0f} MiB", large.peak < 400))
     for name, seconds in zip(("first load", "unchanged, shuffled"), dlt, strict=False):
-        faster = seconds / beside.of(name)
-        of = f"dlt: {name}, {beside.rows:,} rows"
+        faster = seconds / same_files.of(name)
+        of = f"dlt: {name}, {same_files.rows:,} rows"
         lines.append((of, "≥ 10 ×", f"{faster:.1f} × ({seconds:.0f} s)", faster >= 10))
     return lines
 
@@ -173,8 +173,8 @@ def main() -> None:
     parser.add_argument("--dlt-whole", action="store_true", help="dlt takes the whole district, not a tenth")
     options = parser.parse_args()
     began = time.perf_counter()
-    small = measure(options.students // SMALLER, options.rounds, beside=False)
-    large = measure(options.students, options.rounds, beside=True)
+    small = measure(options.students // SMALLER, options.rounds, with_peer=False)
+    large = measure(options.students, options.rounds, with_peer=True)
     dlts = options.students if options.dlt_whole else options.students // SMALLER
     dlt = measure_dlt(options.dlt, dlts) if options.dlt else []
     print(f"\n{large.rows:,} rows; {large.changes:,} of them changed; {os.cpu_count()} processors")

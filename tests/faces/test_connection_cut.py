@@ -34,7 +34,7 @@ async def test_a_commit_whose_answer_is_lost_is_of_unknown_outcome(
     """If the connection is lost during a commit, the answer is 503 and says that the outcome is unknown.
 
     It has no Retry-After, because a client that repeats by itself could create the concern twice. An earlier version
-    answered 500 and said that nothing was changed, although something was.
+    answered 500 and stated that nothing was changed, although something was.
     """
     proxy.cut_after = b"COMMIT"
     answer = await raise_concern(cut_app, north, face)

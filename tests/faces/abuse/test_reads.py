@@ -175,7 +175,7 @@ async def test_many_subscriptions_at_once_leave_connections_to_requests(app: Fas
             for each in (one, two):
                 await each.subscribe("subscription { events { cursor } }", f"s{name}")
         async with asyncio.timeout(60):
-            while services.hub.waiting < 2 * number:  # noqa: ASYNC110  # no event tells it
+            while services.hub.waiting < 2 * number:  # noqa: ASYNC110  # no event reports it
                 await asyncio.sleep(0.01)
         watching.cancel()
     assert max(used) <= MAX_READERS + 1, "the poll of the feeds' heads is one more"
