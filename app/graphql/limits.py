@@ -65,7 +65,7 @@ class Limits:
     """The largest number of errors that a response lists."""
     validation_errors: int = 30
     """The number of errors after which the validation of a document stops."""
-    printed: int = 3_000
+    printed: int = 1_500
     """The largest number of parts of literals that may be printed in error messages.
 
     The library prints the whole literal for each error in it.

@@ -18,13 +18,13 @@ from graphql import (
     OperationType,
     get_operation_ast,
     parse,
-    validate,
 )
 
 from app.graphql.limits import Limits, check_text, check_variables, too_much
 from app.graphql.overlap import comparisons
-from app.graphql.request import BadRequest, Operation
+from app.graphql.request import BadRequest, Operation, check_nul
 from app.graphql.rows import Rows
+from app.graphql.validation import IndexedSource, violations
 from app.graphql.weight import Scale, Weight, too_deep
 
 MAX_KEPT, MAX_KEPT_LENGTH = 200, 4_000
@@ -92,6 +92,7 @@ class Preparation:
         cost: int | None = None
         try:
             check_text(request.query, self.limits)
+            check_nul(request.query)
             check_variables(request.variables, self.limits)
             document = self._valid.get(request.query) or self._parse(request)
             operation = _operation(document, request.name, method)
@@ -120,7 +121,7 @@ class Preparation:
     def _parse(self, request: Operation) -> DocumentNode:
         limits = self.limits
         try:
-            return parse(request.query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
+            return parse(IndexedSource(request.query), max_lexical_tokens=limits.tokens, max_comments=limits.comments)
         except GraphQLSyntaxError as error:
             if error.message.endswith(PARSING_ABORTED):
                 detail = f"A document has at most {limits.tokens} tokens and {limits.comments} comments, not too deep."
@@ -164,11 +165,11 @@ class Preparation:
         literals, so fewer errors are listed if this number is high.
         """
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
-        errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
+        errors = violations(self.schema, document, most_errors, hide_suggestions=True)
         if len(errors) > most_errors:
             errors[-1] = GraphQLError(f"There are more errors than these {most_errors}.")
         elif errors and len(errors) <= MAX_ERRORS_WITH_SUGGESTIONS and longest_literal <= SHORT_LITERAL:
-            return validate(self.schema, document)
+            return violations(self.schema, document, most_errors)
         return errors
 
 

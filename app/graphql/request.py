@@ -18,8 +18,8 @@ MAX_RANGES = 32
 """The largest number of media types that are read from an Accept header. They are read before the caller is known."""
 MAX_PARAMETERS = 20
 """The largest number of `&` in the query string of a GET request; the protocol has four parameters."""
-_NUL = re.compile(r"\x00|\\u(?:0000|\{0+\})")
-_NUL_IN_BYTES = re.compile(_NUL.pattern.encode())
+_ESCAPED_NUL = re.compile(r"\\u(?:0000|\{0+\})")
+_ESCAPED_NUL_IN_BYTES = re.compile(_ESCAPED_NUL.pattern.encode())
 
 
 class BadRequest(Exception):
@@ -70,7 +70,6 @@ def operation_from(parameters: Mapping[str, Any]) -> Operation:
     query, variables, name = (parameters.get(parameter) for parameter in ("query", "variables", "operationName"))
     if not isinstance(query, str) or not query.strip():
         raise BadRequest("query.missing", "Send the GraphQL document in `query`.")
-    _refuse_nul(_NUL.search(query))
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("variables.malformed", "`variables` must be an object.")
     if name is not None and not isinstance(name, str):
@@ -108,7 +107,8 @@ async def _from_body(request: Request) -> dict[str, Any]:
 
 
 def _json(raw: bytes) -> Any:
-    _refuse_nul(_NUL_IN_BYTES.search(raw))
+    if b"\0" in raw or _ESCAPED_NUL_IN_BYTES.search(raw):
+        raise _contains_nul()
     try:
         check_json(raw)
         return orjson.loads(raw)
@@ -119,10 +119,15 @@ def _json(raw: bytes) -> Any:
         raise BadRequest("body.not_json", "The body is not JSON.") from None
 
 
-def _refuse_nul(nul: object) -> None:
+def check_nul(query: str) -> None:
+    """Raises `BadRequest` if a document contains the character U+0000, also if it is written as an escape."""
+    if "\0" in query or _ESCAPED_NUL.search(query):
+        raise _contains_nul()
+
+
+def _contains_nul() -> BadRequest:
     # PostgreSQL cannot store a NUL in a text. Refused here, it is an error of the request; later it would be a fault.
-    if nul is not None:
-        raise BadRequest("text.nul", "A text must not contain the character U+0000.")
+    return BadRequest("text.nul", "A text must not contain the character U+0000.")
 
 
 def _ranges(accepts: str) -> list[tuple[str, float]]:

@@ -1,6 +1,5 @@
 """Tests that a rendered calendar is valid iCalendar (RFC 5545), whatever the name of a school contains."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +11,7 @@ from icalendar import Calendar
 
 from app.calendar.ics import CalendarEntry, render_calendar
 from app.team.rules import TeamPurpose
+from tests.processor import least_seconds
 
 AT = datetime(2026, 10, 6, 13, tzinfo=UTC)
 NASTY = st.text(st.sampled_from("aé漢😀 ,;:\\\"'\r\n\t\0\x7f\u2028nN"), max_size=200)
@@ -79,7 +79,5 @@ def test_a_large_calendar_takes_little_processor_time() -> None:
         )
         for number in range(5000)
     ]
-    began = time.process_time()
-    rendered = render_calendar(entries)
-    assert time.process_time() - began < 0.6
-    assert rendered.count(b"BEGIN:VEVENT") == len(entries)
+    assert least_seconds(lambda: render_calendar(entries), 0.6) < 0.6
+    assert render_calendar(entries).count(b"BEGIN:VEVENT") == len(entries)

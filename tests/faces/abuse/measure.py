@@ -1,13 +1,14 @@
 """Measures one request: the processor time and the memory of the app, without those of the test client."""
 
 import gc
-import time
 import tracemalloc
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from fastapi import FastAPI
+
+from tests.processor import least_seconds, least_seconds_awaited
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,20 @@ async def post(app: FastAPI, token: str, body: bytes) -> Answer:
     return Answer(sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:]))
 
 
-async def processor_seconds(app: FastAPI, token: str, body: bytes, times: int = 3) -> tuple[float, Answer]:
-    """Returns the least processor time of several requests in seconds, and the last answer."""
-    least, answer = float("inf"), Answer(0, b"")
+async def processor_seconds(app: FastAPI, token: str, body: bytes, limit: float = 0) -> tuple[float, Answer]:
+    """Returns the least processor time of several requests in seconds, and the last answer.
+
+    The request is repeated until it takes less than `limit` seconds, a few times at most.
+    """
+    answer = Answer(0, b"")
+
+    async def ask() -> None:
+        nonlocal answer
+        answer = await post(app, token, body)
+
     gc.collect()
     gc.freeze()  # as the product does at its start: what other tests left behind is not collected in a request's time
-    for _ in range(times):
-        began = time.process_time()
-        answer = await post(app, token, body)
-        least = min(least, time.process_time() - began)
-    return least, answer
+    return await least_seconds_awaited(ask, limit), answer
 
 
 async def peak_bytes(app: FastAPI, token: str, body: bytes) -> int:
@@ -89,9 +94,4 @@ async def peak_bytes(app: FastAPI, token: str, body: bytes) -> int:
 
 def pace() -> float:
     """Returns how much slower than usual this machine is; 1 if a loop of the interpreter takes 10 ms or less."""
-    least = float("inf")
-    for _ in range(3):
-        began = time.process_time()
-        sum(number * number % 7 for number in range(100_000))
-        least = min(least, time.process_time() - began)
-    return max(1.0, least / 0.01)
+    return max(1.0, least_seconds(lambda: sum(number * number % 7 for number in range(100_000)), 0, tries=3) / 0.01)

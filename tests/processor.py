@@ -1,0 +1,31 @@
+"""Measures processor time so that a busy machine fails no test: the least of several repetitions counts."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+TRIES = 10
+"""The number of repetitions, if none of them is below the limit."""
+
+
+def least_seconds(work: Callable[[], object], limit: float, tries: int = TRIES) -> float:
+    """Returns the least processor time of the work in seconds; repeats it until it is below the limit."""
+    least = float("inf")
+    for _ in range(tries):
+        began = time.process_time()
+        work()
+        least = min(least, time.process_time() - began)
+        if least < limit:
+            break
+    return least
+
+
+async def least_seconds_awaited(work: Callable[[], Awaitable[object]], limit: float) -> float:
+    """Returns the least processor time of the awaited work in seconds, like `least_seconds`."""
+    least = float("inf")
+    for _ in range(TRIES):
+        began = time.process_time()
+        await work()
+        least = min(least, time.process_time() - began)
+        if least < limit:
+            break
+    return least
