@@ -14,6 +14,7 @@ from app.evidence.screening import resource as screening
 from app.gradebook import resource as gradebook
 from app.group import resource as group
 from app.hypothesis import resource as hypothesis
+from app.incident import resource as incident
 from app.intervention import resource as intervention
 from app.meeting import resource as meeting
 from app.note import resource as note
@@ -40,7 +41,7 @@ from app.webhooks import resource as webhooks
 CATALOG = Catalog(
     (
         *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
-        *(evidence, attendance, screening, concern, delivery, support, response, judging),
+        *(evidence, attendance, incident, screening, concern, delivery, support, response, judging),
         *(administration, decision, group, note, hypothesis, signal, core_stalls, meeting, calendar, agenda),
         *(plans, sis, syncing, webhooks, sending),
     )

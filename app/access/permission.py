@@ -35,6 +35,8 @@ class Can(StrEnum):
     RECORD_SCORES = "score:record"
     READ_ATTENDANCE = "attendance:read"
     RECORD_ATTENDANCE = "attendance:record"
+    READ_INCIDENTS = "incident:read"
+    RECORD_INCIDENTS = "incident:record"
     READ_VERDICTS = "verdict:read"
     READ_DECISIONS = "decision:read"
     DECIDE = "decision:make"
@@ -87,6 +89,8 @@ MEANING: dict[Can, str] = {
     Can.RECORD_SCORES: "Record scores.",
     Can.READ_ATTENDANCE: "Read attendance.",
     Can.RECORD_ATTENDANCE: "Record and remove attendance.",
+    Can.READ_INCIDENTS: "Read incidents, which have a permission of their own.",
+    Can.RECORD_INCIDENTS: "Record and remove incidents.",
     Can.READ_VERDICTS: "Read verdicts and their reasons.",
     Can.READ_DECISIONS: "Read a team's decisions.",
     Can.DECIDE: "Record a team's decision.",
@@ -131,6 +135,7 @@ _LEADS = (
     _TEACHES
     | {Can.SETTLE_CONCERN, Can.SETTLE_SIGNALS, Can.PLAN_SUPPORT, Can.DECIDE}
     | {Can.READ_NOTES, Can.WRITE_NOTES, Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
+    | {Can.READ_INCIDENTS, Can.RECORD_INCIDENTS}
     | {Can.READ_MEETINGS, Can.RUN_MEETINGS, Can.LINK_CALENDARS}
 )
 _ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}

@@ -60,6 +60,8 @@ PREFIXES = {
     "handover": "han",
     "score": "sco",
     "attendance_record": "atr",
+    "incident_kind": "ink",
+    "incident": "inc",
     "verdict": "ver",
     "decision": "dec",
     "note": "not",

@@ -25,7 +25,7 @@ VERSIONED: Final = frozenset(
         *("note", "hypothesis", "intervention", "meeting", "meeting_series", "agenda_item"),
         *("action_item", "team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
         *("endpoint", "source", "measure", "screening_window", "area", "level", "signal"),
-        *("core_stall", "attendance_record", "calendar_link"),
+        *("core_stall", "attendance_record", "incident", "calendar_link"),
     }
 )
 """The kinds of rows that have a version. An input identifies such a row in a field like `score` or `score_id`."""

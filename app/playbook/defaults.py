@@ -59,6 +59,18 @@ HYPOTHESIS_KINDS: tuple[tuple[str, str], ...] = (
 )
 """The default kinds of hypotheses, each as code and name."""
 
+INCIDENT_KINDS: tuple[tuple[str, str], ...] = (
+    ("disruption", "Disruption"),
+    ("defiance", "Defiance or disrespect"),
+    ("inappropriate-language", "Inappropriate language"),
+    ("physical-aggression", "Physical aggression"),
+    ("bullying", "Bullying or harassment"),
+    ("property", "Damage of property, or theft"),
+    ("skipping", "Skipping class, or tardiness"),
+    ("other", "Other"),
+)
+"""The default kinds of incidents, each as code and name."""
+
 REMINDERS: dict[str, int] = {
     "concern_unanswered": 10,
     "concern_unserved": 10,

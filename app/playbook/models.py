@@ -102,6 +102,21 @@ class HypothesisKind(HasChangeTime, TenantRow, Base):
     until_version: Mapped[int | None]
 
 
+class IncidentKind(HasChangeTime, TenantRow, Base):
+    """A kind of incident, such as disruption.
+
+    `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number of
+    the first version after it that does not have the row, or None.
+    """
+
+    __tablename__ = "incident_kind"
+
+    code: Mapped[str]
+    name: Mapped[str]
+    from_version: Mapped[int]
+    until_version: Mapped[int | None]
+
+
 class Benchmark(HasChangeTime, TenantRow, Base):
     """The norms and benchmarks of a measure for one grade, from one source.
 

@@ -13,6 +13,11 @@ AREA = "area:"
 SCHOOL = "school:"
 
 
+def is_code(text: str) -> bool:
+    """Returns whether a text is a code of small letters, digits, `-` and `_`, with at least one letter."""
+    return text.replace("-", "").replace("_", "").isalnum() and text.isascii() and text.islower()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A decision rule with its parameters, and the score series to which it applies.

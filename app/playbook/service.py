@@ -19,6 +19,7 @@ from app.playbook.defaults import (
     AREAS,
     COUNTS,
     HYPOTHESIS_KINDS,
+    INCIDENT_KINDS,
     LEVELS,
     MEASURES,
     REMINDERS,
@@ -28,7 +29,7 @@ from app.playbook.defaults import (
 )
 from app.playbook.lookup import published
 from app.playbook.measures.noise import NewSemRange, ranges_as_stored
-from app.playbook.models import Area, Benchmark, HypothesisKind, Level, Measure, PlaybookVersion
+from app.playbook.models import Area, Benchmark, HypothesisKind, IncidentKind, Level, Measure, PlaybookVersion
 
 MAX_REMINDER_DAYS = 365
 
@@ -74,6 +75,8 @@ async def open_playbook(work: Work) -> None:
     of_version = {"district_id": work.district_id, "from_version": number}
     for code, name in HYPOTHESIS_KINDS:
         work.db.add(HypothesisKind(**of_version, id=new_id(), code=code, name=name))
+    for code, name in INCIDENT_KINDS:
+        work.db.add(IncidentKind(**of_version, id=new_id(), code=code, name=name))
     await _add_published_benchmarks(work, number)
 
 

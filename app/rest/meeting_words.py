@@ -38,6 +38,7 @@ REASONS: dict[str, str] = {
     SignalKind.FAILING: "A signal: the grades in a class are failing",
     SignalKind.MISSING_WORK: "A signal: work is missing in a class",
     SignalKind.ATTENDANCE: "A signal: the student was absent on many days",
+    SignalKind.INCIDENTS: "A signal: there were several incidents within weeks",
     SignalKind.ARRIVED_WITH_SUPPORT: "A signal: the student came to the school with a support",
 }
 """The words for reasons that say more than the kind of the agenda item does."""

@@ -85,6 +85,7 @@ PROBLEM_TYPES = {
     "idempotency.answer_not_kept": ProblemType(
         410, "The first answer was not kept", "Read the rows; the request was carried out."
     ),
+    "incident_kind.retired": ProblemType(409, "The kind of incident is not in force", READ_AGAIN),
     "internal": ProblemType(500, "An internal fault", f"Nothing was changed. {ASK_OPERATOR}"),
     "intervention.state": ProblemType(409, "The version is in another state", READ_AGAIN),
     "intervention.too_many": ProblemType(409, "Too many entries", "Retire entries that nobody uses."),

@@ -14,6 +14,7 @@ from app.evidence.screening.resource import ScreeningExpectationResource, Screen
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
 from app.hypothesis.resource import HypothesisResource
+from app.incident.resource import IncidentKindResource, IncidentResource
 from app.intervention.resource import InterventionResource
 from app.meeting.resource import MeetingResource, MeetingSeriesResource, ProtocolResource
 from app.note.resource import NoteChangeResource, NoteResource
@@ -90,12 +91,14 @@ SERVED: tuple[ResourceType, ...] = (
     GroupSessionResource,
     ScoreResource,
     AttendanceRecordResource,
+    IncidentResource,
     ScoreChangeResource,
     VerdictResource,
     CalibrationResource,
     DecisionResource,
     InterventionResource,
     HypothesisKindResource,
+    IncidentKindResource,
     HypothesisResource,
     NoteResource,
     NoteChangeResource,
@@ -138,10 +141,12 @@ LISTS = (
     ("groups", "list_groups", "supports"),
     ("scores", "list_scores", "scores"),
     ("attendance_records", "list_attendance_records", "attendance"),
+    ("incidents", "list_incidents", "incidents"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
     ("interventions", "list_interventions", "playbook"),
     ("hypothesis_kinds", "list_hypothesis_kinds", "playbook"),
+    ("incident_kinds", "list_incident_kinds", "playbook"),
     ("hypotheses", "list_hypotheses", "hypotheses"),
     ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
@@ -184,6 +189,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
         "get_attendance_record",
         "attendance",
     ),
+    (IncidentResource, "incidents/{incident}", "get_incident", "incidents"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
     (InterventionResource, "interventions/{intervention}", "get_intervention", "playbook"),
@@ -228,6 +234,8 @@ TAGS = {
     "groups": "supports",
     "levels": "playbook",
     "measures": "playbook",
+    "incident-kinds": "playbook",
+    "incidents": "incidents",
     "interventions": "playbook",
     "hypotheses": "hypotheses",
     "hypothesis-kinds": "playbook",

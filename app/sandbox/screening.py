@@ -31,12 +31,17 @@ REACHED_BEFORE, REACHED = 3, 2
 """How many of every five students reach the goal of `CORE`, in the first window and in the second."""
 ABSENT_EVERY, DAYS_ABSENT = 9, 4
 """Every ninth student was absent on the last four school days."""
+INVOLVED_EVERY, INCIDENTS = 23, 3
+"""Every 23rd student was involved in this many incidents of the last weeks."""
+KINDS, PLACES = ("disruption", "defiance", "physical-aggression"), ("Classroom", "Hallway", "Playground")
+"""The kinds and the places of the incidents, in this order."""
 WEAK, WEAK_EVERY = 1.9, 7
 """Every seventh student scores lower by this many standard deviations in both `MEASURES`."""
 RULES: tuple[dict[str, Any], ...] = (
     {"code": "under-cut", "kind": "screening_under_cut"},
     {"code": "core", "kind": "core_stall"},
     {"code": "goal-met-early", "kind": "ahead_of_goal", "days": 0},
+    {"code": "incidents", "kind": "incidents", "area": "behaviour"},
 )
 
 
@@ -62,6 +67,7 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
         scores += _core_scores(student["id"], place, opens_on)
     vendor.post("/v1/scores/bulk", {"scores": scores, "backfill": True})
     vendor.post("/v1/attendance-records/bulk", {"attendance": list(_absences(students, today))})
+    vendor.post("/v1/incidents/bulk", {"incidents": list(_incidents(students, today))})
     for rule in RULES:
         vendor.post("/v1/signal-rules", rule)
     aimline("district", "maintain", slug)
@@ -70,6 +76,17 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
         f"Two screening windows with {len(scores)} scores, {signals} signals about students and {stalls} about grades "
         "for the teams to answer."
     )
+
+
+def _incidents(students: Sequence[dict[str, Any]], today: date) -> Iterator[dict[str, Any]]:
+    for place, student in enumerate(students[::INVOLVED_EVERY]):
+        for number in range(INCIDENTS):
+            day = today - timedelta(days=2 + 4 * number)
+            yield {
+                **{"student": student["id"], "occurred_at": f"{day.isoformat()}T17:40:00Z", "kind": KINDS[number]},
+                **{"place": PLACES[number], "response": "Talked with the student, and called home."},
+                **{"shared_reference": f"event-{number}", "external_id": f"incident-{place}-{number}"},
+            }
 
 
 def _students_of_classes(vendor: Vendor) -> Iterator[dict[str, Any]]:

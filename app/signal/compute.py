@@ -141,8 +141,8 @@ async def _candidates(
     """Returns the SQL queries that find, in students' data, what a signal can report.
 
     Each is a tuple of the SQL, the typed parameters, and the parameters' values. There is one query for each screening
-    window, and a last one for grades, attendance and supports together. If `students` is not None, only the data of
-    these students are searched.
+    window, and a last one for grades, attendance, incidents and supports together. If `students` is not None, only the
+    data of these students are searched.
     """
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"
@@ -163,7 +163,9 @@ async def _candidates(
         district = bindparam("district", type_=Uuid)
         results = "" if students is None else " AND g.student_id = ANY (:students)"
         attendance = "" if students is None else " AND t.student_id = ANY (:students)"
-        sql = GRADED_AND_SERVED.format(results=results, supports=scores, attendance=attendance)
+        incidents = "" if students is None else " AND i.student_id = ANY (:students)"
+        of_students = {"results": results, "supports": scores, "attendance": attendance, "incidents": incidents}
+        sql = GRADED_AND_SERVED.format(**of_students, answered=scores)
         queries.append((sql, (district,), {"district": work.district_id}))
     return queries
 
@@ -179,6 +181,7 @@ async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[
             "area_id": None if rule.area_id is None else str(rule.area_id),
             "secured": _secured(by_id, rule.area_id),
             "measure_id": None if rule.measure_id is None else str(rule.measure_id),
+            "incident_kinds": rule.incident_kinds,
             **rule.parameters,
         }
         for rule in rules

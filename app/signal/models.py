@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Numeric
+from sqlalchemy import ARRAY, Numeric, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
@@ -17,7 +17,8 @@ class SignalRule(HasChangeTime, TenantRow, Base):
     """A version of a rule that suggests signals. A published version is never changed, only replaced or retired.
 
     `area_id` is the area of the rule's signals, or None if the area follows from the data. `measure_id` restricts a
-    rule of the kind `screening_under_cut` or `core_stall` to one measure.
+    rule of the kind `screening_under_cut` or `core_stall` to one measure. `incident_kinds` has the codes of the only
+    kinds of incidents that a rule of the kind `incidents` counts, in order; it is empty if the rule counts all.
     """
 
     __tablename__ = "signal_rule"
@@ -28,6 +29,7 @@ class SignalRule(HasChangeTime, TenantRow, Base):
     parameters: Mapped[dict[str, Any]]
     area_id: Mapped[UUID | None]
     measure_id: Mapped[UUID | None]
+    incident_kinds: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
     published_by: Mapped[UUID | None]
     published_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
@@ -40,7 +42,8 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
     * `digest` identifies the evidence. There is only one signal for a student, kind and digest, even if several rules
       find the same evidence.
-    * The evidence is a screening score with its window, a support, results in a class, or absences.
+    * The evidence is a screening score with its window, a support, results in a class, absences, or
+      incidents.
     * `concern_id` is the concern that was created when the signal was accepted.
     * `merged_into` is the other signal into which this one was merged.
     """
@@ -60,6 +63,7 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
     class_id: Mapped[UUID | None]
     result_ids: Mapped[list[UUID]] = mapped_column(Ids)
     attendance_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    incident_ids: Mapped[list[UUID]] = mapped_column(Ids)
     settled_by: Mapped[UUID | None]
     settled_at: Mapped[datetime | None]
     settled_because: Mapped[str | None]

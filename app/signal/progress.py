@@ -35,6 +35,9 @@ WITH change AS (
     SELECT t.student_id, t.updated_at FROM attendance_record AS t
     WHERE t.district_id = :district AND t.updated_at >= :since
     UNION ALL
+    SELECT i.student_id, i.updated_at FROM incident AS i
+    WHERE i.district_id = :district AND i.updated_at >= :since
+    UNION ALL
     SELECT p.id, p.updated_at FROM person AS p
     WHERE p.district_id = :district AND p.is_student AND p.updated_at >= :since
     UNION ALL

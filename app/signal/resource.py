@@ -49,6 +49,11 @@ class SignalRuleResource(
         MeasureResource,
         "The only measure that it looks at, of a rule about screening or the core.",
     )
+    incident_kinds: list[str] = field(
+        SignalRule.incident_kinds,
+        "The codes of the only kinds of incidents that it counts, of a rule about incidents; empty if it counts all.",
+        ["disruption"],
+    )
     published_by: One[StaffResource] | None = one(
         SignalRule.published_by, StaffResource, "The person who published it, if a person did."
     )
@@ -94,6 +99,9 @@ class SignalResource(
         "attendance_record",
         "The records of the last 20 days of absence that are the evidence.",
         rest="attendance",
+    )
+    incident_ids: list[Id] = references(
+        Signal.incident_ids, "incident", "The last 20 incidents that are the evidence.", rest="incidents"
     )
     settled_by: One[StaffResource] | None = one(
         Signal.settled_by, StaffResource, "The person who accepted, dismissed or merged it, if a person did."

@@ -1,7 +1,7 @@
 """Publishes, previews and retires signal rules. A published version never changes; a new version replaces it."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,14 +12,17 @@ from app.core.clock import now
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.inputs import About, Choices
+from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
+from app.incident.kinds import load_kinds, unknown_kind
 from app.playbook.lookup import locate_area, locate_measure
 from app.signal.compute import count_candidates
 from app.signal.models import SignalRule
 from app.signal.rules import NAMES_AREA, OF_WINDOWS, SignalKind, complete_parameters
 from app.signal.stalls.compute import count_stalls
+
+MAX_KINDS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class NewSignalRule:
     area: Annotated[
         str | None,
         About(
-            "The area of the signals: a code or an id; required where the rule reads grades or attendance.",
+            "The area of the signals: a code or an id; required where the rule reads grades, attendance or incidents.",
             "ela.fluency",
         ),
     ] = None
@@ -43,9 +46,15 @@ class NewSignalRule:
         int | None, About("The average under which grades are failing, or the share of days that is too much.", 60)
     ] = None
     points: Annotated[int | None, About("The points by which an average drops, or a share falls.", 15)] = None
-    least: Annotated[int | None, About("The least number of results, of missing works, or of days of school.", 5)] = (
-        None
-    )
+    least: Annotated[
+        int | None, About("The least number of results, of missing works, of days of school, or of incidents.", 5)
+    ] = None
+    incident_kinds: Annotated[
+        tuple[str, ...],
+        AtMost(MAX_KINDS),
+        Text(min=1, max=40),
+        About("The only kinds of incidents that a rule about incidents counts: codes; by default, all.", ()),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,7 @@ async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
         if new.area is not None:
             area_id = (await locate_area(work, new.area, "/area")).id
         elif new.kind in NAMES_AREA:
-            detail = "Grades and attendance know no areas: name the area of the signals."
+            detail = "Grades, attendance and incidents have no areas: name the area of the signals."
             raise Invalid([Violation("/area", "signal_rule.area", detail)])
     with violations:
         if new.measure is not None:
@@ -136,6 +145,8 @@ async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
             if new.kind not in OF_WINDOWS:
                 detail = "Only a rule about screening or the core names a measure."
                 raise Invalid([Violation("/measure", "signal_rule.measure", detail)])
+    with violations:
+        violations.add(await _violations_of_kinds(work, new))
     violations.refuse()
     return SignalRule(
         district_id=work.district_id,
@@ -146,6 +157,20 @@ async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
         parameters=parameters,
         area_id=area_id,
         measure_id=measure_id,
+        incident_kinds=sorted(set(new.incident_kinds)),
         published_by=work.principal.person_id,
         published_at=now(),
     )
+
+
+async def _violations_of_kinds(work: Work, new: NewSignalRule) -> list[Violation]:
+    """Returns the violations in the kinds of incidents that a rule names."""
+    if new.incident_kinds and new.kind != SignalKind.INCIDENTS:
+        detail = "Only a rule about incidents names kinds of incidents."
+        return [Violation("/incident_kinds", "signal_rule.incident_kinds", detail)]
+    in_force: set[str] = set()
+    if new.incident_kinds:
+        in_force = {kind.code for kind in await load_kinds(work) if kind.until_version is None}
+    codes = enumerate(new.incident_kinds)
+    unknown = [f"/incident_kinds/{place}" for place, code in codes if code not in in_force]
+    return [violation for pointer in unknown for violation in unknown_kind(pointer).violations]

@@ -16,6 +16,7 @@ class SignalKind(StrEnum):
     FAILING = "failing"
     MISSING_WORK = "missing_work"
     ATTENDANCE = "attendance"
+    INCIDENTS = "incidents"
     UNMET_GOAL = "unmet_goal"
     ARRIVED_WITH_SUPPORT = "arrived_with_support"
     CORE_STALL = "core_stall"
@@ -39,7 +40,7 @@ OF_WINDOWS: Final = frozenset({SignalKind.SCREENING_UNDER_CUT, SignalKind.CORE_S
 """The kinds that read screening windows. Only rules of these kinds can be restricted to one measure."""
 GRADED: Final = frozenset({SignalKind.GRADE_DROP, SignalKind.FAILING, SignalKind.MISSING_WORK})
 """The kinds that read the gradebook."""
-NAMES_AREA: Final = GRADED | {SignalKind.ATTENDANCE}
+NAMES_AREA: Final = GRADED | {SignalKind.ATTENDANCE, SignalKind.INCIDENTS}
 """The kinds that read data without an area. A rule of these kinds must state the area of its signals."""
 
 
@@ -66,6 +67,7 @@ PARAMETERS: Final[Mapping[SignalKind, Mapping[str, Parameter]]] = {
     },
     SignalKind.MISSING_WORK: {"least": Parameter(5, 1, 100), "days": Parameter(28, 7, 365)},
     SignalKind.ATTENDANCE: {"percent": Parameter(10, 1, 100), "least": Parameter(20, 1, 200)},
+    SignalKind.INCIDENTS: {"least": Parameter(3, 1, 100), "days": Parameter(30, 1, 365)},
     SignalKind.UNMET_GOAL: {"days": Parameter(7, 0, 120)},
     SignalKind.ARRIVED_WITH_SUPPORT: {"days": Parameter(30, 1, 365)},
     SignalKind.CORE_STALL: {"points": Parameter(10, 1, 100), "days": Parameter(60, 0, 365)},
@@ -78,6 +80,7 @@ WORDS: Final[Mapping[SignalKind, str]] = {
     SignalKind.FAILING: "The grades in a class are failing.",
     SignalKind.MISSING_WORK: "Work is missing in a class.",
     SignalKind.ATTENDANCE: "The student is absent often.",
+    SignalKind.INCIDENTS: "There were several incidents within weeks.",
     SignalKind.UNMET_GOAL: "The goal's day is past, and the goal is not met.",
     SignalKind.ARRIVED_WITH_SUPPORT: "The student came to the school with a support.",
     SignalKind.AHEAD_OF_GOAL: "The goal is met before its day.",

@@ -16,7 +16,7 @@ RULES: Final = """
 rule_in_force AS MATERIALIZED (
     SELECT u.* FROM jsonb_to_recordset(CAST(:rules AS jsonb)) AS u (
         rule_id uuid, kind text, area_id uuid, secured text, measure_id uuid, percent integer, points integer,
-        least integer, days integer))"""
+        least integer, days integer, incident_kinds text[]))"""
 SCREENED: Final = f"""
 {CLASSIFIED},
 measured AS MATERIALIZED (
@@ -25,6 +25,7 @@ candidate AS MATERIALIZED (
     SELECT u.rule_id, u.kind, c.student_id, m.area_id, m.secured, c.score_id,
            CAST(:window AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, CAST(NULL AS uuid) AS class_id,
            CAST('{{{{}}}}' AS uuid[]) AS result_ids, CAST('{{{{}}}}' AS uuid[]) AS attendance_ids,
+           CAST('{{{{}}}}' AS uuid[]) AS incident_ids,
            CAST(c.score_id AS text) AS basis
     FROM classified AS c
     JOIN measured AS m ON m.measure_id = c.measure_id
@@ -121,11 +122,32 @@ attended AS MATERIALIZED (
     JOIN school_day AS l ON l.school_id = a.school_id AND l.day = CAST(:today AS date)
     LEFT JOIN enrolled AS e ON e.person_id = a.student_id
     LEFT JOIN school_day AS f ON f.school_id = a.school_id AND f.day = e.since - 1),
+answered AS MATERIALIZED (
+    SELECT s.student_id, r.incident_kinds AS kinds, max(s.settled_at) AS until
+    FROM signal AS s JOIN signal_rule AS r ON r.district_id = :district AND r.id = s.rule_id
+    WHERE s.district_id = :district AND s.kind = '{SignalKind.INCIDENTS}' AND s.settled_at IS NOT NULL{{answered}}
+    GROUP BY s.student_id, r.incident_kinds),
+involved AS MATERIALIZED (
+    SELECT u.rule_id, u.kind, u.area_id, u.secured, u.incident_kinds, i.student_id,
+           (array_agg(i.id ORDER BY i.occurred_at DESC, i.id))[1:20] AS records
+    FROM incident AS i
+    JOIN person AS p ON p.district_id = :district AND p.id = i.student_id AND p.removed_at IS NULL
+    JOIN incident_kind AS k ON k.district_id = :district AND k.id = i.kind_id
+    JOIN rule_in_force AS u ON u.kind = '{SignalKind.INCIDENTS}' AND i.occurred_on > CAST(:today AS date) - u.days
+     AND (u.incident_kinds = '{{{{}}}}' OR k.code = ANY (u.incident_kinds))
+    WHERE i.district_id = :district AND i.removed_at IS NULL AND i.occurred_on <= CAST(:today AS date)
+      AND i.occurred_on > CAST(:today AS date) - (
+          SELECT max(u.days) FROM rule_in_force AS u WHERE u.kind = '{SignalKind.INCIDENTS}'){{incidents}}
+      AND NOT EXISTS (
+          SELECT FROM answered AS a WHERE a.student_id = i.student_id AND i.recorded_at <= a.until
+             AND (a.kinds = '{{{{}}}}' OR k.code = ANY (a.kinds)))
+    GROUP BY u.rule_id, u.kind, u.area_id, u.secured, u.incident_kinds, u.least, i.student_id
+    HAVING count(*) >= u.least),
 candidate AS MATERIALIZED (
     SELECT o.rule_id, o.kind, o.student_id, o.area_id, o.secured, CAST(NULL AS uuid) AS score_id,
            CAST(NULL AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, o.class_id,
            (array_agg(g.id ORDER BY g.score_date DESC, g.id))[1:20] AS result_ids,
-           CAST('{{{{}}}}' AS uuid[]) AS attendance_ids,
+           CAST('{{{{}}}}' AS uuid[]) AS attendance_ids, CAST('{{{{}}}}' AS uuid[]) AS incident_ids,
            o.class_id || coalesce(CAST(nullif(o.period, '{NO_PERIOD}') AS text), '') AS basis
     FROM concerning AS o
     JOIN graded AS g ON g.student_id = o.student_id AND g.class_id = o.class_id AND g.period = o.period
@@ -133,13 +155,18 @@ candidate AS MATERIALIZED (
     GROUP BY o.rule_id, o.kind, o.student_id, o.area_id, o.secured, o.class_id, o.period
     UNION ALL
     SELECT u.rule_id, u.kind, t.student_id, u.area_id, u.secured, NULL, NULL, NULL, NULL, CAST('{{{{}}}}' AS uuid[]),
-           t.records, CAST(CAST(:year_begins AS date) AS text)
+           t.records, CAST('{{{{}}}}' AS uuid[]), CAST(CAST(:year_begins AS date) AS text)
     FROM attended AS t
     JOIN rule_in_force AS u ON u.kind = '{SignalKind.ATTENDANCE}' AND t.enrolled >= u.least
      AND 100 * t.days >= u.percent * t.enrolled
     UNION ALL
+    SELECT v.rule_id, v.kind, v.student_id, v.area_id, v.secured, NULL, NULL, NULL, NULL, CAST('{{{{}}}}' AS uuid[]),
+           CAST('{{{{}}}}' AS uuid[]), v.records,
+           array_to_string(v.incident_kinds, ',') || coalesce(' ' || extract(epoch FROM a.until), '')
+    FROM involved AS v LEFT JOIN answered AS a ON a.student_id = v.student_id AND a.kinds = v.incident_kinds
+    UNION ALL
     SELECT u.rule_id, u.kind, s.student_id, coalesce(u.area_id, s.area_id), s.secured_area, NULL, NULL, s.id, NULL,
-           CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]),
+           CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]),
            s.id || CASE u.kind WHEN '{SignalKind.UNMET_GOAL}' THEN CAST(s.goal_on AS text)
                                WHEN '{SignalKind.ARRIVED_WITH_SUPPORT}' THEN CAST(s.moved_on AS text)
                                ELSE CAST(s.since_on AS text) END
@@ -152,12 +179,13 @@ candidate AS MATERIALIZED (
          AND s.since_on + u.days <= CAST(:today AS date) AND s.goal_on > CAST(:today AS date))
      OR (u.kind = '{SignalKind.READY_TO_FADE}' AND s.state = 'active' AND s.verdict IN ('responding', 'goal_met')
          AND s.since_on + u.days <= CAST(:today AS date)))"""
-"""The candidates for the kinds of rules that read the gradebook, attendance, supports or verdicts.
+"""The candidates for the kinds of rules that read the gradebook, attendance, incidents, supports or verdicts.
 
 The results of a class are listed only for a student who meets a rule's condition in this class, because listing and
 sorting all results would take most of the time. After a signal about a class has been dismissed, a new signal about the
 class can follow in the next grading period. After a signal about an unmet goal has been dismissed, a new signal can
-follow if the goal date is changed.
+follow if the goal date is changed. After a signal about incidents has been accepted, dismissed or merged, the incidents
+of its rule's kinds that had been recorded by then are not counted again by any rule.
 """
 WRITE: Final = f"""
 WITH {RULES},
@@ -167,7 +195,7 @@ seen AS MATERIALIZED (
     FROM candidate AS c ORDER BY c.student_id, c.kind, c.basis, c.rule_id),
 compared AS MATERIALIZED (
     SELECT s.id, s.state, coalesce(e.student_id, s.student_id) AS student_id, e.rule_id, e.kind, e.area_id, e.secured,
-           e.score_id, e.window_id, e.support_id, e.class_id, e.result_ids, e.attendance_ids, e.digest,
+           e.score_id, e.window_id, e.support_id, e.class_id, e.result_ids, e.attendance_ids, e.incident_ids, e.digest,
            e.student_id IS NOT NULL AS holds
     FROM seen AS e
     FULL JOIN (
@@ -189,6 +217,7 @@ updated AS (
         rule_id = CASE WHEN c.holds THEN c.rule_id ELSE s.rule_id END,
         result_ids = CASE WHEN c.holds THEN c.result_ids ELSE s.result_ids END,
         attendance_ids = CASE WHEN c.holds THEN c.attendance_ids ELSE s.attendance_ids END,
+        incident_ids = CASE WHEN c.holds THEN c.incident_ids ELSE s.incident_ids END,
         version = s.version + 1, updated_at = CAST(:now AS timestamptz)
     FROM changing AS c JOIN locked AS k ON k.id = c.student_id
     WHERE s.district_id = :district AND s.id = c.id
@@ -196,14 +225,14 @@ updated AS (
     RETURNING s.id, s.student_id, s.school_ids, s.secured_area, s.version, s.state),
 added AS (
     INSERT INTO signal (district_id, id, student_id, school_ids, secured_area, rule_id, kind, area_id, state, digest,
-                        seen_on, score_id, window_id, support_id, class_id, result_ids, attendance_ids, created_at,
-                        updated_at, version)
+                        seen_on, score_id, window_id, support_id, class_id, result_ids, attendance_ids, incident_ids,
+                        created_at, updated_at, version)
     SELECT CAST(:district AS uuid),
            CAST(overlay(overlay(md5(CAST(:salt AS text) || c.student_id || c.digest)
                 placing CAST(:stamp AS text) from 1 for 13) placing '8' from 17 for 1) AS uuid),
            c.student_id, k.school_ids, c.secured, c.rule_id, c.kind, c.area_id, '{SignalState.SUGGESTED}', c.digest,
            CAST(:today AS date), c.score_id, c.window_id, c.support_id, c.class_id, c.result_ids, c.attendance_ids,
-           CAST(:now AS timestamptz), CAST(:now AS timestamptz), 1
+           c.incident_ids, CAST(:now AS timestamptz), CAST(:now AS timestamptz), 1
     FROM changing AS c JOIN locked AS k ON k.id = c.student_id WHERE c.id IS NULL
     ON CONFLICT DO NOTHING RETURNING id, student_id, school_ids, secured_area, version, state)
 SELECT w.id, w.student_id, w.school_ids, w.secured_area, w.version, w.state FROM (
@@ -212,7 +241,7 @@ SELECT w.id, w.student_id, w.school_ids, w.secured_area, w.version, w.state FROM
 ORDER BY w.id"""
 """Creates new signals, suggests lapsed signals again, and lets suggested signals lapse. Returns all these signals.
 
-A lapsed signal that is suggested again gets the results and absences that are its evidence today.
+A lapsed signal that is suggested again gets the results, absences and incidents that are its evidence today.
 """
 COUNT: Final = f"""
 WITH {RULES},

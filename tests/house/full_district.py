@@ -6,7 +6,7 @@ Each text in it contains the district's canary: a word that no other district ha
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -44,6 +44,8 @@ from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.hypothesis.due import ask_about_hypotheses
 from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
+from app.incident.kinds import load_kinds
+from app.incident.service import NewIncident, record_incidents
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
 from app.meeting.protocols import NewProtocol, NewProtocolStep, publish_protocol
@@ -127,6 +129,7 @@ async def fill_district(town: Town) -> FullDistrict:
     await _signals(district)
     await _core_stalls(district)
     await _attendance(district)
+    await _incidents(district)
     await _structure(district)
     await grade(town)
     await _library(district)
@@ -687,6 +690,34 @@ async def _attendance(district: FullDistrict) -> None:
         results = await record_attendance(work, new, positions=(0, 1))
         for name, result in zip(days, results, strict=True):
             district.note(name, "attendance_record", result.row.id)
+
+
+async def _incidents(district: FullDistrict) -> None:
+    """Adds incidents in which amy was involved."""
+    canary = district.town.canary
+    async with district.town.unit() as work:
+        names = ("incident", "incident to remove")
+        new = [
+            NewIncident(
+                district.shown["student"],
+                datetime.combine(BEGINS, time(12, place), UTC),
+                "disruption",
+                f"Place {canary}",
+                f"Response {canary}",
+                "event-2026-0417",
+                f"{name} {canary}",
+            )
+            for place, name in enumerate(names)
+        ]
+        results = await record_incidents(work, new, positions=(0, 1))
+        for name, result in zip(names, results, strict=True):
+            district.note(name, "incident", result.row.id)
+        district.note("incident kind", "incident_kind", await _kind_of_incident(work, "other"))
+
+
+@needs(Can.READ_PLAYBOOK)
+async def _kind_of_incident(work: Work, code: str) -> UUID:
+    return next(kind.id for kind in await load_kinds(work) if kind.code == code)
 
 
 async def _core_stalls(district: FullDistrict) -> None:

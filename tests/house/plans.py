@@ -204,6 +204,12 @@ FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
 INSERT INTO attendance_record (district_id, id, student_id, school_ids, day, status, excused, recorded_at, version)
 SELECT $1, gen_random_uuid(), student_id, school_ids, current_date - (n % 300)::int, 'absent', false, now(), 1
 FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c;
+INSERT INTO incident (district_id, id, student_id, school_ids, occurred_at, occurred_on, kind_id, shared_reference,
+                      recorded_at, version)
+SELECT $1, gen_random_uuid(), c.student_id, c.school_ids, now() - make_interval(days => (n % 300)::int),
+       current_date - (n % 300)::int, k.id, n::text, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c
+CROSS JOIN (SELECT id FROM incident_kind WHERE district_id = $1 LIMIT 1) AS k;
 INSERT INTO core_stall (district_id, id, rule_id, window_id, window_before_id, measure_id, area_id, school_id, grade,
                         state, digest, seen_on, fell_by, counted_at_least, created_at, version)
 SELECT $1, gen_random_uuid(), md5('rule' || $1::uuid::text)::uuid, w.id, w.id, m.id, a.id, w.school_id, n::text,

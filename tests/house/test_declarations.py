@@ -37,6 +37,7 @@ SILENT = {command.name for module in (syncing, sending, administration, playbook
     *("draft_interventions", "import_interventions"),
     *("publish_protocol", "retire_protocol"),
     *("record_attendance", "remove_attendance"),
+    *("record_incidents", "remove_incident"),
     *("publish_signal_rule", "preview_signal_rule", "retire_signal_rule"),
 }
 """Commands that record no event: the worker records what comes of them. A draft of the library is used by nothing until
@@ -189,7 +190,8 @@ def reads() -> Iterator[tuple[str, Root]]:
 
 def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
     page = Page((Rows("items", (_leaf(listing.resource),)),), MAX_LIMIT)
-    return ListRoot("", listing.name, page, (), {filter_.name: new_id()})
+    value = filter_.example if filter_.resolve is None else new_id()
+    return ListRoot("", listing.name, page, (), {filter_.name: value})
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:

@@ -50,6 +50,7 @@ NAMED_OTHERWISE = {
     "signalRule": "signal rule",
     "coreStall": "core stall",
     "attendanceRecord": "attendance",
+    "incident": "incident",
     "agendaItem": "agenda item",
     "calendarLink": "calendar link",
     "area": "area ela.fluency",

@@ -12,8 +12,10 @@ import pytest
 from app.access.work import Work
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
+from app.core.clock import now
 from app.decision.service import NewDecision, decide
 from app.evidence.service import NewScore
+from app.incident.service import NewIncident, record_incidents
 from app.response.service import record_scores, start_support
 from app.sis.engine.report import Report
 from app.support.service import NewSupport, plan_support
@@ -40,6 +42,10 @@ async def _score(work: Work, student: str) -> None:
     await record_scores(work, [NewScore(student, "orf", YEAR_BEGINS, 41.0)])
 
 
+async def _incident(work: Work, student: str) -> None:
+    await record_incidents(work, [NewIncident(student, now(), "disruption")], positions=[0])
+
+
 async def _support(work: Work, student: str) -> UUID:
     plan: dict[str, Any] = {"intervention": "Repeated reading", "level": 2, "measure": "orf", "starts_on": YEAR_BEGINS}
     new = NewSupport(student=student, **plan, **GOAL, **DOSAGE)  # type: ignore[arg-type]  # fields by name
@@ -55,7 +61,7 @@ async def _loop(work: Work, student: str) -> None:
     await decide(work, NewDecision("continue", support=ids.format_id("support", support_id)))
 
 
-COMMANDS = {"concern": _concern, "settled": _settled, "score": _score, "loop": _loop}
+COMMANDS = {"concern": _concern, "settled": _settled, "score": _score, "incident": _incident, "loop": _loop}
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.playbook.hypotheses.lookup import kind_in_force
 from app.playbook.models import HypothesisKind
+from app.playbook.rules import is_code
 from app.playbook.service import publish_next_version
 
 
@@ -42,7 +43,7 @@ async def publish_hypothesis_kind(work: Work, new: NewHypothesisKind) -> SavedHy
     """
     violations = Violations(input_violations(new))
     with violations:
-        if not new.code.replace("-", "").replace("_", "").isalnum() or not new.code.isascii() or not new.code.islower():
+        if not is_code(new.code):
             detail = "A code has small letters, digits, `-` and `_`."
             raise Invalid([Violation("/code", "hypothesis_kind.code", detail)])
     violations.refuse()

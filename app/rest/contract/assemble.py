@@ -23,6 +23,7 @@ TAGS = {
     "screening": "The windows in which students are screened, and the reports about them.",
     "meetings": "The meetings of teams, and what is on their agendas.",
     "attendance": "Whether students were at school, and in their classes.",
+    "incidents": "What happened at school in which students were involved.",
     "signals": "The findings of rules in students' data, suggested to a team.",
     "concerns": "Dated concerns about one student in one area.",
     "supports": "What is done for a student: plans, phases and goals.",

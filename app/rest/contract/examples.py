@@ -111,6 +111,7 @@ SOURCES: dict[str, str] = {
     "intervention": "/v1/interventions",
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
+    "incident_kind": "/v1/incident-kinds",
     "note": "/v1/notes",
     "owner": "owner in /v1/action-items",
     "person": "/v1/staff",
@@ -123,6 +124,7 @@ SOURCES: dict[str, str] = {
     "signal": "/v1/signals",
     "core_stall": "/v1/core-stalls",
     "attendance_record": "/v1/attendance-records",
+    "incident": "/v1/incidents",
     "signal_rule": "/v1/signal-rules",
     "source": "/v1/sis-sources",
     "student": "/v1/students",
@@ -142,7 +144,7 @@ IN_BODIES = SOURCES.keys() - (
     {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
     | {"measure", "name", "benchmark", "group", "action_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
-    | {"screening_window", "core_stall", "attendance_record"}
+    | {"screening_window", "core_stall", "attendance_record", "incident", "incident_kind"}
 )
 """The fields of bodies that refer to a row by its id.
 

@@ -7,6 +7,7 @@ from typing import Any
 from app.core.ids import ALPHABET
 from app.core.page import MAX_LIMIT
 from app.events import consumers
+from app.incident import rules as incident
 from app.intervention import rules as intervention
 from app.playbook.measures import instrument
 from app.rest.contract.statuses import operations
@@ -28,6 +29,8 @@ BOUNDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("NewMeasure", "code"): {"pattern": f"^{instrument.CODE.pattern}$"},
     ("NewIntervention", "code"): {"pattern": f"^{intervention.CODE.pattern}$"},
     ("NewHypothesisKind", "code"): {"pattern": "^[a-z0-9_-]*[a-z][a-z0-9_-]*$"},
+    ("NewIncidentKind", "code"): {"pattern": "^[a-z0-9_-]*[a-z][a-z0-9_-]*$"},
+    ("NewIncident", "shared_reference"): {"pattern": f"^{incident.REFERENCE.pattern}$"},
     ("NewSource", "name"): {"pattern": f"^{settings.NAME.pattern}$"},
     **{
         (name, field): {"minimum": least, "maximum": most}

@@ -179,6 +179,8 @@ PARAMETERS = {
     "signal": "A signal's id.",
     "core_stall": "A core stall's id.",
     "attendance_record": "An attendance record's id.",
+    "incident": "An incident's id.",
+    "incident_kind": "The id of a kind of incident.",
     "calendar_link": "A calendar link's id.",
     "signal_rule": "A signal rule's id.",
     "hypothesis": "A hypothesis's id.",

@@ -1,0 +1,1 @@
+"""Incidents: what happened at school in which students were involved, and the kinds of incidents."""
