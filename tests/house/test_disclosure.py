@@ -9,11 +9,14 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.catalog import CATALOG
 from app.core import ids
+from app.resources.declare import declaration
+from app.rest.resources import SHAPES
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.full_district import FullDistrict, fill_district
-from tests.house.walk import Request, command_turn, operations, own_filters, own_request, whole_answers
+from tests.house.walk import Operation, Request, command_turn, operations, own_filters, own_request, whole_answers
 from tests.house.walk_graphql import commands, reads
 from tests.house.walk_knows import OPEN
 from tests.town import found_town
@@ -22,6 +25,7 @@ MAY_FIT_NO_ROW = {"state", "verdict", "grade", "kind", "action", "purpose", "rev
 """Filters by a value that the walk takes from the contract, and which no row of the district may have."""
 OF_THE_PERSON = {"get_attention"}
 """Reads about the person for whom a request acts; the walk acts for nobody."""
+RESOURCES = {declaration(resource).name: resource for resource in CATALOG.resources}
 STUDENT = re.compile(r"stu_[0-9a-hjkmnp-tv-z]{26}")
 
 
@@ -53,10 +57,10 @@ async def test_every_answer_over_rest_is_logged(
     """Each REST read, filter and command writes one row with all students of its answer to the disclosure log.
 
     Every read and filter must return rows. Otherwise this test, and the tests with another district's client, would
-    check nothing. For a list, each expansion is requested alone, so that no other expansion logs its students. For a
-    row of the list, all are requested together.
+    check nothing. Each link of a resource is expanded alone once, so that no other expansion logs its students. In all
+    other lists and rows that reach the same link, it is expanded together with others.
     """
-    seen, since = 0, ids.new_id()
+    seen, since, links = 0, ids.new_id(), set[tuple[str, str]]()
 
     async def send(request: Request) -> httpx.Response:
         nonlocal since
@@ -65,11 +69,9 @@ async def test_every_answer_over_rest_is_logged(
         return await north.ask(request.operation.method, request.path, params=request.params, **request.body)
 
     walked = [one for one in operations(app) if one.name not in OPEN]
-    of_lists = {one.path: set(one.choices("expand")) for one in walked if one.reads}
     for operation in sorted(walked, key=lambda one: (not one.reads, *command_turn(one))):
-        alone = of_lists.get(operation.path.rpartition("/{")[0], set())
-        together = alone.issuperset(operation.choices("expand"))
-        filters = list(own_filters(operation, district, together=together)) if operation.reads else []
+        alone = [name for name in operation.choices("expand") if is_new(links, link_of(operation, name))]
+        filters = list(own_filters(operation, district, together=True, alone=alone)) if operation.reads else []
         async for request, answer in whole_answers(send, (own_request(operation, district), *filters)):
             assert answer.status_code < 300, (str(request), answer.text)
             assert not operation.reads or _has_rows(request, answer), (str(request), answer.text)
@@ -78,6 +80,28 @@ async def test_every_answer_over_rest_is_logged(
             assert rows == bool(students), str(request)
             seen += bool(shown_in(answer.text))
     assert seen > 30
+    assert len(links) > 100
+
+
+def link_of(operation: Operation, expansion: str) -> tuple[str, str]:
+    """Returns the link to which an expansion leads, as the names of its resource and of the link.
+
+    An answer that is not a resource has links of its own.
+    """
+    *steps, last = expansion.split(".")
+    resource = RESOURCES.get(str(operation.shows))
+    if resource is None:
+        return operation.name, expansion
+    for step in steps:
+        resource = SHAPES.links(resource)[step].target
+    return declaration(resource).name, last
+
+
+def is_new(seen: set[tuple[str, str]], link: tuple[str, str]) -> bool:
+    """Returns whether the link has not been seen before, and adds it to those seen."""
+    is_first = link not in seen
+    seen.add(link)
+    return is_first
 
 
 def _has_rows(request: Request, answer: httpx.Response) -> bool:

@@ -4,7 +4,7 @@ An operation with an unknown parameter or field fails the tests; its values must
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,6 +51,8 @@ class Operation:
     parameters: tuple[Mapping[str, Any], ...]
     body: Mapping[str, Any] | None
     reads: bool = field(default=False)
+    shows: str | None = None
+    """The schema of the answer, or of the rows of a list."""
 
     def names(self, place: str) -> list[str]:
         """Returns the names of the operation's parameters in the path, query or header."""
@@ -118,6 +120,7 @@ def operations(app: FastAPI) -> list[Operation]:
             parameters=tuple(described.get("parameters", ())),
             body=_body_of(contract, described),
             reads=method == "get",
+            shows=_shown_by(contract, described),
         )
         for path, methods in contract["paths"].items()
         for method, described in methods.items()
@@ -131,15 +134,18 @@ def own_request(operation: Operation, district: FullDistrict) -> Request:
     return Request(operation, path, json=_body(operation, district) if operation.body is not None else None)
 
 
-def own_filters(operation: Operation, district: FullDistrict, *, together: bool = False) -> Iterator[Request]:
+def own_filters(
+    operation: Operation, district: FullDistrict, *, together: bool = False, alone: Collection[str] = ()
+) -> Iterator[Request]:
     """Yields a read with each of its filters alone, by id and by external id.
 
-    With `together`, a request has as many expansions as are allowed. Send such requests by `whole_answers`.
+    With `together`, a request has as many expansions as are allowed, except for those in `alone`. Send such requests by
+    `whole_answers`.
     """
     path = _path(operation, district)
     for name in operation.names("query"):
         if name != "after":
-            for value in _query_values(operation, name, district, together=together):
+            for value in _query_values(operation, name, district, together=together, alone=alone):
                 yield Request(operation, path, {name: value}, named=name)
 
 
@@ -219,10 +225,19 @@ def command_turn(operation: Operation) -> tuple[bool, bool, bool]:
     return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
 
 
-def _query_values(operation: Operation, name: str, district: FullDistrict, *, together: bool = False) -> list[Any]:
+def _query_values(
+    operation: Operation,
+    name: str,
+    district: FullDistrict,
+    *,
+    together: bool = False,
+    alone: Collection[str] = (),
+) -> list[Any]:
     choices = operation.choices(name)
     if name == "expand" and together:
-        return [",".join(choices[place : place + MOST_EXPANSIONS]) for place in range(0, len(choices), MOST_EXPANSIONS)]
+        grouped = [choice for choice in choices if choice not in alone]
+        groups = [grouped[place : place + MOST_EXPANSIONS] for place in range(0, len(grouped), MOST_EXPANSIONS)]
+        return [*alone, *(",".join(group) for group in groups)]
     if choices:
         return choices
     if name == "family_name":
@@ -233,6 +248,19 @@ def _query_values(operation: Operation, name: str, district: FullDistrict, *, to
     if name in VALUES:
         return [VALUES[name]]
     raise Unwalkable(f"{operation.name} takes {name} in its query: say in REFERENCES or VALUES what it is.")
+
+
+def _shown_by(contract: Mapping[str, Any], described: Mapping[str, Any]) -> str | None:
+    content = described["responses"].get("200", {}).get("content", {}).get("application/json", {})
+    name = _name_of(content.get("schema"))
+    rows = contract["components"]["schemas"].get(name, {}).get("properties", {}).get("items")
+    is_page = rows is not None and (name or "").endswith("Page")
+    return _name_of(rows["items"]) if is_page else name
+
+
+def _name_of(schema: Any) -> str | None:
+    """Returns the name of the schema that a reference names, or None if it is not a reference."""
+    return schema["$ref"].rpartition("/")[2] if isinstance(schema, Mapping) and "$ref" in schema else None
 
 
 def _body_of(contract: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping[str, Any] | None:
