@@ -7,22 +7,25 @@ statistics of the tables are wrong. Every subquery has a condition on the distri
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, any_, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, any_, func, literal_column, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.resources.catalog import permissions_of
-from app.resources.compile.pages import linked_page
-from app.resources.compile.scalars import field_pieces, optional_id, reference_of_kind, reference_pieces
-from app.resources.compile.scope import (
-    Level,
-    LinkSlot,
+from app.resources.compile.json_sql import (
     Piece,
-    Scope,
-    ValueSlot,
-    adapt,
+    as_text,
+    field_pieces,
     joined,
-    text,
+    operand,
+    optional_id,
+    quoted,
+    reference_of_kind,
+    reference_pieces,
+    separated,
+    sql,
 )
+from app.resources.compile.pages import linked_page
+from app.resources.compile.scope import Level, LinkSlot, Scope, ValueSlot, adapt
 from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import ABOUT, END, ROW, SAME, TOO_MANY, VALUE, id_token, record_letter
 from app.resources.declare import CannotCompile, declaration
@@ -64,12 +67,13 @@ def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]
         return [ROW]
     letter = record_letter(scope.records.index(record))
     outer = None if around is None else around.student
+    token = sql("concat(", quoted(ABOUT + letter), ", ", student, ")")
     if level.may_have_no_student:
-        student_token = func.concat(text(ABOUT + letter), student)
-        return [case((student.is_(None), text(ROW)), else_=student_token)]
+        return [sql("CASE WHEN (", operand(student), f" IS NULL) THEN {quoted(ROW)} ELSE ", token, " END")]
     if outer is None:
         return [ABOUT + letter, student]
-    return [case((student == outer, text(SAME + letter)), else_=func.concat(text(ABOUT + letter), student))]
+    is_same = sql("(", operand(student), " = ", operand(outer), ")")
+    return [sql("CASE WHEN ", is_same, f" THEN {quoted(SAME + letter)} ELSE ", token, " END")]
 
 
 def _member_pieces(scope: Scope, level: Level, pick: Pick, path: Path, pattern: Path) -> list[Piece]:
@@ -107,7 +111,7 @@ def _one(scope: Scope, level: Level, member: OneMember, pick: Pick, path: Path, 
     else:
         conditions.append(child.key == adapt(member.expression, level))
     linked_object = object_of(scope, child, pick.picks, path, pattern, level)
-    return func.coalesce(_correlated(select(linked_object), child, level, conditions), text("null"))
+    return sql("coalesce(", _correlated(select(linked_object), child, level, conditions), ", 'null')")
 
 
 def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path) -> ColumnElement[Any]:
@@ -124,10 +128,8 @@ def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path
     slot = len(scope.links)
     scope.links.append(LinkSlot(member.name, member.most))
     rows = func.string_agg(linked_object, aggregate_order_by(literal_column("','"), *(order or [child.key])))
-    listed = case(
-        (func.count() > literal_column(str(member.most)), text(f"{TOO_MANY}{slot}:{END}")),
-        else_=func.concat(text("["), rows, text("]")),
-    )
+    too_many = quoted(f"{TOO_MANY}{slot}:{END}")
+    listed = sql(f"CASE WHEN (count(*) > {member.most}) THEN {too_many} ELSE concat('[', ", rows, ", ']') END")
     return _correlated(select(listed), child, level, conditions)
 
 
@@ -139,14 +141,12 @@ def _value_pieces(
     scope: Scope, level: Level, member: ValueMember, pick: Pick, path: Path, pattern: Path
 ) -> list[Piece]:
     if member.expression is not None:
-        column: ColumnElement[Any] = adapt(member.expression, level)
-        as_text = func.coalesce(column.op("::")(literal_column("text")), text("null"))
+        raw: Piece = sql("coalesce(", as_text(adapt(member.expression, level)), ", 'null')")
         if is_json(member.shape) or (member.shape is Figures and scope.style.face == "rest"):
-            return [as_text]
-        raw: list[Piece] = [as_text]
+            return [raw]
     else:
         keys = [adapt(key, level) for key in member.keys]
-        raw = [func.json_build_array(*keys).op("::")(literal_column("text"))]
+        raw = sql("json_build_array(", *separated(keys), ") :: text")
     slot = len(scope.values)
     scope.values.append(ValueSlot(member, pick.picks, path, pattern))
-    return [f"{VALUE}{slot}:", *raw, END]
+    return [f"{VALUE}{slot}:", raw, END]

@@ -12,19 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from app.resources.compile.scalars import NULL, position_pieces
-from app.resources.compile.scope import (
-    CursorSlot,
-    Level,
-    Order,
-    Piece,
-    Scope,
-    adapt,
-    column_of,
-    joined,
-    table_of,
-    text,
-)
+from app.resources.compile.json_sql import Piece, joined, position_pieces, text
+from app.resources.compile.scope import CursorSlot, Level, Order, Scope, adapt, column_of, table_of
 from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import POSITION, POSITION_END
 from app.resources.declare import CannotCompile
@@ -88,7 +77,7 @@ def linked_page(
     # A cursor is valid only for the row whose link issued it. For any other row the link is null, with an error.
     scope.moved.append(pattern)
     parent = scope.bind((*path, "after", 0), table_of(level.facts.model).c[level.facts.key.key].type)
-    return case((level.key == parent, page_sql), else_=NULL)
+    return case((level.key == parent, page_sql), else_=text("null"))
 
 
 def page_of(
@@ -226,11 +215,11 @@ def _fact(paged: Paged, fact: Fact) -> ColumnElement[Any]:
     if fact.name not in ("start_cursor", "end_cursor"):
         raise CannotCompile(f"A page does not tell {fact.name}.")
     first = (fact.name == "start_cursor") != backward
-    return func.coalesce(_cursor_at(paged, first=first), NULL)
+    return func.coalesce(_cursor_at(paged, first=first), text("null"))
 
 
 def _next(paged: Paged) -> ColumnElement[Any]:
-    return case((_has_more(paged), _cursor_at(paged, first=False, following=True)), else_=NULL)
+    return case((_has_more(paged), _cursor_at(paged, first=False, following=True)), else_=text("null"))
 
 
 def _has_more(paged: Paged) -> ColumnElement[bool]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 from app.access.permission import Can
 from app.access.principal import Principal
 from app.resources.catalog import Catalog
+from app.resources.compile.json_sql import DIALECT
 from app.resources.compile.roots import permissions_of_root, root_of
 from app.resources.compile.scope import CursorSlot, LinkSlot, Scope, ValueSlot
 from app.resources.compile.structure import structure
@@ -23,7 +23,6 @@ from app.resources.declare import declaration
 from app.resources.select import Path, Root, Style
 
 MAX_PLANS = 512
-DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped library
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,10 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
 from app.access.principal import Reach
+from app.resources.compile.json_sql import text
 from app.resources.compile.objects import object_of
 from app.resources.compile.pages import page_of
-from app.resources.compile.scope import Level, LinkSlot, Order, Scope, adapt, table_of, text
+from app.resources.compile.scope import Level, LinkSlot, Order, Scope, adapt, table_of
 from app.resources.compile.sources import level_of, type_of
 from app.resources.compile.tokens import END, TOO_MANY
 from app.resources.declare import CannotCompile, declaration

@@ -6,11 +6,13 @@ table aliases, and the places in the response that Python completes after the qu
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BindParameter, Column, ColumnElement, FromClause, Table, bindparam, func, literal_column
+from sqlalchemy import BindParameter, Column, ColumnElement, FromClause, Table, bindparam, column
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
+from sqlalchemy.sql.selectable import NamedFromClause
+from sqlalchemy.util import immutabledict
 
 from app.access.permission import Can
 from app.access.principal import Principal, Reach
@@ -19,9 +21,7 @@ from app.resources.declare import Declaration, declaration
 from app.resources.members import ValueMember
 from app.resources.select import Path, Picks, ResourceType, Style
 
-Piece = str | ColumnElement[Any]
-MAX_ARGUMENTS = 90
-"""The largest number of arguments in one function call; PostgreSQL allows a hundred."""
+NOT_MAPPED: Any = immutabledict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Scope:
             self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_, required=False)
         return self.binds[path]
 
-    def alias(self, table: Table) -> FromClause:
+    def alias(self, table: Table) -> NamedFromClause:
         """Returns an alias of a table with a unique name."""
         self.number += 1
         return table.alias(f"{self.prefix}t{self.number}")
@@ -169,9 +169,22 @@ def column_of(column: Any) -> Column[Any]:
     return table_column
 
 
-def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
-    """Returns a function that looks up a column of this table or alias by its name."""
-    return lambda name: source.c[name]
+def columns_of(source: NamedFromClause) -> Callable[[str], ColumnElement[Any]]:
+    """Returns a function that looks up a column of this alias by its name.
+
+    `source.c` would copy all columns of the table, of which a statement needs few.
+    """
+    columns: dict[str, ColumnElement[Any]] = {}
+    table: Any = source.element  # type: ignore[attr-defined]  # of an alias
+
+    def look_up(name: str) -> ColumnElement[Any]:
+        if name not in columns:
+            made = column(name, table.c[name].type)
+            made.table = source
+            columns[name] = made
+        return columns[name]
+
+    return look_up
 
 
 def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
@@ -189,27 +202,11 @@ def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
                 return level.tables[name](element.key)
         return None
 
+    element = plain(expression)
+    if (column := substitute(element)) is not None:
+        return cast("ColumnElement[Any]", column)
     traverse: Any = visitors.replacement_traverse  # its type annotations are too narrow
-    adapted: ColumnElement[Any] = traverse(plain(expression), {}, substitute)
+    adapted: ColumnElement[Any] = traverse(element, {}, substitute)
+    # No mapped class is left. With this mark, SQLAlchemy would still compile the statement as its object mapper does.
+    adapted._propagate_attrs = NOT_MAPPED
     return adapted
-
-
-def text(constant: str) -> ColumnElement[Any]:
-    """Returns constant text as an SQL literal."""
-    return literal_column("'" + constant.replace("'", "''") + "'")
-
-
-def joined(pieces: Sequence[Piece]) -> ColumnElement[Any]:
-    """Returns constant and computed pieces of text as one expression; a piece that is null counts as an empty text."""
-    merged: list[Piece] = []
-    for piece in pieces:
-        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
-            merged[-1] += piece
-        elif not isinstance(piece, str) or piece:
-            merged.append(piece)
-    arguments = [text(piece) if isinstance(piece, str) else piece for piece in merged]
-    while len(arguments) > MAX_ARGUMENTS:
-        arguments = [
-            func.concat(*arguments[start : start + MAX_ARGUMENTS]) for start in range(0, len(arguments), MAX_ARGUMENTS)
-        ]
-    return func.concat(*arguments)

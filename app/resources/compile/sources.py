@@ -26,23 +26,24 @@ def level_of(
     """
     facts = declaration(resource)
     models = [facts.model, *(join.model for join in facts.joins)]
-    aliases: list[FromClause] = [scope.alias(table_of(model)) for model in models]
-    tables = {table_of(model).name: columns_of(alias) for model, alias in zip(models, aliases, strict=True)}
+    aliases = [scope.alias(table_of(model)) for model in models]
+    columns = [columns_of(alias) for alias in aliases]
+    tables = {table_of(model).name: look_up for model, look_up in zip(models, columns, strict=True)}
     level = Level(resource, tables, aliases[0], tuple(aliases))
-    source = aliases[0]
-    conditions: list[ColumnElement[Any]] = [aliases[0].c.district_id == DISTRICT]
-    for join, alias in zip(facts.joins, aliases[1:], strict=True):
-        on = (alias.c.district_id == DISTRICT) & adapt(join.condition, level)
+    source: FromClause = aliases[0]
+    conditions: list[ColumnElement[Any]] = [columns[0]("district_id") == DISTRICT]
+    for join, alias, look_up in zip(facts.joins, aliases[1:], columns[1:], strict=True):
+        on = (look_up("district_id") == DISTRICT) & adapt(join.condition, level)
         source = source.outerjoin(alias, on) if join.outer else source.join(alias, on)
         if not join.outer:
-            conditions.append(alias.c.district_id == DISTRICT)
+            conditions.append(look_up("district_id") == DISTRICT)
     linking = {}
     if through is not None:
         # The caller adds the link's condition, which joins the two tables. Each table has an index for this condition.
         middle = scope.alias(table_of(through))
-        linking[table_of(through).name] = columns_of(middle)
-        source = source.join(middle, middle.c.district_id == aliases[0].c.district_id)
-        conditions.append(middle.c.district_id == DISTRICT)
+        linking[table_of(through).name] = look_up = columns_of(middle)
+        source = source.join(middle, look_up("district_id") == columns[0]("district_id"))
+        conditions.append(look_up("district_id") == DISTRICT)
         aliases.append(middle)
     level = Level(resource, tables, source, tuple(aliases), linking)
     if facts.visible is not None and not removed:
