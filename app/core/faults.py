@@ -85,7 +85,7 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 def fault_of(error: BaseException) -> Fault | None:
     """Returns the temporary database fault that caused an error, or None if there is none."""
-    return next((fault for cause in _chain(error) if (fault := _fault(cause)) is not None), None)
+    return next((fault for cause in causes_of(error) if (fault := _fault(cause)) is not None), None)
 
 
 def students_to_lock(error: BaseException) -> frozenset[UUID]:
@@ -94,13 +94,13 @@ def students_to_lock(error: BaseException) -> frozenset[UUID]:
     It is empty unless the unit of work failed with `ChangedMeanwhile`.
     """
     return frozenset(
-        student for cause in _chain(error) if isinstance(cause, ChangedMeanwhile) for student in cause.students
+        student for cause in causes_of(error) if isinstance(cause, ChangedMeanwhile) for student in cause.students
     )
 
 
 def why_no_connection(error: BaseException) -> str | None:
     """Returns a sentence that explains why a server refused the connection, or None for any other error."""
-    states = (sqlstate_of(cause) for cause in _chain(error))
+    states = (sqlstate_of(cause) for cause in causes_of(error))
     return next((NO_CONNECTION[state] for state in states if state in NO_CONNECTION), None)
 
 
@@ -114,10 +114,11 @@ def may_have_been_sent(error: BaseException) -> bool:
 
     It was certainly not sent if asyncpg refused it because the server had already ended the session.
     """
-    return not any(isinstance(cause, asyncpg.InternalClientError) for cause in _chain(error))
+    return not any(isinstance(cause, asyncpg.InternalClientError) for cause in causes_of(error))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and its causes, as a traceback would print them; at most `MAX_CAUSES`."""
     for _ in range(MAX_CAUSES):
         if error is None:
             return

@@ -6,8 +6,10 @@ opened. Proxy settings are ignored and no cookies are kept.
 """
 
 import socket
+import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import Any
 
 import aiohttp
@@ -17,10 +19,47 @@ from aiohttp.resolver import ThreadedResolver
 
 from app.core.address import Allowed, parse_address
 from app.core.clock import now
+from app.core.faults import causes_of
 
 
 class AddressRefused(OSError):
     """Raised when a host name resolves to an address that is not allowed."""
+
+
+class NetworkFault(StrEnum):
+    """Why a request got no complete answer."""
+
+    ADDRESS_REFUSED = "address_refused"
+    TIMEOUT = "timeout"
+    NAME_UNKNOWN = "name_unknown"
+    TLS = "tls"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    RESET = "reset"
+    BROKEN = "broken"
+
+
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], NetworkFault], ...] = (
+    ((AddressRefused,), NetworkFault.ADDRESS_REFUSED),
+    ((TimeoutError,), NetworkFault.TIMEOUT),
+    ((aiohttp.ClientConnectorDNSError, socket.gaierror), NetworkFault.NAME_UNKNOWN),
+    ((aiohttp.ClientSSLError, ssl.SSLError), NetworkFault.TLS),
+    ((ConnectionRefusedError,), NetworkFault.REFUSED),
+    ((aiohttp.ClientConnectorError,), NetworkFault.UNREACHABLE),
+    ((ConnectionResetError, aiohttp.ServerDisconnectedError), NetworkFault.RESET),
+)
+
+
+def network_fault_of(error: BaseException) -> NetworkFault:
+    """Returns the kind of a network error.
+
+    The text of the error is not used, because it may contain data from the other machine.
+    """
+    causes = list(causes_of(error))
+    causes += [cause.os_error for cause in causes if isinstance(cause, aiohttp.ClientConnectorError)]
+    return next(
+        (fault for kinds, fault in _KINDS if any(isinstance(cause, kinds) for cause in causes)), NetworkFault.BROKEN
+    )
 
 
 class PeerResponse(aiohttp.ClientResponse):

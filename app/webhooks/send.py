@@ -5,8 +5,6 @@ address that was checked.
 """
 
 import asyncio
-import socket
-import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +15,7 @@ import aiohttp
 
 from app.core.address import Allowed, validate_url
 from app.core.errors import Invalid
-from app.core.outbound import AddressRefused, checked_session, is_private_answer
+from app.core.outbound import checked_session, is_private_answer, network_fault_of
 
 TIMEOUT = 15.0  # Seconds for the whole request, so that a receiver that sends one byte per second is cut off.
 MAX_RESPONSE_BYTES = 4096  # The number of bytes of a response body that are read.
@@ -92,7 +90,7 @@ class Sender:
         except Invalid:
             failure = "address_refused"
         except (OSError, aiohttp.ClientError, ValueError) as error:
-            failure = _name(error)
+            failure = network_fault_of(error)
         took = round((time.monotonic() - began) * 1000)
         if answer is None:
             return Outcome(None, failure, took)
@@ -133,30 +131,3 @@ async def _read(response: aiohttp.ClientResponse) -> str:
 def _storable(answer: bytes) -> str:
     """Returns the response as a text that PostgreSQL can store, whatever bytes the receiver sent."""
     return answer.decode("utf-8", "replace").replace("\x00", "\ufffd")
-
-
-def _name(error: BaseException) -> str:
-    """Returns a name for a network failure, always the same for the same kind of failure.
-
-    The text of the error is not used, because it may contain data from the receiver.
-    """
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    for kinds, name in _NAMES:
-        if any(isinstance(item, kinds) for item in causes):
-            return name
-    return "broken"
-
-
-_NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((AddressRefused,), "address_refused"),
-    ((TimeoutError,), "timeout"),
-    ((aiohttp.ClientConnectorDNSError, socket.gaierror), "name_unknown"),
-    ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
-    ((ConnectionRefusedError,), "refused"),
-    ((aiohttp.ClientConnectorError,), "unreachable"),
-    ((ConnectionResetError, aiohttp.ServerDisconnectedError), "reset"),
-)

@@ -5,7 +5,6 @@ Never follows a redirect, and never checks the contents of the file.
 
 import asyncio
 import random
-import ssl
 from datetime import datetime
 from typing import IO, Final
 
@@ -16,7 +15,14 @@ from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.disk_space import is_full
 from app.core.errors import Invalid
-from app.core.outbound import AddressRefused, checked_session, parse_http_date, parse_retry_after
+from app.core.outbound import (
+    AddressRefused,
+    NetworkFault,
+    checked_session,
+    network_fault_of,
+    parse_http_date,
+    parse_retry_after,
+)
 from app.sis.port import Progress, SourceRefused
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
@@ -79,8 +85,6 @@ async def _download_once(
     except Invalid as error:
         details = " ".join(violation.detail for violation in error.violations)
         raise SourceRefused(f"The source's url cannot be used. {details}") from None
-    except aiohttp.ClientConnectorDNSError:
-        raise SourceRefused(f"The {noun} could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
         if is_full(error):  # A full disk is not a fault of the source.
             raise
@@ -120,16 +124,14 @@ def _reason(error: BaseException) -> tuple[str, bool]:
 
     Also returns whether the fault may be gone soon.
     """
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        causes += [cause, *([cause.os_error] if isinstance(cause, aiohttp.ClientConnectorError) else [])]
-        cause = cause.__cause__ or cause.__context__
-    if any(isinstance(cause, AddressRefused) for cause in causes):
-        allow = "An operator may allow its network: AIMLINE_SIS_ALLOW_NETWORKS."
-        return f"its address is not on the public Internet. {allow}", False
-    if any(isinstance(cause, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for cause in causes):
-        return "the certificate of its server is not trusted, and must be corrected there.", False
-    if any(isinstance(cause, TimeoutError) for cause in causes):
-        return "its server does not answer in time. Try again later.", True
+    match network_fault_of(error):
+        case NetworkFault.ADDRESS_REFUSED:
+            allow = "An operator may allow its network: AIMLINE_SIS_ALLOW_NETWORKS."
+            return f"its address is not on the public Internet. {allow}", False
+        case NetworkFault.NAME_UNKNOWN:
+            return "the host name in its URL is not known.", False
+        case NetworkFault.TLS:
+            return "the certificate of its server is not trusted, and must be corrected there.", False
+        case NetworkFault.TIMEOUT:
+            return "its server does not answer in time. Try again later.", True
     return f"its server cannot be reached, or breaks the connection ({type(error).__name__}). Try again later.", True

@@ -5,7 +5,6 @@ No text of a response body is reported, because the text may contain a name.
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,13 @@ import aiohttp
 from yarl import URL
 
 from app.core.errors import Misuse
-from app.core.outbound import AddressRefused, checked_session, parse_http_date, parse_retry_after
+from app.core.outbound import (
+    NetworkFault,
+    checked_session,
+    network_fault_of,
+    parse_http_date,
+    parse_retry_after,
+)
 from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import CollectionBusy, CollectionRefused, SourceRefused
 
@@ -167,22 +172,17 @@ def _failure(error: BaseException) -> str:
 
     Raises `SourceRefused` if a retry cannot help.
     """
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    causes += [cause.os_error for cause in causes if isinstance(cause, aiohttp.ClientConnectorError)]
-    if any(isinstance(cause, AddressRefused) for cause in causes):
-        raise SourceRefused(
-            f"The source's address is not on the public Internet. An operator may allow its network: {SETTING}."
-        ) from None
-    if any(isinstance(cause, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for cause in causes):
-        raise SourceRefused("The source's certificate is not trusted: its vendor must correct it.") from None
-    if any(isinstance(cause, aiohttp.ClientConnectorDNSError) for cause in causes):
-        return NO_SUCH_HOST
-    if any(isinstance(cause, TimeoutError) for cause in causes):
-        return "does not answer in time"
+    match network_fault_of(error):
+        case NetworkFault.ADDRESS_REFUSED:
+            raise SourceRefused(
+                f"The source's address is not on the public Internet. An operator may allow its network: {SETTING}."
+            ) from None
+        case NetworkFault.TLS:
+            raise SourceRefused("The source's certificate is not trusted: its vendor must correct it.") from None
+        case NetworkFault.NAME_UNKNOWN:
+            return NO_SUCH_HOST
+        case NetworkFault.TIMEOUT:
+            return "does not answer in time"
     return "cannot be reached or breaks the connection"
 
 
