@@ -215,7 +215,7 @@ INSERT INTO core_stall (district_id, id, rule_id, window_id, window_before_id, m
 SELECT $1, gen_random_uuid(), md5('rule' || $1::uuid::text)::uuid, w.id, w.id, m.id, a.id, w.school_id, n::text,
        (ARRAY['suggested', 'accepted', 'dismissed', 'lapsed'])[1 + n % 4], w.id || ' ' || n, current_date, 10, 20,
        now(), 1
-FROM screening_window AS w CROSS JOIN generate_series(1, 20) n
+FROM screening_window AS w CROSS JOIN generate_series(1, 4) n
 CROSS JOIN (SELECT id FROM area WHERE district_id = $1 LIMIT 1) AS a
 CROSS JOIN (SELECT id FROM measure WHERE district_id = $1 LIMIT 1) AS m
 WHERE w.district_id = $1;
