@@ -44,7 +44,7 @@ from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.hypothesis.due import ask_about_hypotheses
 from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
-from app.incident.kinds import load_kinds
+from app.incident.lookup import load_kinds
 from app.incident.service import NewIncident, record_incidents
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
