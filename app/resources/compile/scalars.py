@@ -85,7 +85,7 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
     if type_ is datetime:
         instant = func.timezone(literal_column("'UTC'"), column)
         instant_text = func.to_char(instant, literal_column(f"'{INSTANT}'"))
-        return ['"', _finite(instant_text, instant, FIRST_INSTANT, LAST_INSTANT), style.offset + '"']
+        return ['"', _finite(instant_text, instant, FIRST_INSTANT, LAST_INSTANT), 'Z"']
     if type_ is date:
         instant_text = func.to_char(column, literal_column("'YYYY-MM-DD'"))
         return ['"', _finite(instant_text, column, FIRST_DATE, LAST_DATE), '"']
