@@ -28,6 +28,7 @@ from app.graphql.door import OperationContext
 from app.graphql.events import EventQueries
 from app.graphql.evidence import EvidenceMutations
 from app.graphql.execute import execute_query
+from app.graphql.growth import GrowthQueries
 from app.graphql.library import LibraryQueries
 from app.graphql.limits import Limits
 from app.graphql.me import MeQueries
@@ -50,6 +51,7 @@ class Query(
     MeQueries,
     AttentionQueries,
     ProvisionQueries,
+    GrowthQueries,
     AgendaQueries,
     RecapQueries,
     PlaybookQueries,
