@@ -55,8 +55,8 @@ class MeasureGrowthShape(Shape):
     realistic_rate: float | None = Field(
         description="The most growth that the norms called realistic for the grade, whatever the start."
     )
-    rate_check: Literal["realistic", "confirmed", "no_norm"] | None = Field(
-        description="Whether the goal was realistic, was confirmed above the norms, or could not be compared."
+    rate_check: str | None = Field(
+        description="Whether the goal was `realistic`, `confirmed` above the norms, or not compared (`no_norm`)."
     )
 
 

@@ -146,8 +146,8 @@ async def test_the_same_series_or_meeting_is_refused(app: FastAPI, north: Town) 
     asks = caller(app, north)
     team = named("team", (await team_of(north, "teacher")).id)
     teacher = caller(app, north, act_for="sis:sis:teacher-1")
-    body = {"team": team, "begins_at": f"{TODAY + timedelta(days=1)}T08:00", "rule": "FREQ=WEEKLY;BYDAY=TU"}
-    body |= {"minutes": 45}
+    series = {"begins_at": f"{TODAY + timedelta(days=1)}T08:00", "rule": "FREQ=WEEKLY;BYDAY=TU"}
+    body: dict[str, Any] = {"team": team, "minutes": 45, **series}
     spelled = body | {"rule": "BYDAY=TU;INTERVAL=1;FREQ=WEEKLY", "minutes": 30, "place": "Room 12"}
     for path, one, other, pointer, code in (
         ("meeting-series", body, spelled, "/rule", "meeting_series.exists"),
