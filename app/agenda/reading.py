@@ -5,7 +5,7 @@ caller may not see are only counted.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from app.access.work import Work, needs
 from app.agenda.computed import MOST, compute_items, count_items, next_agenda
 from app.agenda.models import AgendaItem
 from app.agenda.rules import AgendaItemState, complete_order
+from app.attention.names import NO_NAMES, SubjectNames, read_subject_names
 from app.core import ids
 from app.core.errors import Invalid, NotFound, Violation
 from app.meeting.models import Meeting
@@ -37,7 +38,10 @@ class AgendaReason:
 
 @dataclass(frozen=True, slots=True)
 class AgendaEntry:
-    """An item of an agenda. Before the meeting is opened, an item has no id, unless a member added it."""
+    """An item of an agenda. Before the meeting is opened, an item has no id, unless a member added it.
+
+    `student_name` is None, and `names` has no values, if the caller may not read them.
+    """
 
     item_id: UUID | None
     kind: str
@@ -54,6 +58,8 @@ class AgendaEntry:
     dropped_because: str | None
     times_carried: int
     version: int | None
+    student_name: str | None = None
+    names: SubjectNames = NO_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,24 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
             counting = select(func.count()).select_from(_stored(work, row).subquery())
             counted = int(await work.db.scalar(counting) or 0)
     work.disclose("agenda_item", [entry.student_id for entry in entries if entry.student_id is not None])
-    return Agenda(team_id, row, order, entries, max(counted - len(entries), 0))
+    return Agenda(team_id, row, order, await _named(work, entries), max(counted - len(entries), 0))
+
+
+async def _named(work: Work, entries: Sequence[AgendaEntry]) -> tuple[AgendaEntry, ...]:
+    """Returns the entries with the names of their students and of the records that they are about.
+
+    Executes at most one statement.
+    """
+    subjects = [(entry.subject_kind, entry.subject_id) for entry in entries]
+    names = await read_subject_names(work, [*subjects, *(("student", entry.student_id) for entry in entries)])
+    return tuple(
+        replace(
+            entry,
+            student_name=None if entry.student_id is None else names.get(entry.student_id, NO_NAMES).text,
+            names=names.get(entry.subject_id, NO_NAMES),
+        )
+        for entry in entries
+    )
 
 
 def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:

@@ -29,6 +29,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.queries import are_due
+from app.attention.names import NO_NAMES, SubjectNames, read_subject_names
 from app.attention.own import own_students
 from app.attention.rules import A_WEEK, Reason
 from app.concern.models import Concern
@@ -46,6 +47,8 @@ from app.roster.models import Person
 from app.support.models import Support
 
 KINDS: Final = ("action_item", "support", "concern", "hypothesis")
+NAMED: Final = ("action_item", "support", "concern")
+"""The kinds of records whose names a task can have, the first of them that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,9 @@ class AttentionItem:
     * a support with a due decision: the first day of its present state;
     * a concern: the day on which it was raised or lost its support;
     * a hypothesis: the first day on which its review was due.
+
+    `names` are those of the support, or else of the concern, or of the action item. `student_name` is None if the
+    caller may not read the roster.
     """
 
     reason: Reason
@@ -67,6 +73,8 @@ class AttentionItem:
     support_id: UUID | None
     concern_id: UUID | None
     hypothesis_id: UUID | None
+    student_name: str | None = None
+    names: SubjectNames = NO_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,8 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
     for kind in KINDS:
         ids_of = f"{kind}_id"
         work.disclose(kind, {row.student_id for row in page.rows if getattr(row, ids_of) and row.student_id})
+    subjects = [(kind, getattr(row, f"{kind}_id")) for row in page.rows for kind in ("student", *NAMED)]
+    names = await read_subject_names(work, subjects)
     items = [
         AttentionItem(
             Reason(row.reason),
@@ -130,6 +140,8 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
             row.support_id,
             row.concern_id,
             row.hypothesis_id,
+            names.get(row.student_id, NO_NAMES).text,
+            next((names[row_id] for kind in NAMED if (row_id := getattr(row, f"{kind}_id")) in names), NO_NAMES),
         )
         for row in page.rows
     ]

@@ -12,6 +12,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def show_instant(instant: datetime) -> str:
+    """Returns an instant in UTC as every answer writes it, such as `2026-09-08T13:00:00Z`."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def today_in(zone: str) -> date:
     """Returns today's date in an IANA time zone."""
     return datetime.now(ZoneInfo(zone)).date()

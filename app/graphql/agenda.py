@@ -37,6 +37,18 @@ class AgendaEntry:
     student_id: strawberry.ID | None = strawberry.field(
         description="The id of the student whom it is about, if it is about one."
     )
+    student_name: str | None = strawberry.field(
+        description="The student's name; null for callers who may not read the roster."
+    )
+    area_name: str | None = strawberry.field(
+        description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
+        "not read this record."
+    )
+    intervention: str | None = strawberry.field(description="What the support that it is about does.")
+    measure_names: list[str] = strawberry.field(
+        description="The measures by which the support is followed, the first one first."
+    )
+    action: str | None = strawberry.field(description="What is to be done, for an action item that is due.")
     since: datetime.date = strawberry.field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason]
     state: AgendaItemState
@@ -56,6 +68,11 @@ class AgendaEntry:
             rank=entry.rank,
             subject_id=strawberry.ID(ids.format_id(entry.subject_kind, entry.subject_id)),
             student_id=None if entry.student_id is None else strawberry.ID(ids.format_id("student", entry.student_id)),
+            student_name=entry.student_name,
+            area_name=entry.names.area,
+            intervention=entry.names.intervention,
+            measure_names=list(entry.names.measures),
+            action=entry.names.text,
             since=entry.since,
             reasons=[
                 AgendaEntryReason(code=one.code, record_ids=[strawberry.ID(record) for record in one.records])

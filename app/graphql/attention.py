@@ -27,6 +27,15 @@ class ShownAttentionItem:
         "which the concern was raised or lost its support, or since which the hypothesis is due for review."
     )
     student_id: strawberry.ID | None
+    student_name: str | None = strawberry.field(
+        description="The student's name; null for callers who may not read the roster."
+    )
+    area_name: str | None = strawberry.field(description="The area of the support or concern.")
+    intervention: str | None = strawberry.field(description="What the support does.")
+    measure_names: list[str] = strawberry.field(
+        description="The measures by which the support is followed, the first one first."
+    )
+    action: str | None = strawberry.field(description="What is to be done, for an action item.")
     action_item_id: strawberry.ID | None
     support_id: strawberry.ID | None
     concern_id: strawberry.ID | None
@@ -39,6 +48,11 @@ class ShownAttentionItem:
             reason=one.reason,
             since=one.since,
             student_id=_id("student", one.student_id),
+            student_name=one.student_name,
+            area_name=one.names.area,
+            intervention=one.names.intervention,
+            measure_names=list(one.names.measures),
+            action=one.names.text,
             action_item_id=_id("action_item", one.action_item_id),
             support_id=_id("support", one.support_id),
             concern_id=_id("concern", one.concern_id),

@@ -1,6 +1,8 @@
 """Builds the schema from the parts in this package, prints it as SDL, and executes operations against it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from inspect import isawaitable
 from typing import Any
 
@@ -8,10 +10,12 @@ import strawberry
 from graphql import FieldNode, GraphQLError, GraphQLSchema
 from graphql import execute as execute_by_core
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.types.base_scalars import DateTimeDefinition
 from strawberry.types import ExecutionContext, ExecutionResult, get_object_definition
 from strawberry.types.graphql import OperationType
 
 from app.catalog import CATALOG
+from app.core.clock import show_instant
 from app.core.errors import AimlineError
 from app.graphql.agenda import AgendaQueries
 from app.graphql.attention import AttentionQueries
@@ -24,6 +28,7 @@ from app.graphql.door import OperationContext
 from app.graphql.events import EventQueries
 from app.graphql.evidence import EvidenceMutations
 from app.graphql.execute import execute_query
+from app.graphql.growth import GrowthQueries
 from app.graphql.library import LibraryQueries
 from app.graphql.limits import Limits
 from app.graphql.me import MeQueries
@@ -46,6 +51,7 @@ class Query(
     MeQueries,
     AttentionQueries,
     ProvisionQueries,
+    GrowthQueries,
     AgendaQueries,
     RecapQueries,
     PlaybookQueries,
@@ -110,12 +116,15 @@ class PreparedDocument(SchemaExtension):
         yield
 
 
+INSTANT = replace(DateTimeDefinition, serialize=show_instant)
+"""The scalar of instants. The library itself would write `+00:00` in place of `Z`."""
 schema = QuietSchema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
     types=[type_of(resource) for resource in CATALOG.resources],
     extensions=[PreparedDocument],
+    scalar_overrides={datetime: INSTANT},
 )
 install(schema._schema, derived_names())  # the library offers no public name for it
 

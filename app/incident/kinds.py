@@ -1,4 +1,4 @@
-"""Publishes, retires and looks up kinds of incidents. A change publishes the next version of the playbook."""
+"""Publishes and retires kinds of incidents. Each change publishes the next version of the playbook."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -84,14 +84,3 @@ async def _kind_in_force(work: Work, code: str) -> IncidentKind | None:
     )
     row: IncidentKind | None = await work.db.scalar(query)
     return row
-
-
-async def load_kinds(work: Work) -> list[IncidentKind]:
-    """Returns all kinds of incidents, those of earlier versions of the playbook included. Checks no permission."""
-    query = select(IncidentKind).where(IncidentKind.district_id == work.district_id)
-    return list(await work.db.scalars(query.order_by(IncidentKind.id)))
-
-
-def unknown_kind(pointer: str) -> Invalid:
-    """Returns the error for a code that no kind of incident in force has."""
-    return Invalid([Violation(pointer, "incident_kind.unknown", "The playbook has no such kind of incident.")])

@@ -21,7 +21,7 @@ from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Unread, Violations, input_violations, known_values, readable
-from app.incident.kinds import load_kinds, unknown_kind
+from app.incident.lookup import load_kinds, unknown_kind
 from app.incident.models import Incident
 from app.incident.rules import MAX_BATCH, day_of, is_instant, violations_of_incident
 from app.playbook.models import IncidentKind

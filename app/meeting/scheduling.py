@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -19,11 +19,13 @@ from app.events.catalogue import MEETING_CANCELLED, MEETING_SCHEDULED
 from app.meeting.lookup import ARCHIVED, count_change, emit_meeting_event, lock_meeting, lock_series
 from app.meeting.models import Meeting, MeetingSeries
 from app.meeting.protocols import locate_protocol
-from app.meeting.recurrence import check_rule
+from app.meeting.recurrence import check_rule, parse_rule
 from app.meeting.rules import MAX_MINUTES, MIN_MINUTES, MeetingState, SeriesState, require_scheduled
 from app.meeting.series import extend_one
 from app.roster.lookup import today_of
+from app.roster.student_lock import lock_named_subjects
 from app.team.lookup import find_active_team
+from app.team.models import Team
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -70,7 +72,10 @@ class NewSeries:
 
 @needs(Can.RUN_MEETINGS)
 async def schedule_meeting(work: Work, new: NewMeeting) -> Meeting:
-    """Schedules a single meeting of a team."""
+    """Schedules a single meeting of a team.
+
+    Raises `Invalid` if the team has a meeting at this instant with the same protocol that is scheduled or open.
+    """
     violations = Violations(input_violations(new))
     with violations:
         if new.starts_at.tzinfo is None or not EARLIEST <= new.starts_at < LATEST:
@@ -81,6 +86,8 @@ async def schedule_meeting(work: Work, new: NewMeeting) -> Meeting:
     with violations:
         protocol_id = await locate_protocol(work, new.protocol, "/protocol")
     violations.refuse()
+    await _lock_team(work, team.id)
+    await _refuse_same_meeting(work, team.id, new.starts_at, protocol_id)
     meeting = Meeting(
         district_id=work.district_id,
         id=new_id(),
@@ -118,7 +125,8 @@ async def cancel_meeting(
 async def schedule_series(work: Work, new: NewSeries) -> MeetingSeries:
     """Schedules a series, and creates its meetings for the next twelve weeks, except on days without school.
 
-    Raises `Invalid` for a rule that cannot be read or never occurs, and `Conflict` if the team has too many series.
+    Raises `Invalid` for a rule that cannot be read or never occurs, or if the team has an active series with the same
+    rule, beginning and protocol. Raises `Conflict` if the team has too many series.
     """
     violations = Violations(input_violations(new))
     with violations:
@@ -129,7 +137,8 @@ async def schedule_series(work: Work, new: NewSeries) -> MeetingSeries:
     with violations:
         protocol_id = await locate_protocol(work, new.protocol, "/protocol")
     violations.refuse()
-    await _refuse_too_many(work, team.id)
+    await _lock_team(work, team.id)
+    await _refuse_same_series(work, team.id, new.rule, begins_at, protocol_id)
     series = MeetingSeries(
         district_id=work.district_id,
         id=new_id(),
@@ -175,14 +184,52 @@ async def end_series(work: Work, series_id: UUID) -> MeetingSeries:
     return series
 
 
-async def _refuse_too_many(work: Work, team_id: UUID) -> None:
-    """Raises `Conflict` if the team already has the largest number of active series that is allowed.
+async def _lock_team(work: Work, team_id: UUID) -> None:
+    """Locks a team, so that two requests cannot schedule the same at once. Members may not change the team's row."""
+    await lock_named_subjects(work)
+    of_team = (Team.district_id == work.district_id, Team.id == team_id)
+    async with work.as_district("meeting"):
+        await work.db.execute(select(Team.id).where(*of_team).with_for_update(key_share=True))
 
-    The number is limited because a calendar, and the task that creates meetings, read the rules of all active series.
+
+async def _refuse_same_meeting(work: Work, team_id: UUID, starts_at: datetime, protocol_id: UUID | None) -> None:
+    """Raises `Invalid` if the team has a scheduled or open meeting at this instant with the same protocol."""
+    query = select(Meeting.id).where(
+        Meeting.district_id == work.district_id,
+        Meeting.team_id == team_id,
+        Meeting.starts_at == starts_at,
+        Meeting.protocol_id.is_not_distinct_from(protocol_id),
+        Meeting.state.in_((MeetingState.SCHEDULED, MeetingState.OPEN)),
+    )
+    if await work.db.scalar(query.limit(1)) is not None:
+        detail = "The team has a meeting at this instant with the same protocol already."
+        raise Invalid([Violation("/starts_at", "meeting.exists", detail)])
+
+
+async def _refuse_same_series(
+    work: Work, team_id: UUID, rule: str, begins_at: datetime, protocol_id: UUID | None
+) -> None:
+    """Raises `Invalid` if an active series of the team has the same rule, beginning and protocol.
+
+    Raises `Conflict` if the team already has the largest number of active series that is allowed. The number is limited
+    because a calendar, and the task that creates meetings, read the rules of all active series.
     """
-    is_active = (MeetingSeries.team_id == team_id, MeetingSeries.state == SeriesState.ACTIVE)
-    query = select(func.count()).where(MeetingSeries.district_id == work.district_id, *is_active)
-    if (await work.db.scalar(query) or 0) >= MAX_ACTIVE_SERIES:
+    active = (
+        await work.db.scalars(
+            select(MeetingSeries).where(
+                MeetingSeries.district_id == work.district_id,
+                MeetingSeries.team_id == team_id,
+                MeetingSeries.state == SeriesState.ACTIVE,
+            )
+        )
+    ).all()
+    recurrence = parse_rule(rule)
+    for series in active:
+        same = (series.begins_at, series.protocol_id) == (begins_at, protocol_id)
+        if same and parse_rule(series.rule) == recurrence:
+            detail = "The team has a series with the same rule, beginning and protocol already."
+            raise Invalid([Violation("/rule", "meeting_series.exists", detail)])
+    if len(active) >= MAX_ACTIVE_SERIES:
         detail = f"A team has at most {MAX_ACTIVE_SERIES} series of meetings that have not ended."
         raise Conflict(detail, code="meeting_series.too_many")
 

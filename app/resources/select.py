@@ -24,18 +24,16 @@ class Style:
 
     * `face` is the API: `rest` or `graphql`.
     * `upper`: whether an enum is shown by its name, in upper case.
-    * `offset`: the text of the UTC offset, such as `Z`.
     * `more`: the JSON for a total that is too large to be counted.
     """
 
     face: str
     upper: bool
-    offset: str
     more: str
 
 
-REST_STYLE = Style("rest", upper=False, offset="Z", more='"more"')
-GRAPHQL_STYLE = Style("graphql", upper=True, offset="+00:00", more="null")
+REST_STYLE = Style("rest", upper=False, more='"more"')
+GRAPHQL_STYLE = Style("graphql", upper=True, more="null")
 
 
 @dataclass(frozen=True, slots=True)

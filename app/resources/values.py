@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from app.core import ids
+from app.core.clock import show_instant
 from app.core.errors import Misuse
 
 
@@ -126,7 +127,9 @@ def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
 def _leaf(value: Any, item_: Item, *, upper: bool) -> Any:
     if item_.kind is not None:
         return ids.format_id(item_.kind, value if isinstance(value, UUID) else UUID(str(value)))
-    if isinstance(value, date | datetime):
+    if isinstance(value, datetime):
+        return show_instant(value)
+    if isinstance(value, date):
         return value.isoformat()
     if isinstance(item_.type, type) and issubclass(item_.type, StrEnum):
         return item_.type(value).name if upper else item_.type(value).value

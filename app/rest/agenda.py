@@ -1,5 +1,6 @@
 """Serves the agenda of a team's meeting in REST."""
 
+from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -38,7 +39,15 @@ class AgendaEntry(Shape):
     rank: int = Field(description="The place of its kind in `order`.")
     subject: str = Field(description="The id of the record that it is about.")
     student: str | None = Field(description="The id of the student whom it is about, if it is about one.")
-    since: str = Field(description="The day since which there is a reason.")
+    student_name: str | None = Field(description="The student's name; null for callers who may not read the roster.")
+    area_name: str | None = Field(
+        description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
+        "not read this record."
+    )
+    intervention: str | None = Field(description="What the support that it is about does.")
+    measure_names: list[str] = Field(description="The measures by which the support is followed, the first one first.")
+    action: str | None = Field(description="What is to be done, for an action item that is due.")
+    since: date = Field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason] = Field(description="Why it is on the agenda.")
     state: str = Field(description="`open`, `discussed`, `carried`, `dropped` or `suspended`.")
     text: str | None = Field(description="The topic that a member wants to discuss.")
@@ -54,7 +63,7 @@ class AgendaMeeting(Shape):
 
     id: str = Field(description="The id.")
     state: str = Field(description="`scheduled`, `open`, `closed` or `cancelled`.")
-    starts_at: str = Field(description="The instant at which it begins.")
+    starts_at: datetime = Field(description="The instant at which it begins.")
 
 
 class Agenda(Shape):
@@ -84,7 +93,7 @@ async def get_agenda(work: OpenWork, team: str, meeting: MeetingOf = None) -> Ag
         meeting=None
         if row is None
         else AgendaMeeting.model_construct(
-            id=ids.format_id("meeting", row.id), state=row.state, starts_at=row.starts_at.isoformat()
+            id=ids.format_id("meeting", row.id), state=row.state, starts_at=row.starts_at
         ),
         order=list(agenda.order),
         items=[_entry(entry) for entry in agenda.entries],
@@ -99,7 +108,12 @@ def _entry(entry: ReadEntry) -> AgendaEntry:
         rank=entry.rank,
         subject=ids.format_id(entry.subject_kind, entry.subject_id),
         student=None if entry.student_id is None else ids.format_id("student", entry.student_id),
-        since=entry.since.isoformat(),
+        student_name=entry.student_name,
+        area_name=entry.names.area,
+        intervention=entry.names.intervention,
+        measure_names=list(entry.names.measures),
+        action=entry.names.text,
+        since=entry.since,
         reasons=[AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in entry.reasons],
         state=entry.state,
         text=entry.text,

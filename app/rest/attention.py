@@ -27,7 +27,7 @@ Until = Annotated[
 class AttentionItemShape(Shape):
     """A task for the person that the request is sent for, with its reason.
 
-    Only the ids of the records that the task is about are set; all other ids are null.
+    Only the ids and names of the records that the task is about are set; all others are null.
     """
 
     reason: Reason = Field(
@@ -40,6 +40,11 @@ class AttentionItemShape(Shape):
         "which the concern was raised or lost its support, or since which the hypothesis is due for review."
     )
     student: str | None = Field(description="The id of the student; null for an action item about nobody.")
+    student_name: str | None = Field(description="The student's name; null for callers who may not read the roster.")
+    area_name: str | None = Field(description="The area of the support or concern.")
+    intervention: str | None = Field(description="What the support does.")
+    measure_names: list[str] = Field(description="The measures by which the support is followed, the first one first.")
+    action: str | None = Field(description="What is to be done, for an action item.")
     action_item: str | None = Field(description="The id of the action item.")
     support: str | None = Field(description="The id of the support.")
     concern: str | None = Field(description="The id of the concern.")
@@ -82,6 +87,11 @@ def _item(one: AttentionItem) -> AttentionItemShape:
         reason=one.reason.value,
         since=one.since,
         student=_id("student", one.student_id),
+        student_name=one.student_name,
+        area_name=one.names.area,
+        intervention=one.names.intervention,
+        measure_names=list(one.names.measures),
+        action=one.names.text,
         action_item=_id("action_item", one.action_item_id),
         support=_id("support", one.support_id),
         concern=_id("concern", one.concern_id),

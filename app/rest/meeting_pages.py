@@ -168,7 +168,7 @@ def _actions(actions: Sequence[RecapAction]) -> Iterator[Markup]:
 
 
 def _student(sheet: AgendaSheet, entry: AgendaEntry) -> NamedPerson | None:
-    return None if entry.student_id is None else NamedPerson(entry.student_id, sheet.names.get(entry.student_id))
+    return None if entry.student_id is None else NamedPerson(entry.student_id, entry.student_name)
 
 
 def _reason(kind: str, codes: Iterable[str], since: date) -> Markup:

@@ -1,5 +1,6 @@
 """Serves the recap of a closed meeting in REST, as data and as a page, and the agenda of a meeting as a page."""
 
+from datetime import date, datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -41,7 +42,7 @@ class RecapDecision(Shape):
 
     id: str = Field(description="The id.")
     kind: str = Field(description="What was decided.")
-    decided_on: str = Field(description="The day.")
+    decided_on: date = Field(description="The day.")
     note: str | None = Field(description="What was noted with it.")
 
 
@@ -52,7 +53,7 @@ class RecapEntry(Shape):
     kind: str = Field(description="Why it was on the agenda.")
     subject: str = Field(description="The id of the record that it is about.")
     student: RecapPerson | None = Field(description="The student whom it is about, if it is about one.")
-    since: str = Field(description="The day since which there was a reason.")
+    since: date = Field(description="The day since which there was a reason.")
     text: str | None = Field(description="The topic that a member wanted to discuss.")
     minutes: str | None = Field(description="What was noted.")
     dropped_because: str | None = Field(description="Why it was dropped.")
@@ -67,7 +68,7 @@ class RecapActionItem(Shape):
     text: str = Field(description="What is to be done.")
     student: RecapPerson | None = Field(description="The student whom it is about, if it is about one.")
     owner: RecapPerson = Field(description="The person who does it.")
-    due_on: str = Field(description="The day by which it is to be done.")
+    due_on: date = Field(description="The day by which it is to be done.")
     state: str = Field(description="`open`, `done`, `not_done` or `dropped`.")
 
 
@@ -77,8 +78,8 @@ class Recap(Shape):
     meeting: str = Field(description="The id of the meeting.")
     team: str = Field(description="The id of the team.")
     team_name: str = Field(description="The name of the team.")
-    starts_at: str = Field(description="The instant at which the meeting began.")
-    closed_at: str | None = Field(description="The instant at which it was closed.")
+    starts_at: datetime = Field(description="The instant at which the meeting began.")
+    closed_at: datetime | None = Field(description="The instant at which it was closed.")
     present: list[RecapPerson] = Field(description="The people who were there.")
     discussed: list[RecapEntry] = Field(description="What was discussed, in the order of the agenda.")
     carried: list[RecapEntry] = Field(description="What was carried to the next meeting.")
@@ -99,8 +100,8 @@ async def get_recap(work: OpenWork, meeting: str) -> Recap:
         meeting=ids.format_id("meeting", row.id),
         team=ids.format_id("team", row.team_id),
         team_name=recap.team_name,
-        starts_at=row.starts_at.isoformat(),
-        closed_at=None if row.closed_at is None else row.closed_at.isoformat(),
+        starts_at=row.starts_at,
+        closed_at=row.closed_at,
         present=[_person("person", person) for person in recap.present],
         discussed=_entries(recap, AgendaItemState.DISCUSSED),
         carried=_entries(recap, AgendaItemState.CARRIED),
@@ -152,7 +153,7 @@ def _entry(item: RecapItem) -> RecapEntry:
         kind=item.kind,
         subject=ids.format_id(item.subject_kind, item.subject_id),
         student=None if item.student is None else _person("student", item.student),
-        since=item.since.isoformat(),
+        since=item.since,
         text=item.text,
         minutes=item.minutes,
         dropped_because=item.dropped_because,
@@ -161,7 +162,7 @@ def _entry(item: RecapItem) -> RecapEntry:
         else RecapDecision.model_construct(
             id=ids.format_id("decision", decision.decision_id),
             kind=decision.kind,
-            decided_on=decision.decided_on.isoformat(),
+            decided_on=decision.decided_on,
             note=decision.note,
         ),
     )
@@ -174,7 +175,7 @@ def _action_item(action: RecapAction) -> RecapActionItem:
         text=action.text,
         student=None if action.student is None else _person("student", action.student),
         owner=_person("person", action.owner),
-        due_on=action.due_on.isoformat(),
+        due_on=action.due_on,
         state=action.state,
     )
 

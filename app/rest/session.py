@@ -27,7 +27,8 @@ Until = Annotated[Day | None, Query(description="The last day, included.")]
 class Sums(Shape):
     """Sums of sessions and minutes.
 
-    `known_minutes` is the sum of the planned minutes of the sessions that have a record.
+    `known_minutes` is the sum of the planned minutes of the sessions that have a record. `checked_sessions` are the
+    delivered sessions with marks on the checklist of the library's entry.
     """
 
     planned_sessions: int
@@ -36,6 +37,7 @@ class Sums(Shape):
     planned_minutes: int
     known_minutes: int
     delivered_minutes: int
+    checked_sessions: int
 
 
 class DosageWeek(Sums):
@@ -57,6 +59,9 @@ class Dosage(Sums):
     share: float | None = Field(description="The lesser of the two shares.")
     session_share: float | None
     minute_share: float | None
+    adherence: float | None = Field(
+        description="The share of the checklist's parts that was done in checked sessions; null if none was checked."
+    )
     lost: dict[str, int] = Field(description="Minutes lost, by reason.")
     weeks: list[DosageWeek]
 

@@ -38,6 +38,9 @@ WITH change AS (
     SELECT i.student_id, i.updated_at FROM incident AS i
     WHERE i.district_id = :district AND i.updated_at >= :since
     UNION ALL
+    SELECT g.student_id, g.updated_at FROM signal AS g
+    WHERE g.district_id = :district AND g.updated_at >= :since AND g.kind = 'incidents' AND g.settled_at IS NOT NULL
+    UNION ALL
     SELECT p.id, p.updated_at FROM person AS p
     WHERE p.district_id = :district AND p.is_student AND p.updated_at >= :since
     UNION ALL
@@ -69,6 +72,8 @@ LIMIT :most"""
 have been committed only after that start. Therefore, the last computation may already have included some changes after
 `since`. It has saved, for each student, the sum of the times of these changes. If a student's sum is the same now, the
 student is not returned again.
+
+A signal about incidents that a team has answered is a change, because other signals about the same incidents lapse.
 """
 MARK: Final = """
 INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)

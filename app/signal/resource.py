@@ -246,4 +246,16 @@ COMMANDS = (
         emits=(SIGNAL_MERGED,),
         body=Body("SignalMerger", "The signal that stays."),
     ),
+    Command(
+        "merge_signals",
+        service.merge_signals,
+        SignalResource,
+        "Merges several signals, each into another one about the same student and with its own result.",
+        "POST /signals/merge",
+        emits=(SIGNAL_MERGED,),
+        bulk=service.MAX_AT_ONCE,
+        items="signals",
+        row=attrgetter("row"),
+        body=Body("SignalMergers", "Up to 500 signals to be merged, each with the signal that stays."),
+    ),
 )

@@ -15,7 +15,7 @@ from app.core.ids import new_id
 from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
-from app.incident.kinds import load_kinds, unknown_kind
+from app.incident.lookup import load_kinds, unknown_kind
 from app.playbook.lookup import locate_area, locate_measure
 from app.signal.compute import count_candidates
 from app.signal.models import SignalRule

@@ -33,6 +33,7 @@ WORDS_OF_CONCERN = About(
 )
 WHY_DISMISSED = About("Why it is dismissed.", "Ill on that day.")
 SIGNAL = About("The signal.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")
+STAYS = About("The signal about the same student that stays.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ class DismissedSignal:
 
     signal: Annotated[str, SIGNAL]
     because: Annotated[str, BECAUSE, WHY_DISMISSED]
+
+
+@dataclass(frozen=True, slots=True)
+class MergedSignal:
+    """One of the signals that a request merges, and the signal that stays."""
+
+    signal: Annotated[str, SIGNAL]
+    into: Annotated[str, STAYS]
 
 
 @needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)
@@ -73,6 +82,18 @@ async def dismiss_signals(
         return await dismiss_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.because)
 
     return await run_each(work, dismiss, signals, positions, at, lock_named_subjects)
+
+
+@needs(Can.SETTLE_SIGNALS)
+async def merge_signals(
+    work: Work, signals: Sequence[MergedSignal], *, at: str = "/signals", positions: Sequence[int]
+) -> list[ItemResult]:
+    """Merges several signals, each into another one about the same student and with a result of its own."""
+
+    async def merge(item: MergedSignal) -> Signal:
+        return await merge_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.into)
+
+    return await run_each(work, merge, signals, positions, at, lock_named_subjects)
 
 
 @needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)
@@ -106,7 +127,7 @@ async def dismiss_signal(work: Work, signal_id: UUID, because: Annotated[str, BE
 async def merge_signal(
     work: Work,
     signal_id: UUID,
-    into: Annotated[str, About("The signal about the same student that stays.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")],
+    into: Annotated[str, STAYS],
 ) -> Signal:
     """Merges a signal into the signal `into` about the same student. The signal `into` does not change."""
     target_id = ids.parse_id("signal", into, "/into")

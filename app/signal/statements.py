@@ -126,6 +126,10 @@ answered AS MATERIALIZED (
     SELECT s.student_id, r.incident_kinds AS kinds, max(s.settled_at) AS until
     FROM signal AS s JOIN signal_rule AS r ON r.district_id = :district AND r.id = s.rule_id
     WHERE s.district_id = :district AND s.kind = '{SignalKind.INCIDENTS}' AND s.settled_at IS NOT NULL{{answered}}
+      AND NOT (s.state = '{SignalState.MERGED}' AND EXISTS (
+          SELECT FROM signal AS o
+          WHERE o.district_id = :district AND o.student_id = s.student_id AND o.kind = s.kind
+            AND o.state = '{SignalState.SUGGESTED}' AND o.created_at <= s.settled_at))
     GROUP BY s.student_id, r.incident_kinds),
 involved AS MATERIALIZED (
     SELECT u.rule_id, u.kind, u.area_id, u.secured, u.incident_kinds, i.student_id,
@@ -184,8 +188,9 @@ candidate AS MATERIALIZED (
 The results of a class are listed only for a student who meets a rule's condition in this class, because listing and
 sorting all results would take most of the time. After a signal about a class has been dismissed, a new signal about the
 class can follow in the next grading period. After a signal about an unmet goal has been dismissed, a new signal can
-follow if the goal date is changed. After a signal about incidents has been accepted, dismissed or merged, the incidents
-of its rule's kinds that had been recorded by then are not counted again by any rule.
+follow if the goal date is changed. After a signal about incidents has been accepted or dismissed, the incidents of its
+rule's kinds that had been recorded by then are not counted again by any rule. A merged signal is no answer while a
+signal that was there before it is still suggested, because that one may be the one into which it was merged.
 """
 WRITE: Final = f"""
 WITH {RULES},

@@ -44,7 +44,7 @@ from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.hypothesis.due import ask_about_hypotheses
 from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
-from app.incident.kinds import load_kinds
+from app.incident.lookup import load_kinds
 from app.incident.service import NewIncident, record_incidents
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
@@ -546,9 +546,9 @@ async def _meetings(district: FullDistrict) -> None:
             step = NewProtocolStep(f"Step {town.canary}", 5, f"Question {town.canary}")
             protocol = NewProtocol(name.replace(" ", "-"), f"Protocol {town.canary}", (step,))
             district.note(name, "protocol", (await publish_protocol(work, protocol)).id)
-    for name in ("series", "series to end"):
+    for hour, name in enumerate(("series", "series to end"), 10):
         async with town.unit() as work:
-            begins_at = f"{(now() + timedelta(days=2)).date()}T08:00"
+            begins_at = f"{(now() + timedelta(days=2)).date()}T{hour}:00"
             terms = (begins_at, "FREQ=WEEKLY;COUNT=2", 30, f"Place {town.canary}", district.shown["protocol"])
             series = await schedule_series(work, NewSeries(district.shown["team"], *terms))
             district.note(name, "meeting_series", series.id)
@@ -654,7 +654,7 @@ async def _signals(district: FullDistrict) -> None:
     async with town.unit() as work:
         taken = [
             NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=weeks), 5.0, purpose="screening")
-            for weeks in (0, 3, 6, 9, 12)
+            for weeks in range(0, 12, 2)
         ]
         await record_scores(work, taken)
     async with town.house() as work:
@@ -666,7 +666,7 @@ async def _signals(district: FullDistrict) -> None:
         return list(await work.db.scalars(query, {"district": town.district_id}))
 
     async with town.unit() as work:
-        in_lists = ("signal to accept in a list", "signal to dismiss in a list")
+        in_lists = ("signal to accept in a list", "signal to dismiss in a list", "signal to merge in a list")
         names = ("signal", "signal to dismiss", "signal to merge", *in_lists)
         for name, row_id in zip(names, await signals_of(work), strict=True):
             district.note(name, "signal", row_id)
@@ -756,9 +756,9 @@ async def _core_stalls(district: FullDistrict) -> None:
 
 async def _windows(district: FullDistrict) -> None:
     """Adds screening windows of the school. The results of one window are stored."""
-    names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
+    names = ("window", "window to move", "window to cancel", "fourth window", "fifth window", "sixth window")
     for place, name in enumerate(names):
-        opens = BEGINS + timedelta(weeks=3 * place)
+        opens = BEGINS + timedelta(weeks=2 * place)
         new = NewWindow(
             season="fall",
             opens_on=opens,

@@ -91,6 +91,7 @@ def _arguments(district: FullDistrict) -> Mapping[str, str]:
         "windowId": district.shown["window"],
         "teamId": district.shown["team"],
         "meetingId": district.shown["closed meeting"],
+        "supportId": district.shown["support"],
     }
 
 

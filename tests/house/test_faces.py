@@ -37,6 +37,7 @@ READS = {
     "get_benchmark": "Query.benchmark",
     "get_attention": "Query.attention",
     "get_provision_report": "Query.provisionReport",
+    "get_support_growth": "Query.supportGrowth",
     "get_screening_report": "Query.screeningReport",
     **{f"list_{name}": f"Query.{name}" for name in ("meetings", "protocols")},
     "list_agenda_items": "Query.agendaItems",

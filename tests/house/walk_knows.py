@@ -173,6 +173,7 @@ OWN_REFERENCES = {
     ),
     ("accept_signals", "signal"): "signal to accept in a list",
     ("dismiss_signals", "signal"): "signal to dismiss in a list",
+    ("merge_signals", "signal"): "signal to merge in a list",
 }
 """Field of one operation: the name of the row that it refers to, if it is not the usual one."""
 LISTED = {

@@ -39,12 +39,16 @@ class CareWriters(TeamWriters):
         self.staff = [named("person", await row_id(self.town, "person", f"t-{one}")) for one in ("north", "south")]
         self.schools = [named("org", await row_id(self.town, "org", one)) for one in ("north", "south")]
         await client.post("/v1/signal-rules", {"code": "under-cut", "kind": "screening_under_cut"})
+        await client.post(
+            "/v1/signal-rules", {"code": "incidents", "kind": "incidents", "area": "behaviour", "least": 2}
+        )
 
     def commands(self) -> list[Command]:
         """Returns the commands among which a writer chooses."""
         of_supports = [self._hand_over, self._hand_over_all, self._follow, self._stop, self._change]
         of_agendas = [self._note_at, self._note_at, self._agree_at, self._in_one_document, self._serve_grade_twice]
-        of_children = [self._absences, self._remove_absence, self._test, self._evidence, self._window, self._signals]
+        of_children = [self._absences, self._remove_absence, self._incidents, self._remove_incident]
+        of_children += [self._test, self._evidence, self._window, self._signals]
         return [*super().commands(), *of_supports, *of_agendas, *of_children, self._atomic, self._keyed, self._worker]
 
     async def _hand_over(self, client: Patient) -> httpx.Response:
@@ -108,6 +112,19 @@ class CareWriters(TeamWriters):
         result = self.dice.choice(made.json()["results"])
         row = result.get("attendance_record") or {}
         return await client.post(f"/v1/attendance-records/{row.get('id')}/remove", {"because": "Another child."})
+
+    async def _incidents(self, client: Patient) -> httpx.Response:
+        at = f"{self._day()}T17:40:00Z"
+        involved = self.dice.sample(self.students, 3)
+        rows = [{"student": one, "occurred_at": at, "kind": "disruption", "shared_reference": at} for one in involved]
+        return await client.post("/v1/incidents/bulk", {"incidents": rows})
+
+    async def _remove_incident(self, client: Patient) -> httpx.Response:
+        made = await self._incidents(client)
+        if not made.is_success:
+            return made
+        row = self.dice.choice(made.json()["results"]).get("incident") or {}
+        return await client.post(f"/v1/incidents/{row.get('id')}/remove", {"because": "Another child."})
 
     async def _test(self, client: Patient) -> httpx.Response:
         hypothesis = await self._one(client, "hypotheses")

@@ -21,6 +21,7 @@ from app.access.work import Work, needs
 from app.catalog import CATALOG
 from app.concern.service import NewConcern, raise_concern
 from app.core import ids
+from app.core.clock import now
 from app.core.errors import AimlineError, NotFound
 from app.core.ids import new_id
 from app.graphql.budget import Budget
@@ -32,6 +33,7 @@ from app.graphql.schema import execute, preparation
 from app.group.inputs import NewGroupSession
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
+from app.incident.service import NewIncident, record_incidents
 from app.resources.declare import declaration
 from app.resources.run import read, resolve_filters
 from app.resources.select import GRAPHQL_STYLE, ListRoot, RowRoot
@@ -96,6 +98,7 @@ async def filled(north: Town) -> Filled:
         )
     await mentored(north)
     groups = await _work_together(north)
+    await _disrupt(north)
     everything = north.client()
     teacher = await bound_to_person(north.engine, north.settings.keyring, everything, "sis:sis:teacher-1")
     callers = {
@@ -124,6 +127,7 @@ async def filled(north: Town) -> Filled:
         "grade": ["03", "04"],
         "code": ["repeated-reading", "nothing"],
         "about_id": [*(one[kind] for one in made.values() for kind in ("concern", "support")), "con_nonsense"],
+        "shared_reference": ["event-7", "event-8"],
         "family_name": [f"Family{north.canary}", "Nobody"],
     }
     for kind in ("concern", "support", "score", "verdict", "decision"):
@@ -145,6 +149,15 @@ async def _work_together(town: Town) -> dict[str, str]:
         group = await form_group(work, group_of(town, "amy"))
         await record_group_sessions(work, group.id, [NewGroupSession(held_on=BEGINS)])
         return {"team": ids.format_id("team", team.id), "group": ids.format_id("group", group.id)}
+
+
+async def _disrupt(town: Town) -> None:
+    """Records an event in which three students were involved, and an incident without a reference."""
+    names = ("amy", "ben", "cy")
+    involved = [NewIncident(f"sis:sis:{name}-1", now(), "disruption", shared_reference="event-7") for name in names]
+    async with town.unit() as work:
+        alone = NewIncident("sis:sis:amy-1", now(), "bullying")
+        await record_incidents(work, [*involved, alone], positions=range(4))
 
 
 @needs(Can.SYNC_ROSTER)

@@ -15,8 +15,8 @@ from tests.rooms.test_teams import TODAY, acting
 from tests.sent import statements_sent
 from tests.town import Town, maintain
 
-STATEMENTS = 5
-"""Binding the person, the day, the playbook in force, the read itself, and the row of the disclosure log."""
+STATEMENTS = 6
+"""Binding the person, the day, the playbook in force, the read itself, the names, and the row of the disclosure log."""
 QUERY = "{ attention { personId leftOut items { reason studentId actionItemId concernId supportId } } }"
 
 

@@ -222,3 +222,32 @@ async def test_dismissed_incidents_are_never_suggested_again(app: FastAPI, north
     assert set(again["incidents"]) == {one["incident"]["id"] for one in new}
     await recorded(asks, incident(north, "amy", 6))
     assert (await computed(asks, north))["amy"]["id"] == again["id"]
+
+
+async def test_an_answer_ends_every_suggestion_of_the_same_incidents_at_the_next_computation(
+    app: FastAPI, north: Town
+) -> None:
+    """Two rules suggest the same incidents. After a team has answered one, the other is not left on the agenda until
+    the next day. A signal into which another was merged stays until a team answers it too.
+    """
+    asks = caller(app, north)
+    for rule in (RULE, {**RULE, "code": "disruptions", "incident_kinds": ["disruption"]}):
+        assert (await asks.post("/v1/signal-rules", rule)).status_code == 201
+    await recorded(asks, *(incident(north, name, days) for name in ("amy", "ben") for days in (1, 2, 3)))
+    await computed(asks, north)
+    about: dict[str, list[str]] = {}
+    for one in await asks.items("/v1/signals", state="suggested"):
+        about.setdefault(one["student"], []).append(one["id"])
+    (amy, other), (ben, stays) = (about[named("student", north.students[name])] for name in ("amy", "ben"))
+    assert (await asks.post(f"/v1/signals/{amy}/dismiss", {"because": "A hard week."})).is_success
+    assert (await asks.post(f"/v1/signals/{ben}/merge", {"into": stays})).is_success
+    assert {one["id"] for one in (await computed(asks, north)).values()} == {stays}
+    assert {one["id"] for one in (await computed(asks, north, "lapsed")).values()} == {other}
+    assert (await asks.post(f"/v1/signals/{stays}/dismiss", {"because": "A hard week."})).is_success
+    await recorded(asks, incident(north, "ben", 4), incident(north, "ben", 5))
+    assert await computed(asks, north) == {}
+    new = await recorded(asks, incident(north, "ben", 6))
+    await computed(asks, north)
+    again = await asks.items("/v1/signals", state="suggested")
+    assert {len(one["incidents"]) for one in again} == {3}
+    assert all(new[0]["incident"]["id"] in one["incidents"] for one in again)

@@ -146,6 +146,9 @@ async def test_adherence_is_shown_beside_dosage(app: FastAPI, north: Town) -> No
     assert again.json()["results"][0]["session"]["done_parts"] == [1, 2, 3, 4]
     shown = await query_data(north, f'{{ support(id: "{support}") {{ dosage {{ checkedSessions adherence }} }} }}')
     assert shown["support"]["dosage"] == {"checkedSessions": 4, "adherence": 7 / 16}
+    dosage = (await asks.get(f"/v1/supports/{support}/dosage")).json()
+    assert (dosage["checked_sessions"], dosage["adherence"]) == (4, 7 / 16)
+    assert sum(week["checked_sessions"] for week in dosage["weeks"]) == 4
     await scored(asks, concern["student"], 40.0, 41.0, 42.0, 43.0)
     verdict = (await asks.get(f"/v1/supports/{support}/verdict")).json()
     reasons = {reason["code"]: reason["values"] for reason in verdict["because"]}

@@ -1,5 +1,6 @@
 """Tests that teams schedule meetings, single ones and series that skip the weeks without school."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -75,7 +76,7 @@ async def test_a_series_skips_breaks_and_follows_their_changes(app: FastAPI, nor
     assert await extended(north) == 1
     (cancelled,) = await meetings_of(asks, series, state="cancelled")
     assert (cancelled["id"], cancelled["fell_on_break"]) == (second["id"], True)
-    other = await series_of(asks, series["team"])
+    other = await series_of(asks, series["team"], begins_at=f"{TODAY + timedelta(days=1)}T09:00")
     days = [datetime.fromisoformat(meeting["starts_at"]).date() for meeting in await meetings_of(asks, other)]
     assert day not in days, "a new series skips the break"
     async with north.unit() as work:
@@ -126,11 +127,44 @@ async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) 
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     body = {"team": team, "begins_at": "2026-09-08T08:00", "rule": "FREQ=MONTHLY", "minutes": 30}
-    series = [(await asks.post("/v1/meeting-series", body)).json()["id"] for _ in range(MAX_ACTIVE_SERIES)]
+    series = [
+        (await asks.post("/v1/meeting-series", body | {"begins_at": f"2026-09-08T08:{minute + 1:02}"})).json()["id"]
+        for minute in range(MAX_ACTIVE_SERIES)
+    ]
     refused = await asks.post("/v1/meeting-series", body)
     assert (refused.status_code, refused.json()["code"]) == (409, "meeting_series.too_many")
     await asks.post(f"/v1/meeting-series/{series[0]}/end", {})
     assert (await asks.post("/v1/meeting-series", body)).status_code == 201
+
+
+async def test_the_same_series_or_meeting_is_refused(app: FastAPI, north: Town) -> None:
+    """A series that was sent twice does not give a team each meeting twice, and neither does a single meeting.
+
+    This holds also if both requests arrive at once. Another protocol makes another series, and after the end of the
+    first series the same one can be scheduled.
+    """
+    asks = caller(app, north)
+    team = named("team", (await team_of(north, "teacher")).id)
+    teacher = caller(app, north, act_for="sis:sis:teacher-1")
+    series = {"begins_at": f"{TODAY + timedelta(days=1)}T08:00", "rule": "FREQ=WEEKLY;BYDAY=TU"}
+    body: dict[str, Any] = {"team": team, "minutes": 45, **series}
+    spelled = body | {"rule": "BYDAY=TU;INTERVAL=1;FREQ=WEEKLY", "minutes": 30, "place": "Room 12"}
+    for path, one, other, pointer, code in (
+        ("meeting-series", body, spelled, "/rule", "meeting_series.exists"),
+        ("meetings", _single(team), _single(team), "/starts_at", "meeting.exists"),
+    ):
+        answers = await asyncio.gather(asks.post(f"/v1/{path}", one), teacher.post(f"/v1/{path}", other))
+        made, refused = sorted(answers, key=lambda answer: answer.status_code)
+        assert (made.status_code, refused.status_code) == (201, 422), refused.text
+        violations = [(each["pointer"], each["code"]) for each in refused.json()["violations"]]
+        assert violations == [(pointer, code)]
+        steps = {"code": path, "name": "Problem solving", "steps": [{"title": "What do we see?", "minutes": 5}]}
+        await asks.post("/v1/protocols", steps)
+        assert (await teacher.post(f"/v1/{path}", one | {"protocol": path})).status_code == 201
+        ending = "end" if path == "meeting-series" else "cancel"
+        await asks.post(f"/v1/{path}/{made.json()['id']}/{ending}", {} if ending == "end" else {"because": "Ill."})
+        assert (await teacher.post(f"/v1/{path}", one)).status_code == 201
+    assert len(await asks.items("/v1/meeting-series", team=team, state="active")) == 2
 
 
 async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:

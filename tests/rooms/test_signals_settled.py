@@ -71,6 +71,28 @@ async def test_many_signals_are_dismissed_each_with_its_reason(app: FastAPI, nor
     assert data["results"][0]["signal"] == {"state": "DISMISSED", "settledBecause": "Moved."}
 
 
+async def test_many_signals_are_merged_each_into_its_own(app: FastAPI, north: Town) -> None:
+    """After a screening by two measures, a team merges the signals about the same students in one request.
+
+    Each has a result. Two that are merged into each other leave one.
+    """
+    asks = caller(app, north)
+    first, second, of_ben = await suggested_twice(asks, north)
+    pairs = ((first, second), (second, first), (of_ben, second))
+    items = [{"signal": one["id"], "into": into["id"]} for one, into in pairs]
+    results = (await asks.post("/v1/signals/merge", {"signals": items})).json()["results"]
+    assert [one["outcome"] for one in results] == ["recorded", "refused", "refused"]
+    problems = [(one["pointer"], one["code"]) for result in results[1:] for one in result["violations"]]
+    assert problems == [("/signals/1", "signal.settled"), ("/signals/2/into", "signal.unknown")]
+    merged = results[0]["signal"]
+    assert (merged["state"], merged["merged_into"]) == ("merged", second["id"])
+    mutation = """mutation ($one: ID!, $into: ID!) { mergeSignals(input: {signals: [{signal: $one, into: $into}]}) {
+        results { outcome problems { code pointer } } problems { code } } }"""
+    sent = {"query": mutation, "variables": {"one": of_ben["id"], "into": of_ben["id"]}}
+    data = (await asks.post("/graphql", sent)).json()["data"]["mergeSignals"]
+    assert [one["code"] for one in data["results"][0]["problems"]] == ["signal.unknown"]
+
+
 async def test_a_signal_is_merged_into_another_one_about_the_same_student(app: FastAPI, north: Town) -> None:
     """A signal can be merged only into another one about the same student, so that no second concern is raised."""
     asks = caller(app, north)

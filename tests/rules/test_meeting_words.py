@@ -1,5 +1,6 @@
 """Tests the text of meeting pages: why an item is on the agenda, and how many similar items are shown."""
 
+from dataclasses import replace
 from datetime import date
 from uuid import UUID, uuid4
 
@@ -52,17 +53,18 @@ def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:
 def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() -> None:
     """If many items say the same about different students, the page has one item with all of the names."""
     people = {uuid4(): f"Student {letter}" for letter in "ABCD"}
-    signals = [_entry(student, "signal", "screening_under_cut") for student in people]
-    concern = _entry(next(iter(people)), "new_concern", "new_concern")
+    signals = [_entry(student, name, "signal", "screening_under_cut") for student, name in people.items()]
+    concern = _entry(*next(iter(people.items())), "new_concern", "new_concern")
     agenda = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals), 0)
-    page = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago")))
+    page = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", "America/Chicago")))
     assert page.count("<article>") == 2
     assert "4 students" in page
     assert "Student A, Student B, Student C, Student D" in page
-    nameless = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", {}, "America/Chicago")))
+    unnamed = replace(agenda, entries=tuple(replace(entry, student_name=None) for entry in agenda.entries))
+    nameless = "".join(agenda_page(AgendaSheet(unnamed, "Grade 3", "America/Chicago")))
     assert nameless.count("A student") == 1
     two = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals[:2]), 0)
-    assert "".join(agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago"))).count("<article>") == 3
+    assert "".join(agenda_page(AgendaSheet(two, "Grade 3", "America/Chicago"))).count("<article>") == 3
 
 
 def test_a_student_with_two_signals_is_one_of_the_students() -> None:
@@ -71,17 +73,19 @@ def test_a_student_with_two_signals_is_one_of_the_students() -> None:
     Signals of different areas are separate items of the page, in whatever order they come.
     """
     people = {uuid4(): f"Student {letter}" for letter in "ABC"}
-    signals = [_entry(student, "signal", "screening_under_cut") for student in people for _ in range(3)]
+    signals = [
+        _entry(student, name, "signal", "screening_under_cut") for student, name in people.items() for _ in range(3)
+    ]
     areas = ("Reading fluency", "Computation", "Reading fluency") * 3
     topics = {signal.subject_id: area for signal, area in zip(signals, areas, strict=True)}
     agenda = Agenda(uuid4(), None, DEFAULT_ORDER, tuple(signals), 0)
-    page = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago", topics)))
+    page = "".join(agenda_page(AgendaSheet(agenda, "Grade 3", "America/Chicago", topics)))
     assert page.count("<article>") == 2
     assert page.count("3 students") == 2
     assert page.count("Student A, Student B, Student C") == 2
 
 
-def _entry(student_id: UUID, kind: str, code: str) -> AgendaEntry:
+def _entry(student_id: UUID, name: str, kind: str, code: str) -> AgendaEntry:
     return AgendaEntry(
         item_id=None,
         kind=kind,
@@ -98,4 +102,5 @@ def _entry(student_id: UUID, kind: str, code: str) -> AgendaEntry:
         dropped_because=None,
         times_carried=0,
         version=None,
+        student_name=name,
     )

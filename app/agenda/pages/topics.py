@@ -7,29 +7,16 @@
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text, and_, any_, cast, literal, null, select, union_all
+from sqlalchemy import and_, any_, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.action.models import ActionItem
-from app.concern.models import Concern
-from app.hypothesis.models import Hypothesis
-from app.playbook.models import Area, Measure
+from app.attention.names import SubjectNames, read_subject_names
+from app.playbook.models import Measure
 from app.roster.lookup import IdList
-from app.signal.models import Signal
 from app.signal.stalls.models import CoreStall
-from app.support.models import Support
-
-ABOUT_AREAS: Final[Mapping[str, tuple[Any, Can]]] = {
-    "support": (Support, Can.READ_SUPPORTS),
-    "concern": (Concern, Can.READ_CONCERNS),
-    "signal": (Signal, Can.READ_SIGNALS),
-    "hypothesis": (Hypothesis, Can.READ_HYPOTHESES),
-}
-"""The kinds of records that have an area, each with its table and with the permission to read the records."""
 
 
 @needs(Can.READ_MEETINGS)
@@ -39,41 +26,22 @@ async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mappi
     `subjects` has the kind and the id of each record. If the caller may not read a kind of record, its records have no
     text. Every caller gets the texts of core stalls.
     """
-    ids_by_kind: dict[str, list[UUID]] = {}
-    for kind, subject_id in subjects:
-        ids_by_kind.setdefault(kind, []).append(subject_id)
-    topics = await _stalls(work, ids_by_kind.get("core_stall", []))
-    if work.principal.may(Can.READ_ACTIONS):
-        topics |= await _actions(work, ids_by_kind.get("action_item", []))
-    return topics | await _areas(work, ids_by_kind)
+    pairs = list(subjects)
+    names = await read_subject_names(work, pairs)
+    topics = {row_id: topic for row_id, each in names.items() if (topic := topic_of(each)) is not None}
+    return topics | await read_stalls(work, [row_id for kind, row_id in pairs if kind == "core_stall"])
 
 
-async def _areas(work: Work, ids_by_kind: Mapping[str, list[UUID]]) -> dict[UUID, str]:
-    """Returns the areas of records. The text of a support also says what is done. Executes at most one statement."""
-    queries = []
-    for kind, (model, permission) in ABOUT_AREAS.items():
-        if not ids_by_kind.get(kind) or not work.principal.may(permission):
-            continue
-        of_area = Concern if model is Hypothesis else model
-        query = select(
-            literal(kind, Text).label("kind"),
-            model.id.label("id"),
-            model.student_id.label("student_id"),
-            Area.name.label("area"),
-            (Support.intervention if model is Support else cast(null(), Text)).label("intervention"),
-        ).where(model.district_id == work.district_id, model.id == any_(cast(ids_by_kind[kind], IdList)))
-        if model is Hypothesis:
-            query = query.join(Concern, and_(Concern.district_id == work.district_id, Concern.id == model.concern_id))
-        queries.append(query.join(Area, and_(Area.district_id == work.district_id, Area.id == of_area.area_id)))
-    if not queries:
-        return {}
-    rows = (await work.db.execute(union_all(*queries))).all()
-    for kind in ABOUT_AREAS:
-        work.disclose(kind, {row.student_id for row in rows if row.kind == kind})
-    return {row.id: row.area if row.intervention is None else f"{row.area}: {row.intervention}" for row in rows}
+def topic_of(names: SubjectNames) -> str | None:
+    """Returns a short text made of the names of a record, or None if there are none."""
+    if names.area is None or names.intervention is None:
+        return names.area or names.text
+    return f"{names.area}: {names.intervention}"
 
 
-async def _stalls(work: Work, stall_ids: list[UUID]) -> dict[UUID, str]:
+@needs(Can.READ_MEETINGS)
+async def read_stalls(work: Work, stall_ids: list[UUID]) -> dict[UUID, str]:
+    """Returns the grade and the measure of core stalls as a short text, by id."""
     if not stall_ids:
         return {}
     query = (
@@ -85,14 +53,3 @@ async def _stalls(work: Work, stall_ids: list[UUID]) -> dict[UUID, str]:
     async with work.as_district("agenda"):
         rows = (await work.db.execute(query)).all()
     return {stall_id: f"Grade {grade.removeprefix('0')}: {measure}" for stall_id, grade, measure in rows}
-
-
-async def _actions(work: Work, action_ids: list[UUID]) -> dict[UUID, str]:
-    if not action_ids:
-        return {}
-    query = select(ActionItem.id, ActionItem.text, ActionItem.student_id).where(
-        ActionItem.district_id == work.district_id, ActionItem.id == any_(cast(action_ids, IdList))
-    )
-    rows = (await work.db.execute(query)).all()
-    work.disclose("action_item", (row.student_id for row in rows if row.student_id is not None))
-    return {row.id: row.text for row in rows}

@@ -10,7 +10,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +18,7 @@ from app.cli.backup import contents, programs
 from app.cli.backup.manifest import DUMP, SCHEMA, Manifest, measure_file, write_manifest
 from app.cli.backup.programs import Server
 from app.cli.migrate import current_version
+from app.core.clock import show_instant
 from app.core.db import connect
 from app.core.errors import AimlineError, Conflict
 from app.core.schema_lines import describe_schema
@@ -119,7 +119,7 @@ async def _create(
             f"The dump lacks rows of {', '.join(lacking)}; the backup was removed.", code="backup.incomplete"
         )
     return Manifest(
-        made_at=made_at.astimezone(UTC).isoformat(),
+        made_at=show_instant(made_at),
         revision=revision,
         server_major=server.major,
         dump_major=programs.major_of(pg_dump),

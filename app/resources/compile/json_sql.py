@@ -195,7 +195,7 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
     if type_ is datetime:
         instant = sql("timezone('UTC', ", column, ")")
         shown = sql("to_char(", instant, f", '{INSTANT}')")
-        return ['"', _finite(shown, instant, FIRST_INSTANT, LAST_INSTANT), style.offset + '"']
+        return ['"', _finite(shown, instant, FIRST_INSTANT, LAST_INSTANT), 'Z"']
     if type_ is date:
         shown = sql("to_char(", column, ", 'YYYY-MM-DD')")
         return ['"', _finite(shown, column, FIRST_DATE, LAST_DATE), '"']

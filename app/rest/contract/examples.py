@@ -152,6 +152,7 @@ A field that can have a code, such as `measure`, is not among them: codes are th
 """
 OWN_NAME = {"keep_consumer": "nightly"}
 """An example of a name that the client chooses itself and sends in the path, keyed by operation."""
+IN_COMPREHENSION = "state=suggested&area=ela.comprehension&kind=screening_under_cut"
 OF_OPERATION: dict[tuple[str, str], str] = {
     ("accept_concern", "concern"): "/v1/concerns?state=raised",
     ("accept_signal", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
@@ -177,9 +178,8 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("dismiss_signal", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
     ("dismiss_signals", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
     ("follow_measure", "support"): "/v1/supports?state=active&area=ela.fluency",
-    ("merge_signal", "signal"): "/v1/signals?state=suggested&area=ela.comprehension&kind=screening_under_cut",
-    ("merge_signal", "student"): "student in /v1/signals?state=suggested&area=ela.comprehension"
-    "&kind=screening_under_cut",
+    **{(name, "signal"): f"/v1/signals?{IN_COMPREHENSION}" for name in ("merge_signal", "merge_signals")},
+    **{(name, "student"): f"student in /v1/signals?{IN_COMPREHENSION}" for name in ("merge_signal", "merge_signals")},
     ("move_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
     ("propose_hypothesis", "concern"): "/v1/concerns?state=accepted",
     ("propose_hypotheses", "concern"): "/v1/concerns?state=accepted",

@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core import ids
+from app.core.clock import show_instant
 from app.core.plural import pluralize
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.stage import Stage, key_filter_sql
@@ -164,9 +165,9 @@ class Report:
             **asdict(self),
             "run_id": ids.format_id("run", self.run_id),
             "plan": self.plan and self.plan["digest"],
-            "began_at": self.began_at.isoformat() if self.began_at else None,
-            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
-            "pulled_at": self.pulled_at.isoformat() if self.pulled_at else None,
+            "began_at": show_instant(self.began_at) if self.began_at else None,
+            "ended_at": show_instant(self.ended_at) if self.ended_at else None,
+            "pulled_at": show_instant(self.pulled_at) if self.pulled_at else None,
         }
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.permission import Can
 from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
-from app.core.clock import now
+from app.core.clock import now, show_instant
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.sis.engine.apply import apply_all
@@ -143,7 +143,7 @@ async def _record_answer(work: Work, run_id: UUID, state: RunState, sentence: st
     answer = {
         "verb": state.value,
         "by": work.principal.name,
-        "at": now().isoformat(),
+        "at": show_instant(now()),
         **more,
     }
     answered = {"sentence": sentence, "answer": answer, "due": func.now(), "attempts": 0}

@@ -1,0 +1,104 @@
+"""Looks up how much a student of a grade who starts at a score typically improves a week, by published norms. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from uuid import UUID
+
+import numpy as np
+
+from app.playbook.benchmarks.rules import PERCENTILES, Season, normal_grade
+from app.playbook.models import Benchmark
+
+WEEKS = {Season.FALL: 32, Season.WINTER: 16}
+"""The weeks of instruction from a season to the spring, by which the published norms divide the growth."""
+RANKS = (10.0, 25.0, 50.0, 75.0, 90.0)
+SEASON_OF_MONTH = {
+    **dict.fromkeys((7, 8, 9, 10, 11), Season.FALL),
+    **dict.fromkeys((12, 1, 2), Season.WINTER),
+    **dict.fromkeys((3, 4, 5, 6), Season.SPRING),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TypicalGrowth:
+    """The improvement a week, in the measure's units, that is typical for a grade and a starting score.
+
+    * `rate` is positive, also if lower scores are better.
+    * `percentile` is that of the starting score in `season`. It is None if the norms have no percentiles for the grade
+      and season; `rate` is then that of the grade, whatever the start.
+    * `benchmark_ids` and `citation` name the norms.
+    """
+
+    rate: float
+    grade: str
+    season: Season
+    percentile: float | None
+    benchmark_ids: tuple[UUID, ...]
+    citation: str
+
+
+def season_of(day: date) -> Season:
+    """Returns the season of the norms with which a score of this day is compared: fall from July, winter from December,
+    spring from March on.
+    """
+    return SEASON_OF_MONTH[day.month]
+
+
+def typical_growth(
+    norms: Iterable[Benchmark], grades: Sequence[str], direction: str, start: float, day: date
+) -> TypicalGrowth | None:
+    """Returns the typical growth of a student who starts with the score `start` on `day`, or None if no norm states it.
+
+    `norms` are those of one measure. The first of `grades` for which a norm states growth counts. A district's own
+    norms take precedence over published ones, and growth by starting score over growth by grade alone.
+    """
+    rows = sorted(norms, key=lambda row: (row.published, row.citation))
+    for grade in grades:
+        of_grade = [row for row in rows if normal_grade(row.grade) == normal_grade(grade)]
+        for _, source in groupby(of_grade, lambda row: row.published):
+            of_source = list(source)
+            for _, cited in groupby(of_source, lambda row: row.citation):
+                if (growth := _by_start(list(cited), grade, direction, start, season_of(day))) is not None:
+                    return growth
+            for row in of_source:
+                if row.typical_growth is not None:
+                    return TypicalGrowth(row.typical_growth, grade, season_of(day), None, (row.id,), row.citation)
+    return None
+
+
+def _by_start(
+    rows: Sequence[Benchmark], grade: str, direction: str, start: float, season: Season
+) -> TypicalGrowth | None:
+    """Returns the growth of the percentile of `start`, or None if these norms lack the percentiles that are needed.
+
+    Between two percentiles, percentile and growth are interpolated. Beyond the lowest and the highest, they are those
+    of the lowest and the highest.
+    """
+    by_season = {row.season: row for row in rows if _ranks(row)}
+    last = by_season.get(Season.SPRING)
+    first = by_season.get(Season.FALL) or by_season.get(Season.WINTER)
+    now = by_season.get(season)
+    if first is None or last is None or now is None:
+        return None
+    sign = -1.0 if direction == "down" else 1.0
+    ranks = _ranks(now)
+    scores = [sign * value for value in ranks.values()]
+    percentile = float(np.interp(sign * start, scores, list(ranks)))
+    begin, end = _ranks(first), _ranks(last)
+    common = [rank for rank in begin if rank in end]
+    if len(common) < 2:
+        return None
+    weeks = WEEKS[Season(str(first.season))]
+    rates = [sign * (end[rank] - begin[rank]) / weeks for rank in common]
+    rate = float(np.interp(percentile, common, rates))
+    used = tuple(dict.fromkeys(row.id for row in (now, first, last)))
+    return TypicalGrowth(rate, grade, season, percentile, used, last.citation)
+
+
+def _ranks(row: Benchmark) -> dict[float, float]:
+    """Returns the scores at the percentiles that a norm has, by percentile; nothing if it has fewer than two."""
+    scores = ((rank, getattr(row, name)) for rank, name in zip(RANKS, PERCENTILES, strict=True))
+    known = {rank: float(score) for rank, score in scores if score is not None}
+    return known if len(known) > 1 else {}
