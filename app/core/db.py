@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -108,13 +108,17 @@ def sqlalchemy_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+asyncpg")
 
 
-async def _open_connection(*options: Any, **keywords: Any) -> BoundConnection:
-    """Opens a connection; raises `DatabaseUnreachable` when that fails for any reason."""
+async def _open_connection(*options: Any, answer_within: float, **keywords: Any) -> BoundConnection:
+    """Opens a connection; raises `DatabaseUnreachable` when that fails for any reason.
+
+    The connection ends if the server does not answer a message within `answer_within` seconds.
+    """
     try:
-        connection = await asyncpg.connect(*options, **keywords)
+        connection: BoundConnection = await asyncpg.connect(*options, **keywords)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnreachable("The database refused a connection or did not answer.") from error
-    return cast(BoundConnection, connection)
+    connection.limit_answers(answer_within)
+    return connection
 
 
 def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts = Timeouts()) -> AsyncEngine:
@@ -143,6 +147,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
             # again, five times on each connection; that takes up to 60 times as long as running its general plan.
             "max_cached_statement_lifetime": 0,
             "timeout": timeouts.connect,
+            "answer_within": timeouts.answer,
             "server_settings": {
                 "application_name": f"aimline {name}",
                 # A server may be configured to log the parameters of failing statements; our sessions turn that off.
@@ -283,8 +288,8 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
 async def check_server(url: str, purpose: str) -> None:
     """Checks that a database server and the role of its URL are suitable.
 
-    Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or a role that lacks
-    a setting which Citus needs.
+    Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, a role that lacks a
+    setting which Citus needs, or a database without a schema that the role may read.
     """
     connection = await connect(url, purpose)
     try:
@@ -293,6 +298,9 @@ async def check_server(url: str, purpose: str) -> None:
                       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                               WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p', 'v')
                                 AND pg_has_role(r.oid, c.relowner, 'MEMBER')) AS owns,
+                      (SELECT has_table_privilege(c.oid, 'SELECT')
+                       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE n.nspname = 'public' AND c.relname = 'alembic_version') AS may_read,
                       EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS citus,
                       current_setting('citus.propagate_set_commands', true) AS propagates
                FROM pg_roles r WHERE r.rolname = current_user"""
@@ -325,4 +333,11 @@ async def check_server(url: str, purpose: str) -> None:
         raise UnfitServer(
             f"On Citus the {purpose} needs its principal on every node; without it, reads show no rows and no error. "
             f"As an administrator, run: ALTER ROLE \"{row['rolname']}\" SET citus.propagate_set_commands = 'local'"
+        )
+    if row["may_read"] is None:
+        raise UnfitServer(f"The {purpose} cannot start: the database has no schema. Run: aimline migrate")
+    if not row["may_read"]:
+        raise UnfitServer(
+            f"The {purpose} cannot start: the role {row['rolname']!r} may not read the schema. The first `aimline "
+            "migrate` and the end of `aimline restore` give this right to the roles that are configured then."
         )
