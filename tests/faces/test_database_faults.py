@@ -11,11 +11,12 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 
-from app.core import timeouts
+from app.core import ids, timeouts
 from app.main import build
 from app.rest.door import Services
 from tests.faces.faulty import FACES, code_of, concerns_of, failing, list_concerns, raise_concern, succeeded
-from tests.faces.rest_town import plain
+from tests.faces.rest_town import caller, plain
+from tests.faces.sockets import connected, listening
 from tests.town import Town
 
 BEGUN_AGAIN = {
@@ -167,6 +168,26 @@ async def test_a_database_that_is_away_is_no_fault_of_ours(north: Town) -> None:
     for answer in answers:
         assert (answer.status_code, code_of(answer)) == (503, "database.unavailable")
     assert {answer.headers["retry-after"] for answer in (token, *answers)} == {"2"}
+
+
+async def test_a_subscription_waits_for_a_database_that_is_away(north: Town) -> None:
+    """If the database cannot be reached, a subscription for a person gets 503 with Retry-After, and a WebSocket is
+    closed with the code that asks its client to try again later.
+
+    Before, they got 500 and 1011, and the log had faults of our own.
+    """
+    nowhere = "postgresql://api@127.0.0.1:1/nothing"
+    app = build(north.settings.model_copy(update={"api_database_url": nowhere}))
+    person = ids.format_id("person", north.staff["administrator"])
+    client = caller(app, north, act_for=person)
+    body = {"query": "subscription { events { cursor } }"}
+    answer = await client.ask("POST", "/graphql", json=body, headers={"Accept": "text/event-stream"})
+    assert (answer.status_code, code_of(answer)) == (503, "database.unavailable"), answer.text
+    assert answer.headers["retry-after"] == "2"
+    async with listening(app) as address, connected(address, None) as socket:
+        payload = {"Authorization": f"Bearer {client.token}", "Aimline-Act-For": person}
+        await socket.send(type="connection_init", payload=payload)
+        assert await socket.closed() == 1013
 
 
 async def hold_counter(connection: asyncpg.Connection, town: Town) -> None:
