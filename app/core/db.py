@@ -216,6 +216,8 @@ class HeldConnection:
         self._engine, self._pooled = engine, pooled
         self._connection: AsyncConnection | None = None
         self.driver: BoundConnection = _bindable(pooled.driver_connection)
+        self._ending = asyncio.Lock()
+        self._is_closed = False
 
     @property
     def connection(self) -> AsyncConnection:
@@ -226,15 +228,23 @@ class HeldConnection:
         return self._connection
 
     async def invalidate(self) -> None:
-        """Closes the connection to the server, because its state is unknown."""
-        await self.connection.invalidate()
+        """Closes the connection to the server, because its state is unknown.
+
+        Does nothing if this object is closed already: a task may be cancelled again while it waits for this method, and
+        then close the object meanwhile.
+        """
+        async with self._ending:
+            if not self._is_closed:
+                await self.connection.invalidate()
 
     async def close(self) -> None:
         """Gives the connection back to the pool; a transaction that is still open is rolled back first."""
-        if self._connection is None:
-            await greenlet_spawn(self._pooled.close)
-        else:
-            await self._connection.close()
+        async with self._ending:
+            self._is_closed = True
+            if self._connection is None:
+                await greenlet_spawn(self._pooled.close)
+            else:
+                await self._connection.close()
 
 
 @asynccontextmanager
