@@ -28,6 +28,7 @@ DETAILS = {
     Fault.SLOW: ("database.slow", "This took longer than allowed and was stopped. Nothing was changed."),
     Fault.LOST: ("database.unavailable", "The connection to the database was lost. Nothing was changed."),
     Fault.UNREACHABLE: ("database.unavailable", "The database cannot be reached. Nothing was changed."),
+    Fault.UNWRITABLE: ("database.unavailable", "The database cannot write at present. Nothing was changed."),
 }
 log = structlog.get_logger()
 
@@ -70,9 +71,14 @@ async def run_with_retry(
             if refusal is None:
                 raise
             is_unknown = isinstance(refusal, OutcomeUnknown)
-            is_passing = fault_of(error) in RETRYABLE and (is_keyed() or not is_unknown)
+            fault = fault_of(error)
+            is_passing = fault in RETRYABLE and (is_keyed() or not is_unknown)
             will_retry = may_repeat and is_passing and may_retry()
-            log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
+            event, description = "unit.retried" if will_retry else "unit.refused", describe_fault(error)
+            if fault is Fault.UNWRITABLE:
+                log.error(event, code=refusal.code, reason=fault.value, **description)  # only an operator can mend it
+            else:
+                log.warning(event, code=refusal.code, **description)
             may_be_committed = may_be_committed or is_unknown
             if not will_retry:
                 raise (OutcomeUnknown() if may_be_committed else refusal) from error

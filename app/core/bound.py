@@ -4,15 +4,60 @@
 quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, with a
 third of the processor time that SQLAlchemy takes. If code later uses a SQLAlchemy session in such a transaction, the
 session takes the transaction over and ends it.
+
+The server limits the time of a statement itself. If the server no longer answers at all, for example because its
+machine or its disk hangs, `AnswerLimit` ends the connection.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Final
 
 import asyncpg
 
 from app.core.errors import Misuse
 from app.core.timeouts import keep_alive
+
+MESSAGES: Final = frozenset(
+    ("query", "prepare", "bind_execute", "bind_execute_many", "bind", "execute", "close_portal", "close_statement")
+)
+"""The driver's methods that send a message and wait for its answer.
+
+COPY is left out, because it may wait for its own input.
+"""
+
+
+class AnswerLimit:
+    """The driver's protocol object, with a limit for the time until the server answers a message.
+
+    If the limit of `seconds` is exceeded, calls `end`, which must end the connection. The driver then raises an error
+    for the message. A limit of the driver itself (`command_timeout`) would ask the server to cancel the statement, and
+    would wait for the answer.
+    """
+
+    def __init__(self, protocol: Any, seconds: float, end: Callable[[], None]) -> None:
+        self._protocol, self._seconds, self._end = protocol, seconds, end
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._protocol, name)
+        if name in MESSAGES:
+            value = self._limited(value)
+            setattr(self, name, value)
+        return value
+
+    def _limited(self, send: Any) -> Any:
+        loop = asyncio.get_running_loop()
+
+        @wraps(send)
+        async def send_in_time(*arguments: Any, **keywords: Any) -> Any:
+            timer = loop.call_later(self._seconds, self._end)
+            try:
+                return await send(*arguments, **keywords)
+            finally:
+                timer.cancel()
+
+        return send_in_time
 
 
 class BoundConnection(asyncpg.Connection):
@@ -23,12 +68,17 @@ class BoundConnection(asyncpg.Connection):
 
     binding: str | None = None
     checked_out = False
+    _protocol: Any
     _begun: Any = None
     """The transaction that `begin_bound` began; None once SQLAlchemy has joined the transaction or it has ended."""
 
     def __init__(self, protocol: Any, transport: Any, *options: Any, **keywords: Any) -> None:
         super().__init__(protocol, transport, *options, **keywords)
         keep_alive(transport)
+
+    def limit_answers(self, seconds: float) -> None:
+        """Ends this connection if the server does not answer a message within this number of seconds."""
+        self._protocol = AnswerLimit(self._protocol, seconds, self.terminate)
 
     def bind(self, statement: str) -> None:
         """Stores the statement that binds the next transaction to its principal. It is sent with the next BEGIN.

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -108,13 +108,17 @@ def sqlalchemy_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+asyncpg")
 
 
-async def _open_connection(*options: Any, **keywords: Any) -> BoundConnection:
-    """Opens a connection; raises `DatabaseUnreachable` when that fails for any reason."""
+async def _open_connection(*options: Any, answer_within: float, **keywords: Any) -> BoundConnection:
+    """Opens a connection; raises `DatabaseUnreachable` when that fails for any reason.
+
+    The connection ends if the server does not answer a message within `answer_within` seconds.
+    """
     try:
-        connection = await asyncpg.connect(*options, **keywords)
+        connection: BoundConnection = await asyncpg.connect(*options, **keywords)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnreachable("The database refused a connection or did not answer.") from error
-    return cast(BoundConnection, connection)
+    connection.limit_answers(answer_within)
+    return connection
 
 
 def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts = Timeouts()) -> AsyncEngine:
@@ -143,6 +147,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
             # again, five times on each connection; that takes up to 60 times as long as running its general plan.
             "max_cached_statement_lifetime": 0,
             "timeout": timeouts.connect,
+            "answer_within": timeouts.answer,
             "server_settings": {
                 "application_name": f"aimline {name}",
                 # A server may be configured to log the parameters of failing statements; our sessions turn that off.
@@ -211,6 +216,8 @@ class HeldConnection:
         self._engine, self._pooled = engine, pooled
         self._connection: AsyncConnection | None = None
         self.driver: BoundConnection = _bindable(pooled.driver_connection)
+        self._ending = asyncio.Lock()
+        self._is_closed = False
 
     @property
     def connection(self) -> AsyncConnection:
@@ -221,15 +228,23 @@ class HeldConnection:
         return self._connection
 
     async def invalidate(self) -> None:
-        """Closes the connection to the server, because its state is unknown."""
-        await self.connection.invalidate()
+        """Closes the connection to the server, because its state is unknown.
+
+        Does nothing if this object is closed already: a task may be cancelled again while it waits for this method, and
+        then close the object meanwhile.
+        """
+        async with self._ending:
+            if not self._is_closed:
+                await self.connection.invalidate()
 
     async def close(self) -> None:
         """Gives the connection back to the pool; a transaction that is still open is rolled back first."""
-        if self._connection is None:
-            await greenlet_spawn(self._pooled.close)
-        else:
-            await self._connection.close()
+        async with self._ending:
+            self._is_closed = True
+            if self._connection is None:
+                await greenlet_spawn(self._pooled.close)
+            else:
+                await self._connection.close()
 
 
 @asynccontextmanager
@@ -283,8 +298,8 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
 async def check_server(url: str, purpose: str) -> None:
     """Checks that a database server and the role of its URL are suitable.
 
-    Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or a role that lacks
-    a setting which Citus needs.
+    Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, a role that lacks a
+    setting which Citus needs, or a database without a schema that the role may read.
     """
     connection = await connect(url, purpose)
     try:
@@ -293,6 +308,9 @@ async def check_server(url: str, purpose: str) -> None:
                       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                               WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p', 'v')
                                 AND pg_has_role(r.oid, c.relowner, 'MEMBER')) AS owns,
+                      (SELECT has_table_privilege(c.oid, 'SELECT')
+                       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE n.nspname = 'public' AND c.relname = 'alembic_version') AS may_read,
                       EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS citus,
                       current_setting('citus.propagate_set_commands', true) AS propagates
                FROM pg_roles r WHERE r.rolname = current_user"""
@@ -325,4 +343,11 @@ async def check_server(url: str, purpose: str) -> None:
         raise UnfitServer(
             f"On Citus the {purpose} needs its principal on every node; without it, reads show no rows and no error. "
             f"As an administrator, run: ALTER ROLE \"{row['rolname']}\" SET citus.propagate_set_commands = 'local'"
+        )
+    if row["may_read"] is None:
+        raise UnfitServer(f"The {purpose} cannot start: the database has no schema. Run: aimline migrate")
+    if not row["may_read"]:
+        raise UnfitServer(
+            f"The {purpose} cannot start: the role {row['rolname']!r} may not read the schema. The first `aimline "
+            "migrate` and the end of `aimline restore` give this right to the roles that are configured then."
         )

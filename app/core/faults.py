@@ -22,6 +22,7 @@ class Fault(Enum):
     SLOW = "a statement took longer than allowed"
     LOST = "the connection was lost"
     UNREACHABLE = "no connection was available"
+    UNWRITABLE = "the server could not write"
 
 
 class DatabaseUnreachable(ConnectionError):
@@ -58,7 +59,13 @@ SQLSTATES = {
     "57P05": Fault.LOST,  # idle_session_timeout
     "57P03": Fault.UNREACHABLE,  # starting up or shutting down
     "53300": Fault.UNREACHABLE,  # too many connections
+    "53000": Fault.UNREACHABLE,  # out of another resource
     "53200": Fault.UNREACHABLE,  # out of memory
+    "53400": Fault.UNREACHABLE,  # a limit of the server's configuration, such as the number of open files
+    "53100": Fault.UNWRITABLE,  # the disk is full
+    "58000": Fault.UNWRITABLE,  # an error of the server's operating system
+    "58030": Fault.UNWRITABLE,  # an error of the server's disk
+    "25006": Fault.UNWRITABLE,  # a standby, or a managed server that was made read-only because its disk is full
 }
 NO_LOGIN = "The database refuses the role of this command, or its password. `aimline migrate` makes the roles."
 NO_CONNECTION = {

@@ -8,6 +8,7 @@ IDLE = 30  # seconds without traffic before TCP sends the first probe
 INTERVAL = 10  # seconds between two probes
 PROBES = 3  # unanswered probes after which the connection counts as lost
 UNACKNOWLEDGED = IDLE + INTERVAL * PROBES  # seconds that sent bytes may go without an acknowledgement
+ANSWER_MARGIN = 10  # seconds after its own limit in which a server that works has ended a statement
 NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
@@ -25,6 +26,11 @@ class Timeouts:
     statement: float = 30
     idle: float = 30
     connect: float = 5
+
+    @property
+    def answer(self) -> float:
+        """Returns the seconds after which a server that has not answered a message no longer works."""
+        return self.statement + ANSWER_MARGIN
 
     def of_sessions(self) -> dict[str, str]:
         """Returns the timeouts of a database session as PostgreSQL settings, by name."""

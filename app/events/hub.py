@@ -101,6 +101,9 @@ class FeedHub:
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
         """Registers a stream for the duration of a `with` block.
 
+        If the head of the stream's feed is known already, the stream is woken once. An event may have been noticed
+        after the stream's first read and before this call, and would otherwise wait for the next event.
+
         Raises `Busy` if the client, the district or the process already has the largest number of streams.
         """
         of_district = self._subscriptions.get(district_id, set())
@@ -113,6 +116,8 @@ class FeedHub:
             raise Busy(detail, code="streams.too_many")
         subscription = Subscription(client_id)
         self._subscriptions[district_id].add(subscription)
+        if district_id in self._heads:
+            subscription.wake()
         if self._task is None:
             # The task gets an empty context, because it must not log the trace id of the first stream's request.
             self._task = Context().run(asyncio.create_task, self._poll())

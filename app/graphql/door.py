@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from strawberry.types.field import StrawberryField
 from app.access.admission import Admission
 from app.access.authenticate import Tokens
 from app.access.principal import Principal
+from app.access.retry import run_with_retry
 from app.access.work import Work, required_permissions
 from app.core.address import Allowed
 from app.core.crypto import Keyring
@@ -231,9 +233,11 @@ async def principal_of(request: Request, installation: Installation, client: Pri
 async def authorize(installation: Installation, authorization: str | None, act_for: str | None) -> Principal:
     """Returns the principal of a caller, given the values of the headers Authorization and Aimline-Act-For.
 
-    Raises `Unauthenticated` for an invalid token, and other errors if the person to act for has no access.
+    Raises `Unauthenticated` for an invalid token, `Unavailable` if the database cannot be read, and other errors if the
+    person to act for has no access.
     """
-    return await _bound(installation, installation.tokens.read_header(authorization), act_for)
+    client = installation.tokens.read_header(authorization)
+    return await run_with_retry(partial(_bound, installation, client, act_for), reads=True)
 
 
 async def _bound(installation: Installation, client: Principal, act_for: str | None) -> Principal:

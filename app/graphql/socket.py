@@ -31,7 +31,7 @@ from app.graphql.open_sockets import OpenSockets
 from app.graphql.prepare import STREAM, Preparation
 from app.graphql.request import operation_from
 from app.graphql.subscriber import Credentials, Subscriber, errors_of, payload_of
-from app.graphql.text_socket import TextSocket
+from app.graphql.text_socket import TRY_LATER, TextSocket
 
 INIT_SECONDS: Final = 10
 """The seconds within which a caller must send `connection_init`."""
@@ -70,7 +70,8 @@ class View:
         """Authorizes the caller by the payload of `connection_init`, or else by the headers of the request.
 
         Raises `ConnectionRejectionError` for a caller without access, or for a page whose origin the client has not
-        registered.
+        registered. If there are too many connections, or the database cannot be read, closes the connection with
+        another code, so that the client connects again later.
         """
         payload = {str(name).lower(): value for name, value in context.get("connection_params", {}).items()}
         headers = self._websocket.headers
@@ -89,6 +90,9 @@ class View:
             self._counted.enter_context(self._sockets.count(principal.district_id, principal.client_id))
         except Busy:
             await self._messages.close(TOO_MANY, "Too many connections")
+            raise WebSocketDisconnected from None
+        except Unavailable:
+            await self._messages.close(TRY_LATER, "Try again later")
             raise WebSocketDisconnected from None
         except AimlineError:
             raise ConnectionRejectionError from None

@@ -126,6 +126,33 @@ async def test_a_command_over_an_empty_database_names_migrate(settings: Settings
     assert (done.returncode, done.stderr) == (1, "The schema is not up to date. Run: aimline migrate\n")
 
 
+@pytest.mark.parametrize(
+    "arguments", [("serve", "--port", "0"), ("serve", "--port", "0", "--workers", "2"), ("worker",)]
+)
+@pytest.mark.parametrize("has_schema", [False, True], ids=["without a schema", "without the grant"])
+async def test_a_process_over_a_database_that_it_cannot_read_names_the_reason(
+    settings: Settings, *, arguments: tuple[str, ...], has_schema: bool
+) -> None:
+    """If the roles exist and the schema does not, or its grants do not, `serve` and `worker` end with a sentence that
+    names the reason. They would otherwise run and serve nothing.
+    """
+    name = f"aimline_unread_{secrets.token_hex(4)}"
+    await run_statement(settings.url_of("owner"), f"CREATE DATABASE {name}")
+    try:
+        unread = over_database(settings, name)
+        if has_schema:
+            await run_statement(unread.url_of("owner"), "CREATE TABLE public.alembic_version (version_num text)")
+        done = await asyncio.to_thread(aimline, unread, *arguments)
+    finally:
+        await drop_database(settings.url_of("owner"), name)
+    role = "worker" if arguments == ("worker",) else "api"
+    reason = f"the role '{role}' may not read the schema." if has_schema else "the database has no schema. Run:"
+    assert done.returncode == 1
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith(f"The {role} cannot start: {reason}")
+    assert "aimline migrate" in sentence
+
+
 def test_a_command_names_the_code_of_a_refused_statement(settings: Settings) -> None:
     """If PostgreSQL refuses a statement, the printed sentence has the error's code, and does not ask whether the server
     runs.

@@ -4,14 +4,19 @@ PostgreSQL itself causes the faults: a trigger raises them, or a session is ende
 """
 
 import asyncio
+import os
+import signal
 
 import asyncpg
 import pytest
 from fastapi import FastAPI
 
+from app.core import ids, timeouts
 from app.main import build
+from app.rest.door import Services
 from tests.faces.faulty import FACES, code_of, concerns_of, failing, list_concerns, raise_concern, succeeded
-from tests.faces.rest_town import plain
+from tests.faces.rest_town import caller, plain
+from tests.faces.sockets import connected, listening
 from tests.town import Town
 
 BEGUN_AGAIN = {
@@ -28,6 +33,10 @@ REFUSED = {
     "08006": (503, "database.unavailable"),
     "53300": (503, "database.unavailable"),
     "57P03": (503, "database.unavailable"),
+    "53100": (503, "database.unavailable"),
+    "53400": (503, "database.unavailable"),
+    "58030": (503, "database.unavailable"),
+    "25006": (503, "database.unavailable"),
     "55P03": (503, "database.busy"),
     "57014": (503, "database.slow"),
 }
@@ -116,6 +125,32 @@ async def test_a_read_is_begun_again_on_another_connection(app: FastAPI, north: 
         await api.close()
 
 
+@pytest.mark.skipif(bool(os.environ.get("AIMLINE_DATABASE_URL")), reason="The server is on another machine.")
+@pytest.mark.parametrize("face", FACES)
+async def test_a_session_that_hangs_is_given_up(north: Town, face: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the server no longer answers in a session, the request begins again on another one, and has one effect.
+
+    Before, the request waited for as long as the server was frozen.
+    """
+    monkeypatch.setattr(timeouts, "ANSWER_MARGIN", 0)
+    app = build(north.settings.model_copy(update={"statement_timeout": 2}))
+    services: Services = app.state.services
+    assert (await list_concerns(app, north, face)).status_code == 200
+    async with services.engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        pid = driver.get_server_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(60):
+            answer = await raise_concern(app, north, face)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        await services.engine.dispose()
+    assert succeeded(answer), answer.text
+    assert await concerns_of(north) == ["Quiet."]
+
+
 async def test_a_database_that_is_away_is_no_fault_of_ours(north: Town) -> None:
     """If the database cannot be reached, reads, writes and the token endpoint answer 503 with Retry-After.
 
@@ -133,6 +168,26 @@ async def test_a_database_that_is_away_is_no_fault_of_ours(north: Town) -> None:
     for answer in answers:
         assert (answer.status_code, code_of(answer)) == (503, "database.unavailable")
     assert {answer.headers["retry-after"] for answer in (token, *answers)} == {"2"}
+
+
+async def test_a_subscription_waits_for_a_database_that_is_away(north: Town) -> None:
+    """If the database cannot be reached, a subscription for a person gets 503 with Retry-After, and a WebSocket is
+    closed with the code that asks its client to try again later.
+
+    Before, they got 500 and 1011, and the log had faults of our own.
+    """
+    nowhere = "postgresql://api@127.0.0.1:1/nothing"
+    app = build(north.settings.model_copy(update={"api_database_url": nowhere}))
+    person = ids.format_id("person", north.staff["administrator"])
+    client = caller(app, north, act_for=person)
+    body = {"query": "subscription { events { cursor } }"}
+    answer = await client.ask("POST", "/graphql", json=body, headers={"Accept": "text/event-stream"})
+    assert (answer.status_code, code_of(answer)) == (503, "database.unavailable"), answer.text
+    assert answer.headers["retry-after"] == "2"
+    async with listening(app) as address, connected(address, None) as socket:
+        payload = {"Authorization": f"Bearer {client.token}", "Aimline-Act-For": person}
+        await socket.send(type="connection_init", payload=payload)
+        assert await socket.closed() == 1013
 
 
 async def hold_counter(connection: asyncpg.Connection, town: Town) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from app.access.principal import Principal
 from app.access.service import NewClient, register_client, revoke_tokens
 from app.core import clock, ids
 from app.events import hub as hubs
+from app.events.stream import Batch, FeedReader
 from app.rest import stream as face
 from app.rest.door import Services
 from tests.faces.rest_town import Caller, caller
@@ -91,6 +93,28 @@ async def test_only_what_the_caller_reaches_is_streamed(
     # A teacher's role gives no right to read events: the stream is refused as the feed is.
     async with streaming(app, client.token, act_for=ids.format_id("person", north.staff["teacher"])) as refused:
         assert refused.status == 403
+
+
+async def test_an_event_between_the_first_read_and_the_subscription_is_sent_at_once(
+    app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event is sent in time even if it is committed, and other streams are woken, while the stream is starting."""
+    client, concerns = caller(app, north), list[str]()
+    async with streaming(app, client.token) as earlier:
+        read = FeedReader.read
+
+        async def read_and_wait(self: FeedReader, principal: Principal, cursor: str | None) -> Batch:
+            batch = await read(self, principal, cursor)
+            if not concerns and cursor is None:
+                concerns.append(await raise_concern(client, north))
+                assert (await earlier.event())["data"]["subject"] == concerns[0]
+            return batch
+
+        monkeypatch.setattr(FeedReader, "read", read_and_wait)
+        async with streaming(app, client.token) as later:
+            async with asyncio.timeout(10):  # a heartbeat, which reads no event, would come after 15 s
+                event = await later.event()
+            assert event["data"]["subject"] == concerns[0]
 
 
 async def test_a_stream_ends_with_its_token(

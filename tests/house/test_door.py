@@ -5,6 +5,7 @@ other districts.
 """
 
 import asyncio
+import warnings
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from app.access.permission import Can
 from app.access.work import Work, needs, unit
 from app.core.bound import BoundConnection
-from app.core.db import set_binding
+from app.core.db import bound_connection, set_binding
 from app.core.errors import Forbidden, Misuse
 from app.roster.models import Person
 from tests.town import Town
@@ -221,6 +222,20 @@ async def test_a_cancelled_unit_leaves_its_principal_to_nobody(north: Town, sout
             names = await _people_by_driver(work)
         assert names
         assert all(south.canary in name for name in names), turns
+
+
+@pytest.mark.parametrize("has_connection", [False, True], ids=["driver", "SQLAlchemy"])
+async def test_a_connection_that_was_given_back_is_not_closed_late(north: Town, *, has_connection: bool) -> None:
+    """If a cancelled unit gives its connection back before the closing of the connection begins, nothing is closed.
+
+    The two run in separate tasks, which may be delayed. Before, the closing failed in a task that nobody awaits.
+    """
+    async with bound_connection(north.engine, north.client().binding()) as held:
+        if has_connection:
+            assert held.connection is not None
+    with warnings.catch_warnings(action="error"):
+        await held.invalidate()
+    assert not held.driver.is_closed()
 
 
 async def test_an_open_transaction_is_not_bound_to_another_principal(north: Town) -> None:

@@ -51,7 +51,10 @@ async def server_of_its_own(tmp_path: Path) -> AsyncIterator[tuple[str, asyncpg.
     """
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         administrator = await asyncpg.connect(server.url("postgres"))
-        await administrator.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'of-a-test'")
+        await administrator.execute(
+            f"CREATE ROLE {ROLE} LOGIN PASSWORD 'of-a-test'; CREATE TABLE public.alembic_version (version_num text); "
+            f"GRANT SELECT ON public.alembic_version TO {ROLE}"
+        )
         url = make_url(server.url()).set(username=ROLE, password="of-a-test")
         try:
             yield url.render_as_string(hide_password=False), administrator
