@@ -3,6 +3,8 @@
 The responses contain no data of any district.
 """
 
+import asyncio
+
 import structlog
 from fastapi import APIRouter, Request, Response
 
@@ -14,6 +16,8 @@ from app.rest.pages import Shape
 
 router = APIRouter(prefix="/health", tags=["health"])
 log = structlog.get_logger()
+MAX_SECONDS = 5
+"""The seconds within which the database must answer. Whoever asks, such as a balancer, waits about as long."""
 
 
 class Health(Shape):
@@ -42,7 +46,8 @@ async def ready_to_serve(request: Request, response: Response) -> Health:
     """Returns whether the database answers and its schema is not older than this code."""
     services: Services = request.app.state.services
     try:
-        version = await schema_version(services.engine)
+        async with asyncio.timeout(MAX_SECONDS):
+            version = await schema_version(services.engine)
     except Exception as error:  # every failure to reach the database means not ready
         log.warning("not_ready", reason="The database does not answer.", **describe_fault(error))
         response.status_code = 503

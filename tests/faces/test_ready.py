@@ -1,5 +1,8 @@
 """Tests the health checks: a process that cannot serve reports that, and its log gives the reason."""
 
+import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +14,7 @@ from fastapi import FastAPI
 
 from app.cli.migrate import alembic_config
 from app.core.schema import SchemaState, migrations, schema_state
+from app.main import build
 from app.rest import health
 from app.settings import Settings
 from tests.faces.rest_town import plain
@@ -77,3 +81,24 @@ def test_a_database_without_a_version_is_behind() -> None:
     assert schema_state(None, ("0001", "0002")) is SchemaState.BEHIND
     assert schema_state("0001", ("0001", "0002")) is SchemaState.BEHIND
     assert schema_state("0002", ("0001", "0002")) is SchemaState.CURRENT
+
+
+@pytest.mark.skipif(bool(os.environ.get("AIMLINE_DATABASE_URL")), reason="The server is on another machine.")
+async def test_a_database_that_hangs_is_not_ready(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process is soon not ready if the server does not answer, as one is whose disk hangs.
+
+    Before, the check waited for 40 s.
+    """
+    monkeypatch.setattr(health, "MAX_SECONDS", 0.5)
+    app = build(settings)
+    engine = app.state.services.engine
+    async with engine.connect() as connection:
+        pid = (await connection.get_raw_connection()).driver_connection.get_server_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(20), plain(app) as client:
+            answer = await client.get("/health/ready")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        await engine.dispose()
+    assert (answer.status_code, answer.json()) == (503, {"ok": False})
