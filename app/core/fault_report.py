@@ -16,6 +16,8 @@ MAX_LIBRARY_FRAMES = 3
 """The number of innermost library frames that are reported; frames of our own code are all reported."""
 MAX_CAUSES = 3
 OWN_FOLDERS = ("app/", "migrations/", "tests/")
+AROUND_EACH_MESSAGE = "app/core/bound.py"
+"""The file through which every message to the server passes; the place that matters is its caller."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,7 +44,11 @@ def summarize_fault(error: BaseException) -> FaultSummary:
         if cause is None or sqlstate_of(cause) != state or not state:
             break
         innermost = cause
-    places = [place for place in _places(error.__traceback__) if place.startswith(OWN_FOLDERS)]
+    places = [
+        place
+        for place in _places(error.__traceback__)
+        if place.startswith(OWN_FOLDERS) and not place.startswith(AROUND_EACH_MESSAGE)
+    ]
     name = type(innermost).__name__
     return FaultSummary(f"{name} {state}" if state else name, places[-1] if places else None)
 

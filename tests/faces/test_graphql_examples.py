@@ -15,6 +15,7 @@ from app.core.clock import now
 from app.graphql.schema import schema
 from tests.faces.rest_town import caller
 from tests.processes import REPOSITORY
+from tests.rooms.test_loop import served
 from tests.town import Town
 
 BLOCK = re.compile(r"^```graphql\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -44,7 +45,8 @@ async def test_every_example_works(app: FastAPI, north: Town) -> None:
     A subscription does not end, so it is only checked against the schema.
     """
     student, teacher = ids.format_id("student", north.students["amy"]), ids.format_id("person", north.staff["teacher"])
-    values = {"student": student, "teacher": teacher, "today": str(now().date())}
+    support = ids.format_id("support", (await served(north, "amy")).id)
+    values = {"student": student, "support": support, "teacher": teacher, "today": str(now().date())}
     client, acting, files = caller(app, north), caller(app, north, act_for=teacher), set()
     for file, document in examples():
         parsed = parse(document)

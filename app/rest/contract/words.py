@@ -65,6 +65,7 @@ WORDS = {
     "items": "The rows.",
     "judged": "How many supports were judged.",
     "kind": "The kind.",
+    "checked_sessions": "The delivered sessions with marks on the checklist of the library's entry.",
     "known_minutes": "The planned minutes of the sessions that have a record.",
     "level": "The rank of the level of support.",
     "label": "Initials where the caller may read the roster, otherwise a number.",
