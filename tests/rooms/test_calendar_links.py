@@ -79,9 +79,9 @@ def events_of(answer: httpx.Response) -> list[Any]:
     return events
 
 
-async def schedule(asks: Caller, team: str) -> dict[str, Any]:
-    """Schedules one meeting, seven days from now."""
-    at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=7)
+async def schedule(asks: Caller, team: str, days: int = 7) -> dict[str, Any]:
+    """Schedules one meeting, in this number of days from now."""
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     body = {"team": team, "starts_at": at.isoformat(), "minutes": 45, "place": PLACE}
     answer = await asks.post("/v1/meetings", body)
     assert answer.status_code == 201, answer.text
@@ -96,7 +96,7 @@ async def test_a_calendar_has_the_meetings_and_no_typed_text(app: FastAPI, north
     asks = await client_of(app, north)
     team = await team_of(north, "aide")
     name = named("team", team.id)
-    kept, cancelled = await schedule(asks, name), await schedule(asks, name)
+    kept, cancelled = await schedule(asks, name), await schedule(asks, name, days=8)
     answer = await asks.post(f"/v1/meetings/{cancelled['id']}/cancel", {"because": REASON})
     assert answer.status_code == 200
     answer = await open_link(app, (await link_of(asks, team=name))["url"])
