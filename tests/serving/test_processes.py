@@ -87,14 +87,14 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
     port, log, stuck = free_port(), tmp_path / "log", tmp_path / "stuck"
     command = ("tests.serving.stuck_app", str(port), "2")
     with log.open("w") as file, served(settings, *command, log=file, STUCK_FILE=str(stuck)) as serving:
-        first = pids(port, 90, 2)
+        first = pids(port, 240, 2)
         assert len(first) == 2
         if how == "stopped":
             gone = min(first)
             os.kill(gone, signal.SIGSTOP)
         else:
             gone = stick(port, stuck)
-        assert len(pids(port, 90, 2, frozenset({gone}))) == 2
+        assert len(pids(port, 240, 2, frozenset({gone}))) == 2
         with pytest.raises(ProcessLookupError):
             os.kill(gone, 0)
         serving.terminate()
