@@ -17,7 +17,7 @@ from app.rest.pages import Shape
 router = APIRouter(prefix="/health", tags=["health"])
 log = structlog.get_logger()
 MAX_SECONDS = 5
-"""The seconds within which the database must answer. Whoever asks, such as a balancer, waits about as long."""
+"""The seconds within which the database must answer. The caller, such as a load balancer, waits about as long."""
 
 
 class Health(Shape):

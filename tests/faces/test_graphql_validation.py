@@ -40,5 +40,5 @@ def test_a_long_list_of_errors_ends_early() -> None:
 
 @given(st.text(st.sampled_from("ab\r\n\u2028"), max_size=30), st.integers(0, 31))
 def test_a_position_has_the_line_and_column_of_the_library(text: str, position: int) -> None:
-    """Line ends are LF, CR and CR LF (GraphQL specification, 2.1.3), also for positions beside or within them."""
+    """Line ends are LF, CR and CR LF (GraphQL specification, 2.1.3), also for positions next to or within them."""
     assert IndexedSource(text).get_location(position) == Source(text).get_location(position)

@@ -87,7 +87,7 @@ def test_a_wrong_example_is_found() -> None:
 
 
 def test_every_request_of_the_pages_is_in_the_contract() -> None:
-    """Whoever pastes a request from the documentation, with ids of their own, gets no refusal of its form."""
+    """A request that is copied from the documentation, with other ids, is not refused for its form."""
     examples = [one for path in PAGES for one in requests(path.name, path.read_text())]
     assert len(examples) >= AT_LEAST
     checked = [(one, faults(committed_contract(), one)) for one in examples]
@@ -97,7 +97,7 @@ def test_every_request_of_the_pages_is_in_the_contract() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_graphql_document_of_the_pages_is_valid(path: Any) -> None:
-    """Whoever pastes a GraphQL document from the documentation gets an answer."""
+    """A GraphQL document that is copied from the documentation is valid for the schema."""
     schema = build_schema((REPOSITORY / "openapi" / "schema.graphql").read_text())
     for language, block in BLOCK.findall(path.read_text()):
         if language == "graphql":
