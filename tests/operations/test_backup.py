@@ -109,14 +109,21 @@ async def _stage(source: Installation) -> None:
 
 
 async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_path: Path) -> None:
-    """After SIGTERM the command exits with 130 and leaves neither a folder nor pg_dump."""
+    """After SIGTERM the command exits with 130 and leaves neither a folder nor pg_dump.
+
+    The command ignores SIGINT, like a command that a shell starts in the background.
+    """
     connection = await connect(source.settings.url_of("owner"), "owner")
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE score IN ACCESS EXCLUSIVE MODE")
-            command = [sys.executable, "-m", "app", "backup", str(tmp_path / "one")]
+            command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "app", "backup"]
             process = await asyncio.create_subprocess_exec(
-                *command, cwd=REPOSITORY, env=environment(source.settings), stderr=asyncio.subprocess.PIPE
+                *command,
+                str(tmp_path / "one"),
+                cwd=REPOSITORY,
+                env=environment(source.settings),
+                stderr=asyncio.subprocess.PIPE,
             )
             for _ in range(1200):
                 if any(name.endswith(".partial") for name in _names(tmp_path)):

@@ -4,8 +4,6 @@ Both commands run PostgreSQL's programs as the database's owner, which need not 
 database.
 """
 
-import asyncio
-import signal
 import sys
 import time
 from contextlib import suppress
@@ -15,6 +13,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from app.cli.interrupt import raise_on_signals, run_interruptible
 from app.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -33,9 +32,9 @@ def add_to(app: typer.Typer) -> None:
         """Writes a backup of the whole database into a folder, and verifies it."""
         from app.cli.backup.create import create_backup
 
-        _end_on_sigterm()
+        raise_on_signals()
         settings = Settings()
-        manifest = asyncio.run(create_backup(settings, folder, Progress(quiet=as_json)))
+        manifest = run_interruptible(create_backup(settings, folder, Progress(quiet=as_json)))
         if as_json:
             print(orjson.dumps({"folder": str(folder), **manifest.model_dump()}).decode())
             return
@@ -55,7 +54,7 @@ def add_to(app: typer.Typer) -> None:
         """Restores a backup into an empty database, and verifies it."""
         from app.cli.backup.restore import restore_backup
 
-        _end_on_sigterm()
+        raise_on_signals()
         restored = restore_backup(Settings(), folder, Progress(quiet=as_json), check_only=check)
         if as_json:
             print(
@@ -99,8 +98,3 @@ class Progress:
         if self._terminal:
             with suppress(ValueError):
                 print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-def _end_on_sigterm() -> None:
-    """Handles SIGTERM like Ctrl-C, so that an unfinished backup is removed when a timer stops the command."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

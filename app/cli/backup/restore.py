@@ -5,7 +5,6 @@ grants. Before the grants, no process of Aimline can read the database, so a dat
 served. A database that is not empty is never overwritten.
 """
 
-import asyncio
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from app.cli.backup import contents, programs
 from app.cli.backup.manifest import DUMP, SCHEMA, Manifest, check_files, read_manifest
 from app.cli.backup.programs import Server
 from app.cli.backup.security import grants_for, policies_for
+from app.cli.interrupt import run_interruptible
 from app.cli.migrate import check_revision, make_roles, migrate
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, connect, open_engine
@@ -71,9 +71,9 @@ def restore_backup(settings: Settings, folder: Path, report: Report, *, check_on
     _check_keys(settings, manifest)
     check_revision(settings, manifest.revision, "The backup")
     if check_only:
-        asyncio.run(_check_target(settings, manifest))
+        run_interruptible(_check_target(settings, manifest))
         return None
-    restored = asyncio.run(_restore(settings, folder, manifest, report))
+    restored = run_interruptible(_restore(settings, folder, manifest, report))
     report("migrating the schema")
     migrate(settings)  # this also grants the roles the right to connect
     return restored
