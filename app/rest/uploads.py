@@ -30,18 +30,24 @@ BINARY = "application/octet-stream"
 
 The service also accepts application/zip for a roster and text/csv for scores.
 """
+SCORES = "studentSourcedId,measure,date,value,externalId\r\n4f1a,orf,2026-10-05,43,fall-4f1a-orf\r\n"
+"""An example of a file of scores: a student whom the SIS calls 4f1a read 43 words correctly in a minute."""
 ACCEPTED = {"oneroster-csv": {BINARY, "application/zip"}, "scores-csv": {BINARY, "text/csv"}}
 """The media types that are accepted for each kind of source."""
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 DryQuery = Annotated[bool, Query(description="Whether to plan and report only, and write nothing.")]
 
 
-def _contract(noun: str) -> dict[str, Any]:
-    """Returns an upload route's part of the contract: the request body, and the responses that only uploads have."""
+def _contract(noun: str, description: str, example: str | None = None) -> dict[str, Any]:
+    """Returns an upload route's part of the contract: the request body, and the responses that only uploads have.
+
+    Takes what the file is called, a description of the body, and an example of the body if it is text.
+    """
     contract = requires(
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
     )
-    body = {"required": True, "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}
+    content = {"schema": {"type": "string", "format": "binary"}} | ({} if example is None else {"example": example})
+    body = {"required": True, "description": description, "content": {BINARY: content}}
     answers = {
         413: refusal("Larger than the operator allows."),
         415: refusal(f"The body is not a {noun}."),
@@ -60,7 +66,7 @@ def _contract(noun: str) -> dict[str, Any]:
     status_code=202,
     operation_id="send_roster",
     response_model=RUN,
-    **_contract("zip"),
+    **_contract("zip", "The zip file as it is. `aimline sandbox export` writes an example."),
 )
 async def send_roster(
     request: Request,
@@ -82,7 +88,7 @@ async def send_roster(
     status_code=202,
     operation_id="send_scores",
     response_model=RUN,
-    **_contract("CSV file"),
+    **_contract("CSV file", "The CSV file as it is. `aimline sandbox scores` writes one.", SCORES),
 )
 async def send_scores(
     request: Request,
