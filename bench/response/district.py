@@ -1,7 +1,7 @@
-"""Measures judging all series of a district in its database, and judging one new score.
+"""Measures how long it takes to judge all series of a district in its database, and to judge one new score.
 
-`python3 dev.py python -m bench.response.district`. First it measures, without a database, the rule's own part of a
-request, as `bench.response.one` does.
+`python3 dev.py python -m bench.response.district`. First it runs the measurement of `bench.response.one`, which uses no
+database.
 """
 
 from __future__ import annotations

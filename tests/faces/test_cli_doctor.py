@@ -1,4 +1,4 @@
-"""Tests `aimline doctor` as a process: it finds records with other schools than their student's, and repairs them."""
+"""Tests `aimline doctor` as a process: it finds records whose schools are not their student's, and repairs them."""
 
 import json
 from typing import Any

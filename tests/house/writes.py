@@ -1,8 +1,8 @@
-"""Collects every distinct writing statement that the product sends during the tests, to check them at the end.
+"""Collects the statements by which the product writes during the tests, each once, to check them at the end.
 
-Statements through SQLAlchemy are kept as they are sent. A sync's statements through asyncpg may name tables of raw rows
-that no longer exist when the run has ended; they are kept with the definitions of these tables, and the run's number is
-removed from the names.
+Statements that are sent through SQLAlchemy are stored unchanged. A sync also sends statements through asyncpg. They may
+name tables of raw rows, which no longer exist after the run, so the definitions of these tables are stored too. The
+run's number is removed from the tables' names.
 """
 
 # names that the product made
@@ -184,8 +184,9 @@ def _without_run(checks: Checks) -> list[str]:
 
 
 async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:
-    """Returns the bodies of the functions that run with the owner's rights, with types in place of the parameters'
-    names.
+    """Returns the bodies of the functions that run with the owner's rights.
+
+    In a body, each parameter's name is replaced by its place and type, such as `$1::uuid`.
     """
     bodies: dict[str, dict[str, str]] = {}
     for row in await owner.fetch(DIRECTORY_FUNCTIONS):

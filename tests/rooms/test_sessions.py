@@ -1,4 +1,4 @@
-"""Tests sessions and dosage: sessions are recorded, amended and removed with a log, and dosage sums them."""
+"""Tests that sessions are recorded, amended and removed with a log, and that the dosage is computed from them."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -168,7 +168,7 @@ async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
 
 
 async def test_a_removed_session_is_unknown_again_and_can_come_back(north: Town) -> None:
-    """A removed session is in no list and no sum, keeps its log, and is restored if it is sent again."""
+    """A removed session is not listed, and its day counts as unknown. If it is sent again, it is restored."""
     support = await served(north, "amy")
     (taken,) = await recorded(north, support, held(0, external_id="a"))
     assert taken.session is not None
@@ -209,7 +209,7 @@ async def test_who_may(north: Town) -> None:
 
 
 async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
-    """Dosage follows the plan of each phase, leaves out breaks, and separates unknown sessions and lost minutes."""
+    """Dosage follows the plan of each phase and omits breaks. It counts unknown sessions and lost minutes apart."""
     support = await served(north, "amy")
     async with north.unit() as work:
         await change_support(

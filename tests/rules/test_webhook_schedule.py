@@ -102,8 +102,9 @@ def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, j
 
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_an_overloaded_receiver_gets_a_rest(status: int) -> None:
-    """A receiver that says it is overloaded gets a pause, even if it states no time. Other failures concern one
-    delivery.
+    """A receiver that says it is overloaded gets a pause, even if it names no time.
+
+    After any other failure, there is no pause for the receiver's other deliveries.
     """
     assert next_step(1, status, 0).rest == SLOWED
     assert next_step(1, 500, 0).rest is None

@@ -114,7 +114,7 @@ async def test_the_sandbox_district_is_synced_day_by_day(north: Town, tmp_path: 
 
 
 async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path: Path) -> None:
-    """After a small delivery, the roster has its types, lists, grades, references, roles, memberships and weeks."""
+    """After a small delivery, the roster has the delivered grades, references, roles, memberships and weeks."""
     report = await sync(north, Export(), tmp_path)
     assert (report.exit_code, report.sentence) == (0, f"{report.total('created'):,} changes were made.")
     school, student = await row_id(north, "org", "south"), await row_id(north, "person", "s1")
