@@ -67,7 +67,11 @@ class Recording:
 
 @dataclass
 class Figures:
-    """The milliseconds of each request, of its statements alone, and of its judging, and the number of statements."""
+    """The measured figures of requests. Each list has one item for each request.
+
+    `took` and `used` are the elapsed and the processor milliseconds of the request. `bare` and `judging` are the
+    milliseconds of its statements alone and of its judging alone. `statements` is the number of its statements.
+    """
 
     took: list[float] = field(default_factory=list)
     used: list[float] = field(default_factory=list)

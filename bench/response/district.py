@@ -62,7 +62,10 @@ async def _run(settings: Settings, students: int, times: int) -> None:
 
 
 async def _requests(settings: Settings, api: AsyncEngine, district: UUID, ids: Sequence[UUID], times: int) -> None:
-    """Sends one score after another, each of another student, in a unit of work of its own, as a request does."""
+    """Records scores one after another, each of another student, and prints the times.
+
+    Each score is recorded in a unit of work of its own, as in a request.
+    """
     client = client_principal(district, new_id(), "bench", frozenset(str(can) for can in Can) | {"area:sel"}, ())
     statements = [0]
     event.listen(api.sync_engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))

@@ -118,7 +118,7 @@ class Year:
         self.installation.jobs.finish()
 
     def require(self, holds: object, fault: str) -> None:
-        """Records that the product does not work as it should, unless the condition is true."""
+        """Records `fault` as a fault of the product, unless `holds` is true."""
         if not holds:
             self.faults.append(f"{self.week}: {fault}")
 

@@ -44,7 +44,7 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
 
 
 async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town) -> None:
-    """Without a district, `aimline doctor` checks all districts. It lists those with wrong rows and those without."""
+    """Without a district, `aimline doctor` checks all districts, and lists those with and those without wrong rows."""
     await plant(south)
 
     def of_towns(text: str) -> dict[str, Any]:

@@ -166,7 +166,10 @@ async def test_a_quiet_stream_sends_heartbeats(
 
 
 async def test_many_streams_share_one_look(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """Twenty streams cause no more polls than one, and none remains when they have ended."""
+    """Twenty event streams of a client share the polls of the database.
+
+    After the streams have ended, the polls end too.
+    """
     client = caller(app, north)
     async with streaming(app, client.token) as one:
         many = [streaming(app, client.token) for _ in range(19)]

@@ -132,7 +132,7 @@ def _reaches_out(query: Node, depth: int) -> bool:
 
 
 def _queries(node: Node) -> Iterator[Node]:
-    """Yields the queries directly within a query: those of WITH, of FROM, and of expressions."""
+    """Yields the queries directly within a query: those in its WITH clause, its FROM clause and its expressions."""
     for child in node.children():
         if child.kind == "QUERY":
             yield child

@@ -38,7 +38,7 @@ async def refusals(
 async def test_each_mutation_requires_exactly_what_its_description_states(
     app: FastAPI, full_north: FullDistrict
 ) -> None:
-    """Each mutation runs with exactly the scopes that it states, and is refused if any one of them is missing."""
+    """Each mutation succeeds with exactly the scopes that it states, and is refused if one of them is missing."""
     wrong, compared = [], 0
     fields = roots("mutation")
     for name, document, variables, _ in commands(full_north, None, deep=0):
@@ -105,7 +105,7 @@ def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
 
 
 async def test_the_stated_scopes_are_enough_and_each_is_required(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each operation succeeds with exactly the scopes that it states, and is refused without any one of them."""
+    """Each operation succeeds with exactly the scopes that it states, and is refused if one of them is missing."""
     contract = app.openapi()
     compared = 0
     for operation in operations(app):

@@ -85,11 +85,12 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
 
 
 async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> list[str]:
-    """Returns the recorded statements that Citus would refuse, including those within directory functions.
+    """Returns the recorded statements that Citus would refuse. Changes nothing in the database.
 
-    Changes nothing in the database. If several processes have sent the same statement, the first of them checks it;
-    files in the folder `claims` coordinate this. `passed` is a folder with a file for each check that found nothing in
-    an earlier run. These checks are skipped while the checks and tables are unchanged.
+    Statements within functions that run with the owner's rights are included. If several processes have sent the same
+    statement, the first of them checks it; files in the folder `claims` coordinate this. `passed` is a folder with a
+    file for each check that found nothing in an earlier run. These checks are skipped while the checks and tables are
+    unchanged.
     """
     owner = await asyncpg.connect(url)
     try:

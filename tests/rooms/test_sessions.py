@@ -49,7 +49,7 @@ async def recorded(town: Town, support: Support, *new: NewSession) -> list[Recor
 
 
 async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]]:
-    """Returns the codes with which each session was refused."""
+    """Records sessions, and returns for each of them the codes of its violations."""
     return [{violation.code for violation in one.violations} for one in await recorded(town, support, *new)]
 
 
@@ -123,7 +123,7 @@ async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, A
 
 
 async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
-    """Sessions are refused for a planned support, and on days after the end of an ended one."""
+    """Sessions are refused for a planned support, and for days after the end of a support."""
     async with north.unit() as work:
         planned = await plan_support(work, support_for(north, "amy", starts="manually"))
     with pytest.raises(Conflict, match="start it"):
@@ -248,9 +248,7 @@ async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
 
 
 async def test_many_dosages_are_what_each_is_by_itself(north: Town) -> None:
-    """The dosages of many supports, computed with few statements, equal those of each support alone, in the same
-    order.
-    """
+    """The dosages of many supports, computed with few statements, equal the dosages computed one by one."""
     supports = [await served(north, name) for name in ("amy", "ben", "cy")]
     for place, support in enumerate(supports):
         await recorded(north, support, *(held(week) for week in range(place + 1)))

@@ -97,7 +97,7 @@ def test_two_forgotten_quotes_swallow_no_rows() -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_line_ends_that_differ_from_the_headers_are_mended(end: bytes) -> None:
-    """Line ends that differ from those of the header are replaced, because COPY refuses a file with several kinds.
+    """Line ends that differ from those of the header are replaced, because COPY refuses a file with mixed line ends.
 
     A carriage return within a value is kept, in quotes.
     """

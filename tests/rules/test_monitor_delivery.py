@@ -77,7 +77,7 @@ def test_forms_are_doubted_little_after_one_lost_session_and_much_after_weeks() 
 
 
 def test_many_series_get_the_states_of_single_verdicts_with_partial_delivery() -> None:
-    """A batch gives each series the state that the single verdict gives, also where delivery was partial."""
+    """A batch gives each series the same state as a single verdict, also if the support was delivered in part."""
     year = simulate(World(weeks=14), 300, 9)
     share = np.full(year.scores.shape, 0.94)
     n, weeks = year.scores.shape

@@ -223,7 +223,10 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end() -> None:
 
 
 def test_connections_are_bounded_and_idle_ones_make_room() -> None:
-    """At the maximum number of connections, an idle one is closed for a new one, or the new one gets 503."""
+    """At the maximum number of connections, a new connection takes the place of an idle one.
+
+    If no connection is idle, the new one gets 503.
+    """
     with serving(most_connections=3) as port:
         idle = [Connection(port) for _ in range(3)]
         for one in idle:

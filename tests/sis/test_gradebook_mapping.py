@@ -295,7 +295,10 @@ def _graded() -> list[str]:
 
 
 async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:
-    """A result that is flagged missing, inProgress or incomplete becomes no score; one that is flagged late does."""
+    """A result that is flagged missing, inProgress or incomplete becomes no score.
+
+    A result that is flagged late becomes a score.
+    """
     export = Delivered(version="1.2")
     await sync(north, export, tmp_path)
     await lay_mapping(north, BY_TITLE)

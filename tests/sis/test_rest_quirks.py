@@ -108,7 +108,7 @@ async def test_a_quirk_of_a_value_changes_that_value_only(
 async def test_booleans_are_read_in_every_form(
     sis: str, well: dict[Version, Rows], form: str, version: Version
 ) -> None:
-    """The booleans true, "true" and 1 are read alike."""
+    """Booleans are read alike, whether they are written as true, "true" or 1."""
     behave(sis, f"booleans:{form}", day=DAY)
     rows, _ = await pulled(connect(sis, version, leave_out=GRADES))
     assert alike(rows) == {kind: kind_rows for kind, kind_rows in well[version].items() if kind in ROSTER}

@@ -66,7 +66,7 @@ async def _from_csv(town: Town, sis: str, folder: Path) -> Report:
 
 
 async def test_rest_11_after_csv_changes_nothing(north: Town, sis: str, tmp_path: Path) -> None:
-    """A sync over REST 1.1, after one of the same district from CSV files, changes nothing."""
+    """If a district was synced from CSV files, a sync of the same district over REST 1.1 changes nothing."""
     behave(sis, day=DAY)
     first = await _from_csv(north, sis, tmp_path)
     assert first.state == "applied", first.sentence

@@ -43,7 +43,10 @@ def org(name: str) -> dict[str, str]:
     ids=str,
 )
 def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None:
-    """A reference may be a GUIDRef, a plain id, only a href, in another case, a list of one, or a number."""
+    """A reference may be a GUIDRef, a plain id, a number, or a list with one reference.
+
+    An object with only a `href`, and an object with keys in another case, are read too.
+    """
     assert cells("org", {"sourcedId": "o", "parent": value})["parentSourcedId"] == expected
     assert cells("org", {"sourcedId": "o", "parentSourcedId": value})["parentSourcedId"] == expected
 

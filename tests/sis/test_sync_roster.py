@@ -217,7 +217,7 @@ async def test_files_that_are_not_taken_are_named(north: Town, tmp_path: Path) -
 async def test_every_statement_of_a_sync_names_its_district(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every statement of a sync names its district, also those that are sent directly to the driver."""
+    """Every statement of a sync names its district, including the statements that are sent directly to the driver."""
     sent: list[str] = []
     bound = Stage._bound
 

@@ -295,7 +295,7 @@ class Screen:
     def _has_stray_quotes_only(self, row: bytes) -> bool:
         """Returns whether no quote of a row encloses a cell, so that all quotes can be read as ordinary characters.
 
-        This is so if the row has quotes, no cell begins with one, and the number of cells is right.
+        This is the case if the row has quotes, no cell begins with a quote, and the number of cells is right.
         """
         if b'"' not in row or row.startswith(b'"') or b',"' in row:
             return False

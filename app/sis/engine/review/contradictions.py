@@ -165,7 +165,7 @@ def _has_column(delivery: Delivery, column: str) -> bool:
 
 
 async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
-    """Returns the people whom the plan would remove and at the same time create under another sourcedId.
+    """Returns the people that the plan would remove, and at the same time create under another sourcedId.
 
     Each pair of an old and a new sourcedId is returned once.
     """
