@@ -33,7 +33,7 @@ async def test_expansions_that_could_return_too_many_rows_are_sent_in_halves() -
 
 
 def test_a_statement_that_passed_is_known_to_other_processes_and_later_runs(tmp_path: Path) -> None:
-    """A statement is checked once for all processes of a run, and not again in the next."""
+    """A statement is checked once for all processes of a test run, and is not checked again in the next run."""
     one, other, later = watch.Passed(), watch.Passed(), watch.Passed()
     one.open(tmp_path)
     other.open(tmp_path)

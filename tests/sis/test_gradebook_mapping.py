@@ -92,7 +92,7 @@ async def mapped(north: Town, tmp_path: Path) -> Delivered:
 async def test_mapped_results_become_scores_and_the_others_stay_grades(
     north: Town, tmp_path: Path, mapped: Delivered
 ) -> None:
-    """Mapped results become scores, other results stay grades only, and the next run changes nothing."""
+    """Mapped results become scores, other results are stored as grades only, and the next run changes nothing."""
     mapped.row("results", "r-quiz-s1")["score"] = ""
     report = await sync(north, mapped, tmp_path)
     assert (report.state, report.exit_code, report.warnings) == ("applied", 0, [])
@@ -211,7 +211,7 @@ async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path
 async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
     north: Town, tmp_path: Path, mapped: Delivered
 ) -> None:
-    """Results that cannot become scores stay grades, and the report counts them."""
+    """Results that cannot become scores are stored as grades only, and the report counts them."""
     mapped.row("results", "r-quiz-s0")["score"] = "100000"
     mapped.row("results", "r-quiz-s1")["scoreDate"] = "2046-01-01"
     mapped.row("results", "r-quiz-s2")["scoreDate"] = ""

@@ -118,7 +118,7 @@ async def test_booleans_are_read_in_every_form(
 async def test_rows_that_are_not_served_are_the_only_ones_missing(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """If removed rows are not served, all active rows are still delivered."""
+    """If the SIS does not serve removed rows, all active rows are still delivered."""
     behave(sis, "no-tombstones", day=DAY)
     rows, _ = await pulled(connect(sis, version))
     for kind, kind_rows in rows.items():
