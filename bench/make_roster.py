@@ -1,4 +1,4 @@
-"""Writes the generated roster with which the sync is measured; its district is the sandbox's.
+"""Writes the roster of a synthetic sandbox district, with which the benchmarks measure the sync.
 
 `python -m bench.make_roster OUT.zip [--students 100000]`: 100,000 students have about a million enrollments.
 """

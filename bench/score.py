@@ -1,15 +1,16 @@
-"""Measures how long recording one score takes, compared with its bare statements. Classmates' scores are judged too.
+"""Measures how long it takes to record one score, and how long its SQL statements alone take.
 
-`python3 dev.py python -m bench.score [--requests 100] [--before FOLDER]`. Each score is sent to a district, and the
-statements that the product sends for it are then sent again through asyncpg, in a copy of the database. Therefore both
-do the same work: they lock, read and write the same rows, and commit. The judging is timed apart, with the series that
-the product loaded. `--before` names a checkout of an earlier commit, which is measured in turns with this one.
+`python3 dev.py python -m bench.score [--requests 100] [--before FOLDER]`. Each score is sent to a district. Recording
+it also judges the scores of the classmates. The statements that the product sends for the score are then sent again
+through asyncpg, to a copy of the database. Therefore both do the same work: they lock, read and write the same rows,
+and commit. The judging is timed apart, with the series that the product loaded. `--before` names a checkout of an
+earlier commit, which is measured in turns with this one.
 
 * command: `record_scores` in a unit of work of its own.
 * REST: `POST /v1/scores` with an idempotency key, through the whole app without a socket.
 * 500 at once: `record_scores` with 500 scores of 20 classes.
 
-BEGIN, which carries the principal, and COMMIT are not counted as statements.
+BEGIN and COMMIT are not counted as statements.
 """
 
 from __future__ import annotations
@@ -66,7 +67,11 @@ class Recording:
 
 @dataclass
 class Figures:
-    """The milliseconds of each request, of its statements alone, and of its judging, and the number of statements."""
+    """The measured figures of requests. Each list has one item for each request.
+
+    `took` and `used` are the elapsed and the processor milliseconds of the request. `bare` and `judging` are the
+    milliseconds of its statements alone and of its judging alone. `statements` is the number of its statements.
+    """
 
     took: list[float] = field(default_factory=list)
     used: list[float] = field(default_factory=list)
@@ -87,7 +92,10 @@ class Figures:
 
 @contextmanager
 def recording(into: Recording) -> Iterator[None]:
-    """Records the statements and the judgements within the block. The time that this takes counts as the product's."""
+    """Records the statements and the judgements within the block.
+
+    The time that the recording takes is measured as a part of the product's time.
+    """
     run, judge_series = BoundConnection.run, judge.judge_series
 
     def keep(
@@ -115,7 +123,7 @@ def recording(into: Recording) -> Iterator[None]:
 
 
 class Bench:
-    """A district, its copy, and a client that sends scores."""
+    """A district in a database, a copy of that database, and a client that sends scores to the district."""
 
     def __init__(self, settings: Settings, copy: asyncpg.Connection, client: Principal, students: list[UUID]) -> None:
         self.copy, self.client, self.students, self.settings = copy, client, students, settings
@@ -129,7 +137,11 @@ class Bench:
         return NewScore(format_id("student", student), "orf", day, 60.0 + self.next % 40, form="F20")
 
     async def measure(self, send: Callable[[], Awaitable[Any]], times: int, warm: int = WARM) -> Figures:
-        """Sends requests, each followed by its bare statements and its judging, and returns their figures."""
+        """Sends requests, and returns the times that they took.
+
+        After each request, its SQL statements are sent alone, and its judging is computed alone, to measure both apart.
+        The first `warm` requests are not counted.
+        """
         figures = Figures()
         for number in range(-warm, times):
             recorded = Recording()

@@ -41,9 +41,9 @@ def migrated(**options: Any) -> Iterator[Settings]:
 
 
 async def _drop(server: Settings, database: str) -> None:
-    """Drops a database.
+    """Drops a database. If it is still in use, tries again for a minute.
 
-    Waits for the server's own vacuum of its tables, which the owner may not end.
+    PostgreSQL may be vacuuming the tables, and the database's owner may not end that process.
     """
     for _ in range(60):
         try:

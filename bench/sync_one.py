@@ -38,7 +38,7 @@ async def _sync(path: Path, district: UUID) -> dict[str, Any]:
 def _peak() -> float:
     """Returns the peak memory of this process in MiB.
 
-    On Linux the system's own maximum would include that of the parent process.
+    On Linux it is read from /proc, because the maximum that `getrusage` returns would include the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,6 +1,6 @@
-"""Copies the rows of a new district for another one, in a fifth of the processor time of creating it.
+"""Creates a new district by copying the rows of another one, in a fifth of the processor time.
 
-The copy differs from its original in every id, in its names, and in its times, which are the present.
+A copy has ids and names of its own. Each time in its rows is the time of the copying.
 """
 
 import json
@@ -31,8 +31,10 @@ TIME = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d\b"
 
 @dataclass(frozen=True)
 class Original:
-    """The rows of a district as JSON, split at every text that differs in a copy, and the statement that inserts
-    them.
+    """The rows of a district, in a form from which copies are made.
+
+    `rows` has the JSON of each table, split at every text that differs in a copy. `insertion` is the statement that
+    inserts the rows of a copy.
     """
 
     full_name: str
@@ -47,7 +49,10 @@ class Original:
 
 @needs(Can.OPERATE)
 async def read_original(work: Work, full_name: str, names: Sequence[str]) -> Original:
-    """Reads the district of this unit of work; the full name and `names` are the texts that differ in a copy."""
+    """Reads the rows of the district of this unit of work, in a form from which copies are made.
+
+    The rows are split at every id, every time, `full_name` and every one of `names`, because these differ in a copy.
+    """
     cut = re.compile("(" + "|".join([ID, TIME, *map(re.escape, [full_name, *names])]) + ")")
     rows, parts = [], []
     for table, columns in await work.run(COLUMNS, []):

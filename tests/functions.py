@@ -21,7 +21,7 @@ _statements: dict[str, list[str]] = {}
 
 
 async def load_functions(url: str) -> None:
-    """Reads the functions of a migrated database."""
+    """Reads the functions of a migrated database, so that `inner_statements` can return their statements."""
     owner = await asyncpg.connect(url)
     try:
         rows = await owner.fetch(BODIES)
@@ -39,7 +39,7 @@ def inner_statements(statement: str) -> Iterator[str]:
 
 
 def _within(body: str, types: dict[str, str]) -> Iterator[str]:
-    """Yields the statements of a function on tables, with typed parameters in place of its variables."""
+    """Yields the statements on tables in a function's body, with parameters such as `$1::uuid` for its variables."""
     types |= dict(DECLARED.findall(body))
     for part in body.split(";"):
         match = FIRST.search(part)

@@ -56,7 +56,10 @@ _kept_ports: list[socket.socket] = []
 
 
 def warm() -> Warm:
-    """Returns a process that runs all commands, because importing the product takes longer than most commands."""
+    """Returns a process that has imported the product once and runs all commands of the tests.
+
+    Importing the product takes longer than most commands.
+    """
     from tests.commands import COMMANDS
 
     return COMMANDS

@@ -64,9 +64,9 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 @contextmanager
 def statements_sent(engine: AsyncEngine) -> Iterator[list[str]]:
-    """Yields a list to which each statement is added that the units of work of this engine send within the block.
+    """Yields a list of the statements that this engine's units of work send within the block.
 
-    Statements on the driver of any engine are included; BEGIN with the principal, and COMMIT, are not.
+    Statements that are sent directly to the driver are included, for any engine. BEGIN and COMMIT are not included.
     """
     statements: list[str] = []
 

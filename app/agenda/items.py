@@ -96,7 +96,7 @@ async def note_at_agenda_item(
     agenda_item_id: UUID,
     text: Annotated[str, NOTE_TEXT, About("The text.", "Her grandmother would like to join the next meeting.")],
 ) -> Note:
-    """Writes a note about an item in any state, with the same student, team and secured area."""
+    """Writes a note about an item in any state. The note has the item's student, team and secured area."""
     violations = Violations()
     with violations:
         NOTE_TEXT.require(text, "/text")

@@ -1,4 +1,4 @@
-"""Defines the secret of a calendar link, how long a link lasts, and why it was revoked. Pure."""
+"""Defines the secret of a calendar link, how long a link lasts, and why it was revoked. Uses no database."""
 
 import re
 import secrets

@@ -1,7 +1,7 @@
 """Defines `aimline doctor`, which checks two kinds of computed data, and repairs them on request.
 
-First, the schools of a record must be those of its student. Second, the students of a team must be those whom the
-team's scopes (its grades, classes and named students) determine.
+First, a record must have the schools of its student. Second, a team must have exactly the students that its scopes
+determine. A scope is a grade, a class or a named student.
 """
 
 from __future__ import annotations

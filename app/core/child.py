@@ -57,7 +57,10 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
 
 
 def user_outside() -> int:
-    """Returns the id of the user who owns the files that an `unprivileged` child creates, as this process sees it."""
+    """Returns the id of the user who owns the files that an `unprivileged` child creates.
+
+    A child in a user namespace sees itself as `nobody`, but its files belong to the user of this process.
+    """
     if os.geteuid() != 0 or _namespaces():
         return os.geteuid()
     return pwd.getpwnam("nobody").pw_uid

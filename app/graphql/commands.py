@@ -81,7 +81,10 @@ class Command(FieldExtension):
         field.arguments = [*field.arguments, *added]
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any) -> Any:
-        """Runs the mutation and returns its payload. The command is given the version that the caller expects."""
+        """Runs the mutation and returns its payload.
+
+        The command compares the mutation's argument `version` with the version of the row.
+        """
         kwargs.pop("idempotency_key", None)
         version = kwargs.pop("version", None)
         context: OperationContext = info.context
@@ -135,7 +138,7 @@ def _fields_of(type_: Any) -> list[Any]:
 
 
 def _subject_of(field: StrawberryField) -> str | None:
-    """Returns the name of an input field: the one that identifies the row whose version the mutation checks.
+    """Returns the name of the input field that identifies the row whose version is checked.
 
     Returns None for a mutation that checks no version.
     """

@@ -184,7 +184,7 @@ def _merged(reading: _Reading, fields: Mapping[str, Details], result: ExecutionR
 
 
 def _restricted(prepared: Prepared, nodes: Sequence[FieldNode]) -> Prepared:
-    """Returns the operation with only these of its top-level fields."""
+    """Returns a copy of the operation that has only the given top-level fields."""
     operation = prepared.operation
     restricted = OperationDefinitionNode(
         operation=operation.operation,

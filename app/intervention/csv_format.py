@@ -1,4 +1,4 @@
-"""Writes and reads the intervention library as CSV. Each row is one entry. Pure.
+"""Writes and reads the intervention library as CSV. Each row is one entry. Uses no database.
 
 The columns are the fields of an entry. In a cell that holds a list, each item is on a line of its own. A text that
 begins with `=`, `+`, `-` or `@`, which a spreadsheet would run as a formula, is written with an apostrophe in front;

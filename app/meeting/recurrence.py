@@ -1,4 +1,4 @@
-"""Parses a recurrence rule of RFC 5545, and lists the days on which it occurs. Pure.
+"""Parses a recurrence rule of RFC 5545, and lists the days on which it occurs. Uses no database.
 
 The rule of a series gives only the days of its meetings; the series itself has the time of day. The days are found by
 testing each day of the period. A library would search for the next occurrence. For a rule that never occurs, such as

@@ -74,7 +74,7 @@ class NewSeries:
 async def schedule_meeting(work: Work, new: NewMeeting) -> Meeting:
     """Schedules a single meeting of a team.
 
-    Raises `Invalid` if the team has a meeting at this instant with the same protocol that is scheduled or open.
+    Raises `Invalid` if the team already has a scheduled or open meeting at this instant with the same protocol.
     """
     violations = Violations(input_violations(new))
     with violations:
@@ -185,7 +185,10 @@ async def end_series(work: Work, series_id: UUID) -> MeetingSeries:
 
 
 async def _lock_team(work: Work, team_id: UUID) -> None:
-    """Locks a team, so that two requests cannot schedule the same at once. Members may not change the team's row."""
+    """Locks a team's row. Two requests can then not schedule the same meeting or series at the same time.
+
+    The row is locked with the district's rights, because members may not change it.
+    """
     await lock_named_subjects(work)
     of_team = (Team.district_id == work.district_id, Team.id == team_id)
     async with work.as_district("meeting"):

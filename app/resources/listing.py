@@ -45,8 +45,8 @@ class Filter(Generic[T]):
       column, and never by an index by school.
     * `schools`, for a filter by school, is the model whose table has columns for the schools of a row.
     * `most` is the largest number of characters of a text.
-    * `of_adult`, for a filter by a member of staff, has the names of the filters, flags and sorts that say how students
-      do. See `violations_of_adult`.
+    * `of_adult`, for a filter by a member of staff, has the names of the filters, flags and sorts that show how well
+      students do. `violations_of_adult` restricts their use together with this filter.
     """
 
     name: str

@@ -76,7 +76,7 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
 
 
 def _check_adult(work: Work, catalog: Catalog, root: Root, style: Style) -> None:
-    """Raises `Invalid` if a list may not be filtered as it is by a member of staff."""
+    """Raises `Invalid` if `violations_of_adult` does not allow the filters of a list."""
     if not isinstance(root, ListRoot) or (listing := catalog.listings.get(root.listing)) is None:
         return
     violations = []

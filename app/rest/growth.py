@@ -73,9 +73,9 @@ class SupportGrowthShape(Shape):
 
 @router.get("/supports/{support}/growth", operation_id="get_support_growth", **requires(support_growth))
 async def get_support_growth(work: OpenWork, support: str) -> SupportGrowthShape:
-    """Returns whether the growth of a student is normal for the grade and the starting score, and the goal realistic.
+    """Returns whether growth is normal for the grade and the starting score, and whether the goal is realistic.
 
-    The growth is that of the last phase of the support.
+    The growth is that of the student in the last phase of the support.
     """
     shown = await support_growth(work, row_id("support", support))
     return SupportGrowthShape.model_construct(

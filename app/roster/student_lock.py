@@ -164,7 +164,7 @@ async def lock_student_of(
 
 
 async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
-    """Locks students who became known late: a row that refers to them, such as a group, is locked already.
+    """Locks students after a row that refers to them, such as a group, was locked.
 
     Normally students are locked before such a row; `AFTER_STUDENTS` lists the kinds. Students who are locked already
     are skipped. This function does not wait, because waiting for locks in the wrong order could cause a deadlock.

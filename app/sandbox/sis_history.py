@@ -36,9 +36,10 @@ def stamp(district: District, day: int) -> datetime:
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields the history of each student who was generated in this grade of the school `home`, or entered there later.
+    """Yields the history of each student who was generated in this grade of the school `home`.
 
-    A history is the list of the student's states, from the first state to the state on the district's simulated day.
+    Students who entered the grade on a later day are included. A history is the list of the student's states, from the
+    first state to the state on the district's simulated day.
     """
     later_school = next_school(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]

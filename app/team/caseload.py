@@ -1,8 +1,8 @@
 """Determines which students a member of staff may see.
 
-They are those whom the person teaches, those whose support the person leads or delivers, and the students of the
-person's teams. Whom a person teaches follows from enrollments. While a team is active, its students are seen by the
-people who are members today; what a member may do for these students follows from the member's role in the roster.
+A person may see the students that the person teaches (according to enrollments), the students of supports that the
+person leads or delivers, and the students of the person's teams. While a team is active, its students are seen by the
+people who are members today. What a member may do for these students follows from the member's role in the roster.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

@@ -161,7 +161,7 @@ def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
 
 
 async def _present(work: Work, team: Team, values: dict[str, Any], day: date) -> TeamScope | None:
-    """Returns the scope that the team already has for these students, or None.
+    """Returns the scope that the team already has for the same grade, class or student, or None.
 
     Raises `Conflict` if this scope has a last day.
     """

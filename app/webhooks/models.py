@@ -28,9 +28,9 @@ class DeliveryState(StrEnum):
 
 
 class WebhookEndpoint(HasChangeTime, TenantRow, Base):
-    """A URL that receives events of some types, if the client that created it may see what they are about.
+    """A URL that receives the events of certain types, about certain schools.
 
-    * `school_ids` is empty for the whole district.
+    * `school_ids` has these schools. It is empty for the whole district.
     * `opens` lists the secured areas whose events the endpoint receives.
     * `after_seq` is the number of the last event before the endpoint was created; such events are not sent.
     * `versions` maps event types to payload versions; a type that is missing has version 1.

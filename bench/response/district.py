@@ -1,7 +1,7 @@
-"""Measures judging all series of a district in its database, and judging one new score.
+"""Measures how long it takes to judge all series of a district in its database, and to judge one new score.
 
-`python3 dev.py python -m bench.response.district`. First it measures, without a database, the rule's own part of a
-request, as `bench.response.one` does.
+`python3 dev.py python -m bench.response.district`. First it runs the measurement of `bench.response.one`, which uses no
+database.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ async def _run(settings: Settings, students: int, times: int) -> None:
 
 
 async def _requests(settings: Settings, api: AsyncEngine, district: UUID, ids: Sequence[UUID], times: int) -> None:
-    """Sends one score after another, each of another student, in a unit of work of its own, as a request does."""
+    """Records scores one after another, each of another student, and prints the median times.
+
+    Each score is recorded in a unit of work of its own, as in a request.
+    """
     client = client_principal(district, new_id(), "bench", frozenset(str(can) for can in Can) | {"area:sel"}, ())
     statements = [0]
     event.listen(api.sync_engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))

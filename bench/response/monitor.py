@@ -18,10 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class MonitorResults:
-    """The monitor's results by student and week.
-
-    They are the statistic, P(stopped rather than never), the likeliest week of the change, its interval, and P(slow).
-    """
+    """The monitor's estimates by student and week. The fields have the same meaning as in `PanelEstimate`."""
 
     statistic: Array
     stopped: Array
@@ -54,10 +51,10 @@ def run_monitor(
 
 
 def kind_accuracy(watched: MonitorResults, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
-    """Returns how often the monitor gives the right kind for rightly flagged students, and how far it errs about the
-    week of the change.
+    """Measures how well the monitor tells students who stopped growing from students who never kept pace.
 
-    The error and the bias of the week are medians.
+    Only students who were flagged correctly count. `never` and `stopped` are the shares of the two kinds that were
+    recognized. `change error` and `change bias` are medians of the error of the week in which growth stopped.
     """
     flag = first_flag(watched.statistic, threshold)
     at = np.maximum(flag - 1, 0)[:, None]

@@ -33,7 +33,7 @@ async def _run(settings: Settings, port: int, parts: list[str]) -> list[Line]:
 
 
 def main() -> None:
-    """Runs the requested parts and prints a table."""
+    """Runs the parts of the benchmark that the command line names, and prints a table of the results."""
     parser = argparse.ArgumentParser(prog="bench.webhooks", description="Measure webhooks and the feed.")
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
     options = parser.parse_args().parts

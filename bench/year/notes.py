@@ -34,7 +34,10 @@ def amend(year: Year) -> None:
 
 
 def ask_about_notes(year: Year) -> tuple[Told, Told, Told]:
-    """Returns three sets of notes: as the script expects them, over REST, and over GraphQL."""
+    """Returns three sets of notes: those that the benchmark wrote, those that REST returns, and those of GraphQL.
+
+    Also checks the filter by item, the number of stored changes, and who can read notes.
+    """
     told = {(each.id, each.item, each.text, each.version) for each in year.noted}
     read = {(each["id"], each["about"], each["text"], each["version"]) for each in year.caller.all("/v1/notes")}
     document = "{ notes(first: 100) { edges { node { id aboutId text version changes { version } } } } }"
@@ -51,7 +54,7 @@ def ask_about_notes(year: Year) -> tuple[Told, Told, Told]:
 
 
 def _check_readers(year: Year) -> None:
-    """Requires that a teacher of no team reads no note, and a member of one team only the notes of that team."""
+    """Checks that a teacher of no team reads no notes, and that a member of one team reads only that team's notes."""
     others = list(year.caller.all("/v1/notes", act_for=external(OTHER_TEACHER)))
     year.require(not others, f"a teacher of neither team reads {len(others)} notes")
     team = year.teams["problem-solving"]

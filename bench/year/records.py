@@ -58,11 +58,14 @@ class SupportRecord:
 
     @property
     def is_decided(self) -> bool:
-        """Returns whether the team has decided on the support since it has its present verdict."""
+        """Returns whether the team has made a decision on the support after its verdict last changed."""
         return self.decided_tick > self.verdict_tick
 
     def observe(self, verdict: dict[str, Any] | None, day: date, tick: int) -> None:
-        """Stores a verdict that was read. If only the kind of its alarm has changed, it counts no new alarm."""
+        """Stores a verdict that was read.
+
+        `verdict_since` becomes `day` if the verdict has changed, but not if one alarm has only replaced another.
+        """
         seen = None if verdict is None else (str(verdict["state"]), verdict["kind"])
         both_alarms = seen is not None and seen[0] in ALARMS and self.state_of_verdict in ALARMS
         if seen != self.verdict and not both_alarms:
@@ -70,7 +73,10 @@ class SupportRecord:
         self.verdict = seen
 
     def last_check(self, measure: str) -> date:
-        """Returns the day of the last score of a measure, or the first day of the phase if there is none since."""
+        """Returns the day of the last score of a measure, if it is in the present phase.
+
+        Otherwise returns the first day of the phase.
+        """
         days = [day for code, day, _ in self.scores if code == measure]
         return max(self.phase_begins, *days) if days else self.phase_begins
 
@@ -79,9 +85,9 @@ class SupportRecord:
 class ConcernRecord:
     """A concern of the simulated year.
 
-    `unserved_since` is the day since which it is accepted and has no active support. `may_be_reported` is true if it
-    was unserved for the days of the playbook, and `was_unserved_long` if it was so for one more day, so that it must
-    have been reported.
+    `unserved_since` is the day from which on the concern is accepted and has no active support. `may_be_reported` is
+    true if this has lasted for the number of days that the playbook sets. `was_unserved_long` is true if it has lasted
+    one day longer; the product must then have reported it.
     """
 
     id: str
@@ -98,7 +104,7 @@ class ConcernRecord:
 class HypothesisRecord:
     """A hypothesis of the year: the support that tests it, and the state of its verdict when the test began.
 
-    `is_awaited` says that there was a reason to ask about it when the day began, and the product has not asked yet.
+    `is_awaited` is true if there is a reason to review the hypothesis, and the product has not listed it as due yet.
     """
 
     id: str
@@ -126,7 +132,7 @@ class ActionRecord:
 class SignalKey:
     """Identifies a signal by its kind, the student, and what caused it.
 
-    The cause is a screening window, or a support with the day since which it has been in its state.
+    The cause (`occasion`) is a screening window, or a support with a day, such as the day on which its verdict changed.
     """
 
     kind: str
@@ -136,7 +142,7 @@ class SignalKey:
 
 @dataclass
 class SignalRecord:
-    """A suggested signal, and how it was settled."""
+    """A signal that the product suggested, and its present state."""
 
     id: str
     key: SignalKey
@@ -148,9 +154,10 @@ class SignalRecord:
 
 @dataclass
 class StallRecord:
-    """A suggested core stall (a grade whose share at the benchmark fell), and how it was settled.
+    """A core stall that the product suggested, and its present state.
 
-    `key` has its window and its school.
+    A core stall is a grade in which fewer students reach the benchmark than in the last screening window. `key` has the
+    window and the school.
     """
 
     id: str
@@ -188,9 +195,9 @@ Subject = tuple[str, str, str]
 
 @dataclass
 class TeamRecord:
-    """A team of the simulated year: its students, its answers to agenda items, and the figures of its meetings.
+    """A team of the simulated year: its students, what it did with agenda items, and the figures of its meetings.
 
-    `grade` is true if it serves the grade of the school. `named` are further students whom it serves.
+    `grade` is true if the team serves the school's grade. `named` has additional students that it serves.
     """
 
     name: str

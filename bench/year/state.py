@@ -118,7 +118,7 @@ class Year:
         self.installation.jobs.finish()
 
     def require(self, holds: object, fault: str) -> None:
-        """Records that the product does not work as it should, unless the condition is true."""
+        """Records `fault` as a fault of the product, unless `holds` is true."""
         if not holds:
             self.faults.append(f"{self.week}: {fault}")
 
@@ -131,7 +131,7 @@ class Year:
         return [each for each in self.supports if each.id and each.student not in self.away]
 
     def sync(self) -> dict[str, Any]:
-        """Sends the roster as it is now, and returns the sync run once it was applied."""
+        """Uploads the present roster, waits until the sync run is applied, and returns the run."""
         with self.caller.counting("roster"):
             path = f"/v1/sis-sources/{self.ids['source']}/roster"
             run = self.caller.wait_for_run(self.caller.upload(path, self.roster.as_zip())["id"])

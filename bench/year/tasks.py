@@ -1,4 +1,4 @@
-"""Answers the hypotheses, action items and signals of the simulated year as its teams do."""
+"""Does what the teams of the simulated year do about hypotheses, action items and signals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ DUE_IN: Final = timedelta(days=14)
 
 
 def agree(year: Year, team: TeamRecord, item: str, record: SupportRecord) -> str:
-    """Agrees on an action item at an item of the agenda: the lead of the support calls the family."""
+    """Creates an action item for an agenda item: somebody calls the family of the support's student.
+
+    This is the lead of the support or, if the lead is not in the team or has left, the specialist.
+    """
     owner = record.lead if record.lead in team.members and record.lead not in year.roster.gone else SPECIALIST
     due_on = year.today + DUE_IN
     body = {"text": "Call the family.", "due_on": due_on.isoformat(), "owner": external(owner)}
@@ -52,7 +55,7 @@ def close_action(year: Year, action_id: str) -> str:
 
 
 def propose(year: Year, record: SupportRecord) -> None:
-    """Proposes a hypothesis about the concern of a support, and has the support test it."""
+    """Proposes a hypothesis about the concern of a support, and starts its test with this support."""
     verdict = record.last["verdict"]
     body = {
         "concern": record.concern,
@@ -109,7 +112,7 @@ def _reason(hypothesis: HypothesisRecord) -> str | None:
 
 
 def close_hypothesis(year: Year, hypothesis_id: str) -> str:
-    """Closes a hypothesis by the verdict on the support that tests it, and returns the outcome."""
+    """Closes a hypothesis with the outcome that follows from its support's verdict, and returns the outcome."""
     hypothesis = next(each for each in year.hypotheses if each.id == hypothesis_id)
     state = hypothesis.record.state_of_verdict
     outcome = {"responding": "supported", "goal_met": "supported", "not_responding": "refuted", "off_track": "refuted"}
@@ -129,9 +132,10 @@ def add_own(year: Year, text: str, student: str | None = None) -> None:
 
 
 def answer_signals(year: Year, shown: list[str]) -> None:
-    """Answers all signals of an agenda.
+    """Answers all suggested signals of an agenda.
 
-    Signals about the lowest readers are accepted as concerns, known ones are merged, and the others are dismissed.
+    Screening signals about the lowest readers are accepted and become concerns. A screening signal about a student with
+    an accepted signal is merged into that signal. All other signals are dismissed.
     """
     signals = [year.signals[each] for each in shown if year.signals[each].state == "suggested"]
     screened = [each for each in signals if each.key.kind == "screening_under_cut"]
@@ -171,9 +175,9 @@ def _require_all(year: Year, answer: Any, outcome: str) -> None:
 
 
 def answer_success(year: Year, signal: SignalRecord) -> None:
-    """Merges similar signals into this signal of success, and then answers it.
+    """Answers a signal `ready_to_fade`, after merging the student's signals `ahead_of_goal` into it.
 
-    It is accepted if its support is not in a group, and dismissed otherwise.
+    The signal is accepted if its support is not in a group, and dismissed otherwise.
     """
     path = f"/v1/signals/{signal.id}"
     others = [

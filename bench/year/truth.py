@@ -1,4 +1,4 @@
-"""Computes what must be on a team's agenda on a day, from what the script has done and observed.
+"""Computes what must be on a team's agenda on a day, from what the benchmark has done and observed.
 
 No rule of the product is used here, and no data are read from it except the verdicts on supports.
 """
@@ -42,7 +42,10 @@ STALL_DAYS: Final = timedelta(days=120)
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """An item that must be on an agenda. `since` is None if the script cannot know the day exactly."""
+    """An item that must be on an agenda.
+
+    `since` is None if the benchmark cannot know the day exactly.
+    """
 
     kind: str
     subject: str
@@ -61,7 +64,7 @@ class Expected:
 
 
 def serves(year: Year, team: TeamRecord, student: str | None) -> bool:
-    """Returns whether a team serves a student today; for None, a record about no student, it returns True."""
+    """Returns whether a team serves a student today. If `student` is None (no student), returns True."""
     if student is None:
         return True
     if student in year.away or student in year.roster.gone:
@@ -91,7 +94,7 @@ def _item(
 
 
 def is_unserved(year: Year, concern: ConcernRecord) -> bool:
-    """Returns whether an accepted concern about a student who is here has no active support."""
+    """Returns whether a concern is accepted and has no active support, and its student has not left."""
     return concern.unserved_since is not None and concern.student not in year.away
 
 
@@ -139,8 +142,10 @@ def _of_verdict(year: Year, record: SupportRecord) -> Iterator[Expected]:
 
 
 def _of_alarm(state: str, record: SupportRecord, since: date, *, is_due: bool) -> Expected:
-    """Returns the agenda item about an alarm. If a decision is due, the item has this as a further reason, which may
-    change its place.
+    """Returns the agenda item about an alarm.
+
+    If a decision is due, `decision_due` is a second reason of the item. The item then has the kind that comes first in
+    the agenda's order.
     """
     kind = min(state, "decision_due", key=ORDER.index) if is_due else state
     codes = (state, "decision_due") if is_due else (state,)

@@ -1,7 +1,7 @@
 """Adds the list of changes that a run would make, for runs that wait for approval (held) or are only tried (dry).
 
 A person can read the list before and after the decision. `sis_planned_change` has digests of personal values; the
-values themselves are in `sis_planned_value`. Reading those of demographics needs the same scope as reading
+values themselves are in `sis_planned_value`. Reading the planned values of demographics needs the same scope as reading
 demographics.
 """
 

@@ -83,7 +83,7 @@ class Contract:
 
 
 def _from_components(schema: Any) -> Any:
-    """Returns a schema whose references name the registry's document instead of the schema's own."""
+    """Returns a copy of a schema in which every reference points into the registry's document."""
     if isinstance(schema, dict):
         return {
             key: f"{COMPONENTS}{value}" if key == "$ref" else _from_components(value) for key, value in schema.items()
@@ -102,6 +102,9 @@ def committed_contract() -> Contract:
 
 
 async def check_documented(response: httpx.Response) -> None:
-    """Compares an answer with the contract; the event hook of a client."""
+    """Raises `Undocumented` if the contract does not document a response.
+
+    The tests' HTTP clients call this function for every response.
+    """
     await response.aread()
     committed_contract().check(response)

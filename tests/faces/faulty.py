@@ -24,7 +24,8 @@ FACES = ("rest", "graphql")
 async def failing(town: Town, sqlstate: str, times: int, table: str = "concern") -> AsyncIterator[None]:
     """Makes the first `times` inserts into a table of this district fail with a SQLSTATE.
 
-    A sequence counts them, because it is not rolled back. Only the owner can do this, in the database of this test run.
+    A database sequence counts the inserts, because a rollback does not reset it. The trigger that raises the error can
+    be created only by the owner, in the database of this test run.
     """
     name = f"failing_{secrets.token_hex(4)}"
     owner = await asyncpg.connect(town.settings.url_of("owner"))

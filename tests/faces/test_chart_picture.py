@@ -33,7 +33,7 @@ def score(day: date, value: float, purpose: str = "progress") -> ChartedScore:
 
 
 def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **more: Any) -> Phase:
-    """Returns a phase from 40 to 70 in twenty weeks, with the given differences."""
+    """Returns a phase with the baseline 40 and the goal 70 in week 20, with the given differences."""
     plan = {"baseline": 40.0, "goal": 70.0, "goal_on": on(20, 0)} | more
     return Phase(id=uuid4(), number=number, begins_on=begins, ends_on=ends, **plan)
 
@@ -118,7 +118,10 @@ def test_the_weeks_of_a_suspension_are_not_missed() -> None:
 
 
 def test_the_aimline_stands_where_the_rule_has_it() -> None:
-    """The aimline goes from the baseline in week 0 to the goal by instructional weeks, without breaks."""
+    """The aimline goes from the baseline in week 0 to the goal, and only instructional weeks are counted.
+
+    Two weeks of a break are left out in this test.
+    """
     (stretch,) = drawn([], off=frozenset({on(4, 0), on(5, 0)})).stretches
     assert (stretch.from_week, stretch.goal_week) == (0, 18)
     assert stretch.at(0) == 40.0
@@ -224,7 +227,7 @@ def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
     ],
 )
 def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words: str) -> None:
-    """Each state's heading fits the chart; at 320 pixels a shorter one is used, and none is cut off."""
+    """Each state's heading fits the chart. At 320 pixels a shorter heading is used. No heading is cut off."""
     chart = drawn([score(on(1), 42.0)], verdict_fields={"state": state, "kind": kind})
     assert words in texts(svg(chart))
     (heading,) = classed(svg(chart, 320), "text", "title")
@@ -236,8 +239,9 @@ def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words
     [("count", "down", "Part of the way to the goal"), ("growth", "down", "Improving, below pace")],
 )
 def test_no_heading_calls_a_decrease_that_is_meant_growth(kind: str, direction: str, label: str) -> None:
-    """The heading of a chart says "Growing" only if growth is meant: not for a count, and not if the scores are meant
-    to fall.
+    """The heading of a chart says "Growing" only if the scores are meant to grow.
+
+    It does not say so for a count, and not if the scores are meant to fall.
     """
     verdict_fields = {"state": "below_pace", "label": label}
     chart = drawn([score(on(1), 42.0)], verdict_fields=verdict_fields, kind=kind, direction=direction)

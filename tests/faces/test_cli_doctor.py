@@ -1,4 +1,4 @@
-"""Tests `aimline doctor` as a process: it finds records with other schools than their student's, and repairs them."""
+"""Tests `aimline doctor` as a process: it finds records whose schools are not their student's, and repairs them."""
 
 import json
 from typing import Any
@@ -44,7 +44,7 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
 
 
 async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town) -> None:
-    """Without a district, `aimline doctor` checks all districts. It lists those with wrong rows and those without."""
+    """Without a district, `aimline doctor` checks all districts, and lists those with and those without wrong rows."""
     await plant(south)
 
     def of_towns(text: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ async def test_a_commit_whose_answer_is_lost_is_of_unknown_outcome(
 async def test_a_read_whose_commit_is_lost_is_read_again(
     cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
 ) -> None:
-    """A read whose commit is lost is repeated and answered."""
+    """If the connection breaks during the commit of a read, the read is repeated and answered."""
     proxy.cut_after = b"COMMIT"
     answer = await list_concerns(cut_app, north, face)
     assert proxy.cuts == 1

@@ -58,7 +58,7 @@ async def test_a_fault_that_passes_is_not_the_callers(app: FastAPI, north: Town,
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("sqlstate", REFUSED)
 async def test_a_fault_that_stays_is_told_alike(app: FastAPI, north: Town, face: str, sqlstate: str) -> None:
-    """A lasting fault gives the same status, code and Retry-After in both APIs, and no value."""
+    """A lasting fault gives the same status, code and Retry-After in both APIs. The answer contains no stored value."""
     if (sqlstate, face) == ("23505", "graphql"):
         pytest.skip("a unique violation within a mutation is a problem of its field")
     status, code = REFUSED[sqlstate]
@@ -72,7 +72,7 @@ async def test_a_fault_that_stays_is_told_alike(app: FastAPI, north: Town, face:
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "53300"])
 async def test_whoever_has_waited_is_not_made_to_wait_again(app: FastAPI, north: Town, sqlstate: str) -> None:
-    """After a database error for a lock, a time limit or a full server, the command is not tried again.
+    """If the database reports a lock, a time limit or a full server, the command fails with 503 and is not repeated.
 
     A second attempt would double the client's wait.
     """

@@ -108,7 +108,10 @@ async def district(north: Town) -> FullDistrict:
 
 
 async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI, district: FullDistrict) -> None:
-    """Every operation in both APIs answers with `no-store` and `nosniff`, also refusals, faults and unknown routes."""
+    """Every response of both APIs is marked `no-store` and `nosniff`.
+
+    This includes refusals and responses to unknown routes.
+    """
     north = caller(app, district.town)
     for operation in operations(app):
         path = own_request(operation, district).path if operation.name not in OPEN else operation.path
@@ -127,7 +130,7 @@ async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI
 
 
 async def test_a_token_request_is_small(app: FastAPI) -> None:
-    """A large token request is refused, because it needs no token."""
+    """A large request to the token endpoint is refused, because anybody can send one without a token."""
     async with plain(app) as client:
         answer = await client.post("/oauth/token", data={"grant_type": "x" * 20_000})
     assert answer.status_code == 413

@@ -44,8 +44,9 @@ def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cost of a document is computed once and reused for other ids. It is computed again for another page size,
-    operation name, method or list.
+    """The cost of a document is computed once, and is reused for a request with another id.
+
+    It is computed again for another page size, operation name or HTTP method, and for every list of ids.
     """
     weighed: list[Any] = []
     weigh = Scale.weigh

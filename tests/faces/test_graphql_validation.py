@@ -19,14 +19,14 @@ TAILS = st.sampled_from(["}", "} fragment names on Student { name(short: $id) }"
 
 @given(HEADS, st.lists(PARTS, min_size=1, max_size=6), TAILS)
 def test_the_errors_are_those_of_the_library(head: str, parts: list[str], tail: str) -> None:
-    """All rules of the specification are applied, although those about variables run last."""
+    """A document gets the same errors as from the GraphQL library, although the rules about variables run last."""
     document = parse(" ".join([head, *parts, tail]))
     expected = {(error.message, str(error.locations)) for error in validate(SCHEMA, document)}
     assert {(error.message, str(error.locations)) for error in violations(SCHEMA, document, 100)} == expected
 
 
 def test_a_long_list_of_errors_ends_early() -> None:
-    """Of more errors than the given number only these are returned, and one that says so."""
+    """If a document has more errors than the limit, as many as the limit are returned, and one that says so."""
     unknown = " ".join(f"x{number}" for number in range(50))
     for text in (f"{{ {unknown} }}", f"query ($id: ID!) {{ {unknown} student(id: $other) {{ id }} }}"):
         errors = violations(SCHEMA, parse(text), 7)
@@ -40,5 +40,8 @@ def test_a_long_list_of_errors_ends_early() -> None:
 
 @given(st.text(st.sampled_from("ab\r\n\u2028"), max_size=30), st.integers(0, 31))
 def test_a_position_has_the_line_and_column_of_the_library(text: str, position: int) -> None:
-    """Line ends are LF, CR and CR LF (GraphQL specification, 2.1.3), also for positions next to or within them."""
+    """A position in a document has the same line and column as in the GraphQL library, for every kind of line end.
+
+    Line ends are LF, CR and CR LF (GraphQL specification, 2.1.3).
+    """
     assert IndexedSource(text).get_location(position) == Source(text).get_location(position)

@@ -35,7 +35,7 @@ async def changed(settings: Settings, change: str, back: str) -> AsyncIterator[N
 
 
 def version(number: str) -> str:
-    """Returns SQL that sets the stored schema version to this migration's number."""
+    """Returns SQL that sets the stored schema version to `number`, the number of a migration."""
     return f"UPDATE alembic_version SET version_num = '{number}'"
 
 
@@ -58,7 +58,7 @@ async def test_a_schema_that_is_behind_is_not_ready(
     status: int,
     event: str,
 ) -> None:
-    """A process is not ready over an older schema, and is ready over a newer one. Both are logged."""
+    """With an older schema a process is not ready, and with a newer one it is ready. Both cases are logged."""
     monkeypatch.setattr(health, "migrations", lambda: ("0000", *migrations()))
     async with plain(app) as client:
         async with changed(settings, change, back):
@@ -85,9 +85,9 @@ def test_a_database_without_a_version_is_behind() -> None:
 
 @pytest.mark.skipif(bool(os.environ.get("AIMLINE_DATABASE_URL")), reason="The server is on another machine.")
 async def test_a_database_that_hangs_is_not_ready(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process is soon not ready if the server does not answer, as one is whose disk hangs.
+    """If the database server does not answer, the health check soon says that the process is not ready.
 
-    Before, the check waited for 40 s.
+    The test stops the server's process, which is like a disk that hangs. Earlier, the check waited for 40 s.
     """
     monkeypatch.setattr(health, "MAX_SECONDS", 0.5)
     app = build(settings)

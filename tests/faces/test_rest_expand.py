@@ -16,9 +16,7 @@ def shared(row: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistrict) -> None:
-    """One request with expansions returns students with concerns, and supports with verdict and measure, as separate
-    reads do.
-    """
+    """One request for students with expansions returns the same concerns and supports as separate requests."""
     asks = caller(app, read_district.town, act_for=read_district.shown["person"])
     answer = await asks.get("/v1/students", expand="concerns,supports.measure")
     assert answer.status_code == 200, answer.text

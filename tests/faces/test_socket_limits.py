@@ -53,9 +53,7 @@ async def test_pings_do_not_keep_an_idle_connection(app: FastAPI, north: Town, m
 async def test_the_connections_of_a_client_are_bounded(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Above the limit of connections, a client's next one is closed with a code of its own; other clients can
-    connect.
-    """
+    """A connection above a client's limit is closed with the code `TOO_MANY`, and other clients can connect."""
     monkeypatch.setattr(open_sockets, "MAX_CLIENT_STREAMS", 1)
     client = caller(app, north)
     async with listening(app) as address:
@@ -91,7 +89,7 @@ async def test_a_refused_subscription_counts(app: FastAPI, north: Town) -> None:
 async def test_who_is_not_known_may_send_little(app: FastAPI, north: Town) -> None:
     """Before `connection_init`, a WebSocket client may send only few and short messages.
 
-    Parsing them costs the process time, and no quota counts yet.
+    Parsing messages takes processor time, and no quota applies to a client that is not known yet.
     """
     async with listening(app) as address:
         async with connected(address, None) as one:

@@ -1,4 +1,4 @@
-"""Tests the stream of events: none is missed, none outside the caller's reach is sent, and the stream ends in time."""
+"""Tests the event stream: it sends all events that its caller may see, and no others, and it ends in time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -75,7 +75,7 @@ async def test_a_client_that_comes_back_misses_nothing(app: FastAPI, north: Town
 async def test_only_what_the_caller_reaches_is_streamed(
     app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub
 ) -> None:
-    """A client is sent events within its reach and of the requested types only."""
+    """A stream sends only events that its client may see, and only of the requested types."""
     client, of_school = caller(app, north), caller(app, north, schools=(north.schools[0],))
     async with (
         streaming(app, of_school.token) as theirs,
@@ -98,7 +98,10 @@ async def test_only_what_the_caller_reaches_is_streamed(
 async def test_an_event_between_the_first_read_and_the_subscription_is_sent_at_once(
     app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event is sent in time even if it is committed, and other streams are woken, while the stream is starting."""
+    """An event that is committed while a stream is starting is sent on this stream at once.
+
+    In this test, an earlier stream has sent the event already.
+    """
     client, concerns = caller(app, north), list[str]()
     async with streaming(app, client.token) as earlier:
         read = FeedReader.read
@@ -163,7 +166,10 @@ async def test_a_quiet_stream_sends_heartbeats(
 
 
 async def test_many_streams_share_one_look(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """Twenty streams cause no more polls than one, and none remains when they have ended."""
+    """Twenty event streams of a client share the polls of the database.
+
+    After the streams have ended, the polls end too.
+    """
     client = caller(app, north)
     async with streaming(app, client.token) as one:
         many = [streaming(app, client.token) for _ in range(19)]

@@ -1,4 +1,4 @@
-"""Runs a short selection of the schedules of faults during a sync."""
+"""Tests syncs that are interrupted by a fault. Each of a few seeds determines where the fault occurs."""
 
 from pathlib import Path
 

@@ -1,8 +1,13 @@
-"""Finds what Citus does not accept in a statement, from PostgreSQL's own analysed tree.
+"""Finds the parts of a statement that Citus does not accept, in the query tree that PostgreSQL makes of it.
 
-In a statement that writes: nothing STABLE or VOLATILE in RETURNING, in ON CONFLICT, in CASE or COALESCE, or applied to
-a column; nothing VOLATILE in its conditions or its WITH queries. In any statement: no correlated subquery next to a
-table that every node has. Subqueries are computed separately and are not examined.
+In a statement that writes:
+
+* RETURNING, ON CONFLICT, CASE and COALESCE may contain no STABLE or VOLATILE function.
+* No STABLE or VOLATILE function may be applied to a column.
+* Conditions and WITH queries may contain no VOLATILE function.
+
+In any statement, a correlated subquery may not be next to a table that every node has. Subqueries are computed
+separately and are not examined.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +27,7 @@ VOLATILE = "v"
 
 @dataclass
 class Catalogue:
-    """The properties of functions in the database, keyed by the object ids that a query tree prints."""
+    """The properties of functions, operators, types and tables, keyed by the object ids in PostgreSQL's query trees."""
 
     volatility: Mapping[str, str]
     names: Mapping[str, str]
@@ -31,7 +36,7 @@ class Catalogue:
     relations: Mapping[str, str]
 
     def mutable(self, node: Node) -> Iterator[tuple[str, str]]:
-        """Yields the name and volatility of each function of a node that is not IMMUTABLE."""
+        """Yields the name and the volatility of each function of a node, except for functions that are IMMUTABLE."""
         for function in self._functions(node):
             volatility = self.volatility.get(function, VOLATILE)
             if volatility != IMMUTABLE:
@@ -127,7 +132,7 @@ def _reaches_out(query: Node, depth: int) -> bool:
 
 
 def _queries(node: Node) -> Iterator[Node]:
-    """Yields the queries directly within a query: those of WITH, of FROM, and of expressions."""
+    """Yields the queries directly within a query: those in its WITH clause, its FROM clause and its expressions."""
     for child in node.children():
         if child.kind == "QUERY":
             yield child

@@ -1,7 +1,7 @@
-"""Fills every table of a schema without the product's code, which may be newer than the schema.
+"""Fills every table of a schema with SQL, without the product's code, because the code may be newer than the schema.
 
-Each table gets a row for each district, with a value for every column of its type; a foreign key refers to the row of
-the same district. The tables and columns are read from the catalogue.
+Each table gets one row for each district. Every column gets a value of its type, and a foreign key refers to the row of
+the same district. The tables and columns are read from PostgreSQL's catalogue.
 """
 
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ async def fill(db: asyncpg.Connection, districts: Sequence[UUID]) -> Columns:
 
 
 async def rows_of(db: asyncpg.Connection, columns: Columns) -> dict[str, list[str]]:
-    """Returns the rows of each table as text, in the columns that are still there."""
+    """Returns the rows of each table as text. Tables and columns that no longer exist are left out."""
     now = await columns_of(db)
     rows: dict[str, list[str]] = {}
     for table in columns.keys() & now.keys():

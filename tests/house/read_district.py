@@ -1,4 +1,4 @@
-"""Provides a district with every kind of row, which the tests of several files share because they change none."""
+"""Provides a district with every kind of row. Several test files share it, because their tests change no row."""
 
 from collections.abc import AsyncIterator
 

@@ -1,7 +1,8 @@
 """Checks that every statement of the product names the district for each tenant table that it reads or writes.
 
 A table is bound if a condition that must be true (not one side of an OR) equates its `district_id` to a value, directly
-or through other tables of the statement. sqlglot parses; what it cannot parse is reported as unreadable.
+or through other tables of the statement. sqlglot parses the statement. If it cannot, the statement is reported as
+unreadable.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -29,7 +30,7 @@ class Districts:
         self._equal: dict[str, str] = {}
 
     def unbound(self) -> list[str]:
-        """Returns the tenant tables whose district is not bound, each as `table alias`."""
+        """Returns the tenant tables that the statement does not restrict to a district, each as `table alias`."""
         tables, conditions, joins, inserts = self._parts()
         for table in tables:
             self._register(table)
@@ -87,7 +88,7 @@ class Districts:
             self._join(*(VALUE if node is None else node for node in nodes))
 
     def _apply_using(self, join: exp.Join) -> None:
-        """Notes that JOIN … USING (district_id) binds the joined table to the one before it."""
+        """Records that in JOIN … USING (district_id), the joined table has the district of the table before it."""
         holder = join.parent
         joins = holder.args["joins"] if holder is not None else []
         place = joins.index(join)

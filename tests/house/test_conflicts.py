@@ -51,7 +51,7 @@ def rows_of_kind(operation: Operation, district: FullDistrict) -> list[dict[str,
 
 
 def functions_of(app: FastAPI) -> dict[str, Command]:
-    """Returns the commands by the names of the operations that run them with one item."""
+    """Returns the commands that are run with one item, keyed by the names of their operations."""
     named = {operation.name for operation in operations(app)}
     return {name: command for name, command in CATALOG.commands.items() if name in named and command.bulk_name != name}
 
@@ -82,8 +82,9 @@ async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
 
 
 def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, set[str]]) -> None:
-    """Each command that can raise a conflict according to its source answers with one for some state, or is a listed
-    exception.
+    """Each command that can raise a conflict, according to its source, raises one for some row.
+
+    `ELSEWHERE` lists the exceptions.
     """
     able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
     never = {name: sorted(each) for name, each in able.items() if each and name not in codes}

@@ -1,4 +1,4 @@
-"""Tests that the roles `api` and `worker` cannot get the owner's rights, even if the access to one is stolen."""
+"""Tests that the roles `api` and `worker` cannot get the owner's rights, even if a role's password is stolen."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Tests the idempotency keys and versions that every operation has by its declaration, in both APIs."""
+"""Tests in both APIs that operations accept the idempotency keys and versions that they declare."""
 
 import re
 
@@ -20,7 +20,7 @@ WITHOUT_KEY = {
 
 
 def test_every_post_takes_a_key(app: FastAPI) -> None:
-    """The contract gives every POST an idempotency key, unless it is listed with a reason."""
+    """The contract has an idempotency key for every POST except those in `WITHOUT_KEY`, and for no other method."""
     posts = [one for one in operations(app) if one.method == "POST"]
     without = {one.name for one in posts if "Idempotency-Key" not in one.names("header")}
     assert without == WITHOUT_KEY.keys()
@@ -43,7 +43,10 @@ async def test_every_post_refuses_a_bad_key(app: FastAPI, full_north: FullDistri
 
 
 def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
-    """Every PATCH requires If-Match and has the answers 412 and 428. Every answer with a version has an ETag."""
+    """In the contract, exactly the PATCH operations require If-Match and can answer 428.
+
+    Every operation with If-Match can answer 412, and at least 20 responses have an ETag.
+    """
     paths = app.openapi()["paths"]
     tagged = 0
     for operation in operations(app):
@@ -58,7 +61,7 @@ def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
 
 
 async def test_every_tag_is_sent(app: FastAPI, full_north: FullDistrict) -> None:
-    """Every operation that has an ETag in the contract sends one, and answers 304 when it gets it back."""
+    """Each read with an ETag in the contract sends one, and answers 304 to a request that repeats this ETag."""
     client = caller(app, full_north.town)
     for operation in operations(app):
         if operation.name in OPEN or not operation.reads or "If-None-Match" not in operation.names("header"):

@@ -25,7 +25,7 @@ ANY_OF_ITS_SCOPES = {"node", "nodes"}
 async def refusals(
     app: FastAPI, district: FullDistrict, scopes: frozenset[str], query: str, variables: Any = None
 ) -> list[str]:
-    """Returns the last field of each path at which a client with these scopes lacks a permission."""
+    """Sends a query, and returns the names of the fields that were refused because a scope was missing."""
     client = caller(app, district.town, scopes)
     answer = await client.post("/graphql", {"query": query, "variables": variables})
     body = answer.json()
@@ -38,7 +38,7 @@ async def refusals(
 async def test_each_mutation_requires_exactly_what_its_description_states(
     app: FastAPI, full_north: FullDistrict
 ) -> None:
-    """Each mutation runs with exactly the scopes that it states, and is refused if any one of them is missing."""
+    """Each mutation succeeds with exactly the scopes that it states, and is refused if one of them is missing."""
     wrong, compared = [], 0
     fields = roots("mutation")
     for name, document, variables, _ in commands(full_north, None, deep=0):
@@ -55,9 +55,9 @@ async def test_each_mutation_requires_exactly_what_its_description_states(
 
 
 async def test_each_field_requires_exactly_what_its_description_states(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each field of each type needs exactly the scopes that its description states, besides those of the path to it.
+    """Each field needs exactly the scopes in its description, besides the scopes of the fields that lead to it.
 
-    With these scopes, all fields of the row that need no further scope can be read.
+    A client that may read the leading fields can also read all fields of the row that need no further scope.
     """
     wrong, compared = [], 0
 
@@ -88,8 +88,9 @@ async def test_each_field_requires_exactly_what_its_description_states(app: Fast
 
 
 def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
-    """For each command, the stated scopes include those of every function that it calls, so that none is refused
-    halfway.
+    """Each command states the scopes of every function that it calls.
+
+    Otherwise a call could be refused after the command has done a part of its work.
     """
     stated = {route.operation_id: set(route.stated_scopes) for route in router.routes if isinstance(route, Route)}
     wrong = {}
@@ -104,7 +105,7 @@ def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
 
 
 async def test_the_stated_scopes_are_enough_and_each_is_required(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each operation succeeds with exactly the scopes that it states, and is refused without any one of them."""
+    """Each operation succeeds with exactly the scopes that it states, and is refused if one of them is missing."""
     contract = app.openapi()
     compared = 0
     for operation in operations(app):

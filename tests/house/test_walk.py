@@ -1,5 +1,7 @@
-"""Tests two helpers: requests with expansions are sent in halves if needed, and a statement that passed is not checked
-again.
+"""Tests two helpers of the tests that call every operation.
+
+The first one splits a request with too many expansions into halves. The second one skips a statement that has passed
+the checks before.
 """
 
 from pathlib import Path
@@ -14,8 +16,9 @@ OPERATION = Operation("GET", "/v1/concerns", "list_concerns", (), None, reads=Tr
 
 
 async def test_expansions_that_could_return_too_many_rows_are_sent_in_halves() -> None:
-    """A request with expansions that is refused for too many rows is sent again in halves, so that each is answered
-    once.
+    """A request with expansions that is refused for too many rows is sent again in halves.
+
+    Each expansion is answered once. A refused request with a single expansion stays refused.
     """
 
     async def send(request: Request) -> httpx.Response:
@@ -30,7 +33,7 @@ async def test_expansions_that_could_return_too_many_rows_are_sent_in_halves() -
 
 
 def test_a_statement_that_passed_is_known_to_other_processes_and_later_runs(tmp_path: Path) -> None:
-    """A statement is checked once for all processes of a run, and not again in the next."""
+    """A statement is checked once for all processes of a test run, and is not checked again in the next run."""
     one, other, later = watch.Passed(), watch.Passed(), watch.Passed()
     one.open(tmp_path)
     other.open(tmp_path)

@@ -1,8 +1,8 @@
-"""Collects every distinct writing statement that the product sends during the tests, to check them at the end.
+"""Collects the statements by which the product writes during the tests, each once, to check them at the end.
 
-Statements through SQLAlchemy are kept as they are sent. A sync's statements through asyncpg may name tables of raw rows
-that no longer exist when the run has ended; they are kept with the definitions of these tables, and the run's number is
-removed from the names.
+Statements that are sent through SQLAlchemy are stored unchanged. A sync also sends statements through asyncpg. They may
+name tables of raw rows, which no longer exist after the run, so the definitions of these tables are stored too. The
+run's number is removed from the tables' names.
 """
 
 # names that the product made
@@ -85,11 +85,12 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
 
 
 async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> list[str]:
-    """Returns the recorded statements that Citus would refuse, including those within directory functions.
+    """Returns the recorded statements that Citus would refuse. Changes nothing in the database.
 
-    Changes nothing in the database. If several processes have sent the same statement, the first of them checks it;
-    files in the folder `claims` coordinate this. `passed` is a folder with a file for each check that found nothing in
-    an earlier run. These checks are skipped while the checks and tables are unchanged.
+    Statements within functions that run with the owner's rights are included. If several processes have sent the same
+    statement, the first of them checks it; files in the folder `claims` coordinate this. `passed` is a folder with a
+    file for each check that found nothing in an earlier run. These checks are skipped while the checks and tables are
+    unchanged.
     """
     owner = await asyncpg.connect(url)
     try:
@@ -184,8 +185,9 @@ def _without_run(checks: Checks) -> list[str]:
 
 
 async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:
-    """Returns the bodies of the functions that run with the owner's rights, with types in place of the parameters'
-    names.
+    """Returns the bodies of the functions that run with the owner's rights.
+
+    In a body, each parameter's name is replaced by its place and type, such as `$1::uuid`.
     """
     bodies: dict[str, dict[str, str]] = {}
     for row in await owner.fetch(DIRECTORY_FUNCTIONS):

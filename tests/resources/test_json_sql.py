@@ -20,14 +20,14 @@ def test_columns_and_fragments_become_text() -> None:
 
 
 def test_other_expressions_keep_their_parameters() -> None:
-    """An expression with a parameter is compiled in its place, so that the parameter is one of the statement."""
+    """If an expression has a parameter, the compiled statement has this parameter and its value."""
     statement = select(sql("concat(", ROWS.c.id + bindparam("given", 1), ", ", func.now(), ")")).select_from(ROWS)
     assert str(statement.compile(dialect=DIALECT)).startswith("SELECT concat(t1.id + $1")
     assert statement.compile(dialect=DIALECT).params == {"given": 1}
 
 
 def test_only_an_expression_that_binds_loosely_gets_parentheses() -> None:
-    """A column, a function and a subquery bind closely; a comparison does not."""
+    """A comparison is put in parentheses if it is an operand. A column and a function are not."""
     assert compiled(operand(ROWS.c.id)) == "t1.id"
     assert compiled(operand(func.now())) == "now()"
     assert compiled(operand(select(ROWS.c.id).scalar_subquery())).startswith("(SELECT")
@@ -40,7 +40,7 @@ def test_a_quote_ends_no_literal() -> None:
 
 
 def test_more_arguments_than_a_function_takes_are_joined_in_groups() -> None:
-    """PostgreSQL's functions take at most a hundred arguments."""
+    """If there are more arguments than PostgreSQL allows for a function, they are divided among several calls."""
     many = compiled(joined([ROWS.c.id] * (MAX_ARGUMENTS + 5)))
     assert many.count("concat(") == 3
     assert many.count("t1.id") == MAX_ARGUMENTS + 5

@@ -67,7 +67,10 @@ async def test_the_order_is_that_of_the_playbook(app: FastAPI, north: Town) -> N
 
 
 async def test_a_meeting_is_opened_worked_through_and_closed(app: FastAPI, north: Town) -> None:
-    """A meeting keeps its items, minutes and outcomes from its opening to its end, and no item is left open."""
+    """A meeting can be closed only after every item was discussed, dropped or carried.
+
+    The closed meeting keeps its items with these outcomes. Carried items are on the next agenda.
+    """
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -153,9 +156,9 @@ async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town
 
 
 async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(app: FastAPI, north: Town) -> None:
-    """When a student leaves, the open items about the student are taken off every agenda that night, with the reason.
+    """When a student leaves the roster, the open items about the student are suspended and are on no agenda.
 
-    They return when the student does.
+    When the student returns, the items are on the agenda again.
     """
     asks = caller(app, north)
     team = await meeting_team(north)
@@ -178,7 +181,7 @@ async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(ap
 
 
 async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_closes(app: FastAPI, north: Town) -> None:
-    """When a meeting closes, the copy of an item that a member added has the schools that its student has by then."""
+    """If a student moves while a meeting closes, the item about the student has the student's new schools."""
     asks = caller(app, north)
     meeting = await opened(asks, team := await meeting_team(north))
     await done(asks, "agenda-items", team=team, text="About her.", student=_student(north, "amy"))
@@ -205,10 +208,10 @@ async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_cl
 
 
 async def test_faults_say_what_is_wrong(app: FastAPI, north: Town) -> None:
-    """Checks that invalid commands on an agenda are refused with a clear error.
+    """Invalid commands on agendas and meetings are refused with an error that says what is wrong.
 
-    They are an item about a student whom the team does not serve, a meeting of another team, a second open meeting, and
-    an unknown participant.
+    The test adds an item about a student that the team does not serve, reads the agenda of another team's meeting,
+    opens a second meeting, and names an unknown participant.
     """
     asks = caller(app, north)
     team, other = await meeting_team(north), await meeting_team(north)
@@ -231,7 +234,7 @@ def _student(town: Town, name: str) -> str:
 
 
 async def _depart(town: Town, name: str, *, left: bool) -> None:
-    """Lets a student leave the roster or return, and runs the task that follows."""
+    """Makes a student leave the roster or return, and then updates the agenda items about the student."""
 
     @needs(Can.SYNC_ROSTER)
     async def change(work: Work) -> None:
@@ -247,7 +250,7 @@ async def _depart(town: Town, name: str, *, left: bool) -> None:
 async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town) -> None:
     """An item that a member adds about a child's counselling is hidden from those who may not see the secured area.
 
-    If the item is carried, the new one is in the same area.
+    If the item is carried to the next meeting, the item there is in the same area.
     """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team, amy = await meeting_team(north), named("student", north.students["amy"])

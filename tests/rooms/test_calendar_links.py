@@ -80,7 +80,7 @@ def events_of(answer: httpx.Response) -> list[Any]:
 
 
 async def schedule(asks: Caller, team: str, days: int = 7) -> dict[str, Any]:
-    """Schedules one meeting, in this number of days from now."""
+    """Schedules a meeting `days` days from now, and returns it."""
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     body = {"team": team, "starts_at": at.isoformat(), "minutes": 45, "place": PLACE}
     answer = await asks.post("/v1/meetings", body)
@@ -113,9 +113,9 @@ async def test_a_calendar_has_the_meetings_and_no_typed_text(app: FastAPI, north
 
 
 async def test_a_series_keeps_its_local_time_and_its_uids(app: FastAPI, north: Town) -> None:
-    """The meetings of a yearly series keep their local time across changes of the clocks, and their calendar ids.
+    """The meetings of a weekly series keep their local time and their calendar ids, also when the clocks change.
 
-    The calendar also has days for which no meeting is stored yet, with the ids that they will have.
+    The calendar also lists meetings that are not stored yet, with the ids that they will have.
     """
     asks = await client_of(app, north)
     team = named("team", (await team_of(north, "aide")).id)
@@ -140,7 +140,7 @@ async def test_a_series_keeps_its_local_time_and_its_uids(app: FastAPI, north: T
 async def test_a_link_of_a_person_opens_the_own_teams_while_the_person_is_there(app: FastAPI, north: Town) -> None:
     """A person's calendar link shows the person's own teams only.
 
-    Once the person has left the roster, it answers 404, and is revoked with an event.
+    After the person has left the roster, the link's address answers 404. The link is then revoked with an event.
     """
     service = await client_of(app, north)
     team, other = await team_of(north, "teacher"), await team_of(north, "other_teacher")

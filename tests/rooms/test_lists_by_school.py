@@ -1,4 +1,4 @@
-"""Tests lists by school: the same rows on the same pages, whichever of a student's schools is requested."""
+"""Tests lists that are filtered by school: a student of several schools is in the list of each of them."""
 
 from typing import Any
 from uuid import UUID
@@ -75,7 +75,7 @@ async def test_a_list_by_school_has_every_student_of_it(north: Town, places: lis
 
 
 async def test_students_by_school_keep_the_order_of_names(north: Town, places: list[UUID]) -> None:
-    """The students of one school, or of the several schools of a principal, are listed in one order of names."""
+    """Students are listed in the same order of names for the whole district, for one school and for several."""
     whole: list[UUID] = []
     for principal, school_id in (
         (north.client(), None),

@@ -47,9 +47,7 @@ async def reported(town: Town, *types: str) -> list[tuple[str, str]]:
 
 
 async def test_a_score_of_each_measure_can_be_overdue(north: Town) -> None:
-    """A reminder is sent for each measure that has had no score for too long, also for a second one. Each is sent
-    once.
-    """
+    """A reminder is sent once for each measure without a score for too long, including an additional measure."""
     support = await supported(north, "amy", TODAY - timedelta(days=80), goal_on=TODAY + timedelta(days=80))
     async with north.unit() as work:
         await follow_measure(work, support.id, NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0))
@@ -65,7 +63,7 @@ async def test_a_score_of_each_measure_can_be_overdue(north: Town) -> None:
 
 
 async def test_each_goals_date_is_reported_and_listed(app: FastAPI, north: Town) -> None:
-    """Each goal date is reported and listed, also the earlier date of an additional measure."""
+    """The goal date of each measure is reported and listed, including the earlier date of an additional measure."""
     support = await supported(north, "amy", TODAY - timedelta(weeks=6), goal_on=TODAY + timedelta(weeks=20))
     early = TODAY + timedelta(days=10)
     async with north.unit() as work:
@@ -129,7 +127,7 @@ async def test_a_groups_chart_has_each_measure_in_both_apis(app: FastAPI, north:
 async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
     """With two measures, the four-point rule states the sum of the false-alarm rates of both.
 
-    The rule cannot be made stricter for two measures.
+    This rule cannot be made stricter to lower the sum.
     """
     async with north.unit() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})

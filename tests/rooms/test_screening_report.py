@@ -178,9 +178,10 @@ async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, n
 
 
 async def test_two_measures_of_other_grades_show_no_small_count_by_their_difference(app: FastAPI, north: Town) -> None:
-    """A group of four children cannot be computed as the difference between the counts of two measures.
+    """The counts of two measures for different grades do not reveal a group of four children.
 
-    One measure counts their school with them, and the other one without them.
+    One measure counts the school with these children, and the other one without them. The difference of the counts
+    would be their number.
     """
     asks = caller(app, north)
 

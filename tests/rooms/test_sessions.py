@@ -1,4 +1,4 @@
-"""Tests sessions and dosage: sessions are recorded, amended and removed with a log, and dosage sums them."""
+"""Tests that sessions are recorded, amended and removed with a log, and that the dosage is computed from them."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -49,7 +49,7 @@ async def recorded(town: Town, support: Support, *new: NewSession) -> list[Recor
 
 
 async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]]:
-    """Returns the codes with which each session was refused."""
+    """Records sessions, and returns for each of them the codes of its violations."""
     return [{violation.code for violation in one.violations} for one in await recorded(town, support, *new)]
 
 
@@ -123,7 +123,7 @@ async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, A
 
 
 async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
-    """Sessions are refused for a planned support, and on days after the end of an ended one."""
+    """Sessions are refused for a planned support, and for days after the end of a support."""
     async with north.unit() as work:
         planned = await plan_support(work, support_for(north, "amy", starts="manually"))
     with pytest.raises(Conflict, match="start it"):
@@ -168,7 +168,7 @@ async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
 
 
 async def test_a_removed_session_is_unknown_again_and_can_come_back(north: Town) -> None:
-    """A removed session is in no list and no sum, keeps its log, and is restored if it is sent again."""
+    """A removed session is not listed, and its day counts as unknown. If it is sent again, it is restored."""
     support = await served(north, "amy")
     (taken,) = await recorded(north, support, held(0, external_id="a"))
     assert taken.session is not None
@@ -209,7 +209,7 @@ async def test_who_may(north: Town) -> None:
 
 
 async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
-    """Dosage follows the plan of each phase, leaves out breaks, and separates unknown sessions and lost minutes."""
+    """Dosage follows the plan of each phase and omits breaks. It counts unknown sessions and lost minutes apart."""
     support = await served(north, "amy")
     async with north.unit() as work:
         await change_support(
@@ -248,9 +248,7 @@ async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
 
 
 async def test_many_dosages_are_what_each_is_by_itself(north: Town) -> None:
-    """The dosages of many supports, computed with few statements, equal those of each support alone, in the same
-    order.
-    """
+    """The dosages of many supports, computed with few statements, equal the dosages computed one by one."""
     supports = [await served(north, name) for name in ("amy", "ben", "cy")]
     for place, support in enumerate(supports):
         await recorded(north, support, *(held(week) for week in range(place + 1)))

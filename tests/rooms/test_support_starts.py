@@ -133,7 +133,10 @@ async def test_a_student_who_left_starts_nothing(north: Town) -> None:
 
 
 async def test_the_first_day_can_be_corrected_until_something_depends_on_it(north: Town) -> None:
-    """If the first session was later than the planned start, the support and its aimline can be moved to its day."""
+    """If the first session takes place later than planned, the support and its aimline can be moved to that day.
+
+    This is refused if a session is before the new day, or if the support has a second phase.
+    """
     support = await planned(north)
     later = BEGINS + timedelta(days=7)
     async with north.unit() as work:

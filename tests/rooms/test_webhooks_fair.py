@@ -123,9 +123,7 @@ async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
 async def test_a_flood_leaves_another_district_its_share(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """While two thousand deliveries of one district are due, the only one of another district is among the first
-    sent.
-    """
+    """While two thousand deliveries of one district are due, another district's delivery is among the first sent."""
     async with bare(tmp_path, answers=True) as (loud, to_loud), bare(tmp_path, answers=True) as (well, to_well):
         for _ in range(4):
             await register(north, to_loud)

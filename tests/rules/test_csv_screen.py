@@ -81,7 +81,7 @@ def test_a_blank_at_the_edge_of_any_cell_is_seen(rows: bytes) -> None:
 
 
 def test_quotes_within_a_value_and_nul_are_kept_visible_and_noted() -> None:
-    """Quotes within a value and NUL characters are kept in a readable form and noted."""
+    """Quotes within a value are doubled and a NUL is replaced. Both are recorded, and no row is refused."""
     given, screen = _screened(b'a,Robert "Bob" Smith,c\r\nd,\0e,f\r\n')
     assert given == b'a,"Robert ""Bob"" Smith",c\r\nd,\xef\xbf\xbde,f\r\n'
     assert (list(screen.quotes), screen.nuls, _faults(screen)) == ([1], 1, [])
@@ -97,7 +97,7 @@ def test_two_forgotten_quotes_swallow_no_rows() -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_line_ends_that_differ_from_the_headers_are_mended(end: bytes) -> None:
-    """Line ends that differ from those of the header are replaced, because COPY refuses a file with several kinds.
+    """Line ends that differ from those of the header are replaced, because COPY refuses a file with mixed line ends.
 
     A carriage return within a value is kept, in quotes.
     """

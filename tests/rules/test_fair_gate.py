@@ -41,9 +41,9 @@ async def test_a_key_without_a_request_under_way_is_let_in_at_once() -> None:
 
 
 async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
-    """While one district has a request running, a district with several pauses its own.
+    """A district with several running requests must pause them while another district has a request running.
 
-    They continue when this request ends, or after the longest pause.
+    The paused requests continue when the other request ends, or after the longest pause.
     """
     clock = _Clock()
     gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
@@ -119,7 +119,7 @@ async def test_a_waiting_request_that_is_given_up_leaves_the_queue() -> None:
 async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
     """If many of 300 requests are cancelled at random moments, all others run.
 
-    No more requests run at once than the slots and one request of each key.
+    The number of requests that run at once never exceeds the number of slots plus one request for each key.
     """
     chosen = random.Random(seed)
     gate = Gate(Limits(slots=3, most_of_one_key=2, most=16, queue_of_one_key=1000, slot_seconds=3600))
@@ -153,9 +153,9 @@ async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
 
 
 async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() -> None:
-    """If requests of one district wait for a lock, they give their slots back, so that another district is served.
+    """Requests of one district that wait for a lock give up their slots, and another district is served.
 
-    The number of them that run at once stays limited.
+    The number of the waiting district's requests that run at once stays limited.
     """
     clock = _Clock()
     gate = Gate(Limits(slots=2, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=lambda: 0.0)
@@ -201,8 +201,9 @@ async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
 
 
 async def test_a_full_queue_and_a_long_wait_are_refused() -> None:
-    """The queue is limited for each key, so that one key does not fill it for others. A long wait ends with
-    `Retry-After`.
+    """The queue is limited for each key (a district), so one key cannot fill the queue for the others.
+
+    A request that waits for too long is refused with `Retry-After`.
     """
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=1, queue_of_one_key=2, longest_wait=0.01, slot_seconds=3600))
     gate.enqueue("a")

@@ -30,8 +30,9 @@ def shares_of_alarms(table: NDArray[np.int8]) -> tuple[float, float]:
 def test_a_class_that_lost_half_of_its_weeks_together_is_seldom_flagged() -> None:
     """Of the students of a class that lost half of its sessions until week 6, at most 12 % are flagged.
 
-    The class then grows by 1.7 a week, and the goal requires 1.5. Before, the low scores of the first weeks were taken
-    for hard passages. Then .165 of these students were flagged, and .068 were called not responding.
+    Afterwards the class grows by 1.7 a week, and the goal requires 1.5. An earlier version of the monitor took the low
+    scores of the first weeks as a sign of hard passages. It flagged .165 of these students, and called .068 not
+    responding.
     """
     year, share = restored(STUDENTS, 301, early=0.5)
     flagged, named = shares_of_alarms(verdicts(year, share))
@@ -62,9 +63,9 @@ def test_only_the_students_own_delivery_enters_a_verdict() -> None:
 
 
 def test_forms_are_doubted_little_after_one_lost_session_and_much_after_weeks() -> None:
-    """The more sessions were lost, the less the estimated difficulty of forms is trusted, without a jump.
+    """The more sessions were lost, the less the estimated difficulty of forms is trusted.
 
-    If one session of three is lost, the trust falls by 5 % at most.
+    The trust decreases gradually. If one session of three is lost, it falls by 5 % at most.
     """
     lost = np.linspace(0, 12, 361)
     doubt = doubt_of_forms(lost, np.full(361, 1.5 / 8), DEFAULT.share)
@@ -76,7 +77,7 @@ def test_forms_are_doubted_little_after_one_lost_session_and_much_after_weeks() 
 
 
 def test_many_series_get_the_states_of_single_verdicts_with_partial_delivery() -> None:
-    """A batch gives each series the state that the single verdict gives, also where delivery was partial."""
+    """A batch gives each series the same state as a single verdict, also if the support was delivered in part."""
     year = simulate(World(weeks=14), 300, 9)
     share = np.full(year.scores.shape, 0.94)
     n, weeks = year.scores.shape

@@ -18,7 +18,7 @@ def test_a_number_of_items_is_followed_by_a_noun_in_the_plural(items: str) -> No
 
 
 def test_the_known_nouns() -> None:
-    """The noun is right for a field whose name is not the plural of its items, and for a name of two words."""
+    """`noun_of` returns "attendance records" for `attendance`, and "action items" for `action_items`."""
     assert noun_of("attendance") == "attendance records"
     assert noun_of("action_items") == "action items"
     assert noun_of("notes") == "notes"

@@ -138,7 +138,7 @@ def test_a_large_district_publishes_most_of_its_cells() -> None:
 def test_a_small_cell_between_two_blocks_of_withheld_cells_is_hidden() -> None:
     """A small count is withheld if it could be computed from the sums of several rows and columns.
 
-    This can happen even if its own row and its own column have other withheld counts.
+    In this test, the count could be computed although its row and its column have other withheld counts.
     """
     block = {("s0", "l0"), ("s0", "l1"), ("s1", "l0"), ("s1", "l1"), ("s2", "l2"), ("s2", "l3"), ("s3", "l2")}
     block |= {("s3", "l3")}

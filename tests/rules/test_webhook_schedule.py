@@ -93,7 +93,10 @@ def test_no_header_breaks_the_reading(header: str) -> None:
 
 @given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), MAX_REST))
 def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, wait: timedelta) -> None:
-    """A retry is not earlier than the receiver and the schedule say, and the endpoint is paused until then."""
+    """The next attempt waits for the longer of two times: the scheduled wait and the wait that the receiver requests.
+
+    The endpoint is paused for the wait that the receiver requests.
+    """
     step = next_step(number, status, jitter, wait)
     if step.meaning is Meaning.RETRY:
         assert step.wait == max(wait_before(number + 1, jitter), wait)
@@ -102,8 +105,9 @@ def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, j
 
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_an_overloaded_receiver_gets_a_rest(status: int) -> None:
-    """A receiver that says it is overloaded gets a pause, even if it states no time. Other failures concern one
-    delivery.
+    """A receiver that says it is overloaded gets a pause, even if it names no time.
+
+    After any other failure, there is no pause for the receiver's other deliveries.
     """
     assert next_step(1, status, 0).rest == SLOWED
     assert next_step(1, 500, 0).rest is None

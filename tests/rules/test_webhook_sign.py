@@ -52,7 +52,7 @@ def test_a_known_signature() -> None:
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=-6))])
 def test_only_an_instant_in_utc_is_signed(zone: timezone | None) -> None:
-    """Only a time in UTC is signed, because the library takes a local time for UTC."""
+    """Only a time in UTC is accepted for a signature, because the library would treat a local time as UTC."""
     with pytest.raises(ValueError, match="UTC"):
         headers([SECRET], "evt_1", datetime(2026, 3, 2, tzinfo=zone), BODY)
 
@@ -70,9 +70,10 @@ def test_a_known_key_has_its_known_public_half() -> None:
 
 
 def test_an_asymmetric_signature_is_over_id_time_and_body() -> None:
-    """An asymmetric signature is `v1a,` and base64, one for each key, separated by a space.
+    """An asymmetric webhook signature is `v1a,` followed by a base64 text.
 
-    It covers id, time and body, and can be verified with the public keys alone.
+    With several keys, there is one signature for each key, separated by a space. A signature covers id, time and body,
+    and can be verified with the public key alone.
     """
     at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     sent = headers([PRIVATE, SECRET], "evt_1", at, BODY, Signature.ED25519)

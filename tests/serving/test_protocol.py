@@ -73,7 +73,7 @@ def test_a_head_within_64_kb_is_taken() -> None:
 
 
 def test_memory_does_not_grow_with_what_is_sent() -> None:
-    """If twenty callers send 30 MB of headers each, the server keeps no more than the limit of a head."""
+    """If twenty callers send 30 MB of headers each, the server's memory grows by less than 30 MB in total."""
     with serving() as port:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         part = b"x" * MB
@@ -139,7 +139,7 @@ def test_chunks_of_one_byte_are_bounded() -> None:
 
 
 def test_the_limit_of_waiting_is_under_15_seconds() -> None:
-    """The time limit is under 15 seconds, including the interval of the check."""
+    """A connection without progress is ended within 15 seconds, including the time between two checks."""
     assert protocol.PROGRESS_PERIOD + 2 * protocol.CHECK_INTERVAL < 15
 
 
@@ -155,7 +155,7 @@ def test_the_limit_of_waiting_is_under_15_seconds() -> None:
     ],
 )
 def test_a_request_that_is_half_sent_is_closed(data: bytes, status: int) -> None:
-    """An incomplete request is closed after its time limit."""
+    """If a request stays incomplete until the time limit, it gets an error, and the connection is closed."""
     with serving() as port, Connection(port) as connection:
         connection.send(data)
         assert connection.answer()[0] == status
@@ -178,10 +178,7 @@ def test_a_byte_now_and_then_does_not_keep_a_request_open(start: bytes) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_who_moves_or_waits_for_us_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limits do not end three kinds of connection.
-
-    They are a long body that makes progress, an idle connection between two requests, and a request that takes us long.
-    """
+    """The time limits do not end a connection that makes progress, is idle, or waits for the server's response."""
     monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 2.0)  # on a busy machine a byte may take long
     with serving() as port, Connection(port) as idle, Connection(port) as waiting, Connection(port) as moving:
         idle.send(GET)
@@ -226,7 +223,10 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end() -> None:
 
 
 def test_connections_are_bounded_and_idle_ones_make_room() -> None:
-    """At the maximum number of connections, an idle one is closed for a new one, or the new one gets 503."""
+    """At the maximum number of connections, a new connection takes the place of an idle one.
+
+    If no connection is idle, the new one gets 503.
+    """
     with serving(most_connections=3) as port:
         idle = [Connection(port) for _ in range(3)]
         for one in idle:
@@ -285,9 +285,9 @@ def test_what_is_not_http_is_refused_as_a_problem(data: bytes) -> None:
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"])
 @pytest.mark.parametrize("name", [b"Accept", b"accept-encoding", b"Connection", b"Upgrade", b"Sec-WebSocket-Protocol"])
 def test_long_lists_of_choices_are_refused(name: bytes, upgrade: bytes) -> None:
-    """A header with a list of thousands of choices is refused unread.
+    """A header with thousands of items, separated by commas, is refused with 431 before the items are read.
 
-    The list may be in one header or in several, with and without an upgrade.
+    The items may be in one header or in several, with and without an upgrade.
     """
     with serving() as port:
         for fields in (name + b": " + b"a," * 2_000 + b"a\r\n", (name + b": " + b",," * 100 + b"a\r\n") * 11):

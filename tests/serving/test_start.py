@@ -1,4 +1,4 @@
-"""Tests the start of a process: the garbage collector does not search the modules that it imports."""
+"""Tests that a process imports the product's modules while garbage collection is off."""
 
 import gc
 from importlib import import_module
@@ -10,8 +10,9 @@ from app.serving import process, start
 
 
 def test_garbage_is_collected_again_after_the_block() -> None:
-    """Garbage collection is off within the block and within nested blocks, and is on again afterwards, also after an
-    error.
+    """Garbage collection is off within `uncollected()`, also if two blocks are nested.
+
+    It is on again after the outer block, even after an error.
     """
     with start.uncollected():
         with start.uncollected():

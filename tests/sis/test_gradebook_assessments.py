@@ -146,7 +146,7 @@ async def test_results_of_an_assessment_become_scores(north: Town, tmp_path: Pat
 
 
 async def test_a_held_gradebook_is_approved_as_it_was_read(north: Town, tmp_path: Path) -> None:
-    """The plan of a held gradebook import is stored; approving it removes missing results and their scores."""
+    """When a held gradebook import is approved, it removes results that the source no longer has, and their scores."""
     export = Delivered()
     await sync(north, export, tmp_path)
     await lay_mapping(north, {"rules": [{"title": "quiz*", "measure": "orf"}]})

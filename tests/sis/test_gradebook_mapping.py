@@ -92,7 +92,7 @@ async def mapped(north: Town, tmp_path: Path) -> Delivered:
 async def test_mapped_results_become_scores_and_the_others_stay_grades(
     north: Town, tmp_path: Path, mapped: Delivered
 ) -> None:
-    """Mapped results become scores, other results stay grades only, and the next run changes nothing."""
+    """Mapped results become scores, other results are stored as grades only, and the next run changes nothing."""
     mapped.row("results", "r-quiz-s1")["score"] = ""
     report = await sync(north, mapped, tmp_path)
     assert (report.state, report.exit_code, report.warnings) == ("applied", 0, [])
@@ -189,7 +189,10 @@ async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path:
 
 
 async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """Two results of a day become two attempts, even after they swap their days."""
+    """Two results of a student on one day become two attempts.
+
+    If the days of the results change, their scores get the new days.
+    """
     await lay_mapping(north, {"rules": [{"category_title": "tests", "measure": "orf"}]})
     await sync(north, mapped, tmp_path)
     scores = await _scores(north)
@@ -208,7 +211,7 @@ async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path
 async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
     north: Town, tmp_path: Path, mapped: Delivered
 ) -> None:
-    """Results that cannot become scores stay grades, and the report counts them."""
+    """Results that cannot become scores are stored as grades only, and the report counts them."""
     mapped.row("results", "r-quiz-s0")["score"] = "100000"
     mapped.row("results", "r-quiz-s1")["scoreDate"] = "2046-01-01"
     mapped.row("results", "r-quiz-s2")["scoreDate"] = ""
@@ -241,9 +244,7 @@ GRADED_WORDS = ("fully graded", "FullyGraded", "Graded - Final", "ext:graded", "
 
 
 def _quizzes(export: Delivered, words: tuple[str, ...]) -> dict[str, Row]:
-    """Adds one quiz result for each of these statuses, each of another student. Returns the added results by external
-    id.
-    """
+    """Adds as many quiz results as `words` has entries, each of a different student. Returns them by external id."""
     students = range(GRADED, GRADED + len(words))
     rows = [
         export.row("results", f"r-quiz-s{n % 2}") | {"sourcedId": f"r-quiz-s{n}", "studentSourcedId": f"s{n}"}
@@ -254,7 +255,7 @@ def _quizzes(export: Delivered, words: tuple[str, ...]) -> dict[str, Row]:
 
 
 async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """A result of 0 for work that was not handed in becomes no score. A score that came from such a result goes."""
+    """A result with a status that does not mean "graded" becomes no score. An existing score of it is removed."""
     graded, quizzes = set(_graded()), _quizzes(mapped, UNGRADED)
     await sync(north, mapped, tmp_path)
     assert set(await _scores(north)) == graded | set(quizzes)
@@ -272,9 +273,9 @@ async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mappe
 
 
 async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """A result with the status for "graded" becomes a score, in the standard's word or a vendor's, in any spelling.
+    """A result becomes a score if its status means "graded".
 
-    An earned 0 becomes a score too.
+    The status may be the word of the standard or of a vendor, in any spelling. A score of 0 is imported too.
     """
     graded, quizzes = set(_graded()), _quizzes(mapped, GRADED_WORDS)
     for status, row in zip(GRADED_WORDS, quizzes.values(), strict=True):
@@ -294,7 +295,10 @@ def _graded() -> list[str]:
 
 
 async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:
-    """A result that is flagged missing, inProgress or incomplete becomes no score; one that is flagged late does."""
+    """A result that is flagged missing, inProgress or incomplete becomes no score.
+
+    A result that is flagged late becomes a score.
+    """
     export = Delivered(version="1.2")
     await sync(north, export, tmp_path)
     await lay_mapping(north, BY_TITLE)
@@ -308,7 +312,7 @@ async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path:
 
 
 async def test_a_mapping_that_changes_is_followed(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """After a change of the mapping, the scores of a removed rule are removed, and restored with the rule."""
+    """If a rule of a mapping is removed, its scores are removed. If the rule is added again, they are restored."""
     await sync(north, mapped, tmp_path)
     await lay_mapping(north, {"rules": [{"line_item": "essay-north", "measure": "orf", "attempt": 3}]})
     await sync(north, mapped, tmp_path)
@@ -405,7 +409,7 @@ async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
 
 
 async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """Scores of a later run are judged like recorded scores, once for the run."""
+    """Scores of a later sync are judged and can raise alerts. Each series is judged once for the whole run."""
     await sync(north, mapped, tmp_path)
     support_id = await _support(north, "s4")
     _flat(mapped, "s4", 11)

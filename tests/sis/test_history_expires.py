@@ -1,4 +1,7 @@
-"""Tests before-images: they expire, are erased with a person, and then no longer allow an undo."""
+"""Tests the before-images: the values that rows had before a run changed them.
+
+They expire, and they are erased with a person. Without them, the run can no longer be undone.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -63,7 +66,7 @@ async def _age(town: Town, run_id: UUID, days: int) -> UUID:
 
 
 async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
-    """Returns the number of rows in a run's log, and how many of them still have their before-image."""
+    """Returns the number of entries in a run's log, and how many of them still have the values from before the run."""
     rows = await ask(
         town,
         "SELECT count(*), count(before) FROM sis_change WHERE district_id = :district AND run_id = :run",
@@ -73,7 +76,10 @@ async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
 
 
 async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> None:
-    """Maintenance deletes before-images older than a year, and keeps younger ones and the log entries."""
+    """Maintenance deletes before-images (values from before a change) that are older than a year.
+
+    Younger before-images, and all entries of the change log, are kept.
+    """
     await sync(north, Export(), tmp_path)
     young = await _changed(north, tmp_path, "New")
     old = await _age(north, young, 366)
@@ -89,7 +95,7 @@ async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> No
 
 
 async def test_batches_are_bounded(north: Town, tmp_path: Path) -> None:
-    """Old before-images are deleted in small transactions, the oldest first."""
+    """Old before-images (values from before a change) are deleted in small transactions, the oldest first."""
     await sync(north, Export(), tmp_path)
     young = await _changed(north, tmp_path, "New")
     older, oldest = await _age(north, young, 400), await _age(north, young, 800)
@@ -104,8 +110,9 @@ async def _erase(work: Work, person_id: UUID) -> int:
 
 
 async def test_erasure_reaches_what_rows_were_before(north: Town, south: Town, tmp_path: Path) -> None:
-    """If a person is erased, the before-images of that person's rows are deleted, and those of other people stay. The
-    run can then not be undone.
+    """If a person is erased, the before-images (earlier values) of that person's rows are deleted.
+
+    Those of other people stay. The run that changed the rows can then no longer be undone.
     """
     for town in (north, south):
         await sync(town, Export(), tmp_path)

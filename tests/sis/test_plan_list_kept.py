@@ -1,5 +1,6 @@
-"""Tests the limits of the list of planned changes: how long it is kept, for how many runs, how many rows, and
-erasure.
+"""Tests the limits of the lists of planned changes: how long they are kept, how many lists, and how many rows.
+
+Also tests that a person who is erased is in no list.
 """
 
 from datetime import timedelta
@@ -55,7 +56,7 @@ async def test_a_list_is_deleted_when_it_is_old_and_not_before(north: Town, tmp_
 async def test_only_the_newest_lists_of_a_source_are_kept(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the newest lists of planned changes of a source are stored, however often somebody plans."""
+    """Only the newest lists of planned changes of a source are stored, however many runs make a plan."""
     monkeypatch.setattr(retention, "LISTS_OF_SOURCE", 2)
     runs = [(await sync(north, Export(), tmp_path, dry=True)).run_id for _ in range(3)]
     await _expire(north, most=1000)
@@ -63,7 +64,7 @@ async def test_only_the_newest_lists_of_a_source_are_kept(
 
 
 async def test_a_list_has_its_bound_and_says_so(north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list of planned changes has only the first rows of each kind, and the report states how many there are."""
+    """The list of planned changes has only the first rows of each kind. The report states the total number."""
     monkeypatch.setattr(changes, "MOST_LISTED", 5)
     report = await sync(north, Export(), tmp_path, dry=True)
     assert "The list of changes has the first 5 of 42 people, removals first." in report.warnings

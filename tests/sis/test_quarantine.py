@@ -1,4 +1,7 @@
-"""Tests that a quarantined row can be identified, listed for the SIS's clerk, and acknowledged until it changes."""
+"""Tests that quarantined rows can be identified, are listed for the SIS's clerk, and can be acknowledged.
+
+An acknowledgement ends when the row changes.
+"""
 
 import csv
 import io
@@ -73,9 +76,9 @@ MALFORMED = {
 
 @pytest.mark.parametrize("fault", MALFORMED)
 async def test_a_malformed_row_is_acknowledged_until_it_changes(north: Town, tmp_path: Path, fault: str) -> None:
-    """A row that cannot be split into cells, or has no id, is recognized by its content without the time of change.
+    """A row that cannot be split into cells, or has no id, is recognized by its content.
 
-    It counts as acknowledged until any of its cells changes.
+    The time of its last change is ignored. The acknowledgement of the row ends if any other cell changes.
     """
     line, old, new = MALFORMED[fault]
     line = line.replace(",,,", ",,2026-11-20T01:00:00Z,", 1) if fault != "a malformed row without an id" else line

@@ -34,7 +34,7 @@ def sis() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def well(sis: str) -> dict[Version, Rows]:
-    """Returns the rows of the well-behaved source in each version."""
+    """Returns the rows that the sandbox SIS delivers without quirks, in each version of OneRoster."""
     behave(sis, day=DAY)
     return {version: asyncio.run(pulled(connect(sis, version)))[0] for version in VERSIONS}
 
@@ -60,9 +60,7 @@ UNSEEN = [
 async def test_a_quirk_of_the_wire_or_of_a_shape_changes_no_row(
     sis: str, well: dict[Version, Rows], quirks: list[str], version: Version
 ) -> None:
-    """Quirks of paging, references, lists, tokens and throttling change no row: each is read once, without a
-    warning.
-    """
+    """Quirks of paging, references, lists, tokens and throttling change no row, and cause no warning."""
     behave(sis, *quirks, day=DAY)
     left_out = GRADES if version == "1.2" else frozenset()  # 1.1 has enough pages of grades for both
     rows, warnings = await pulled(connect(sis, version, page_size=PAGE, leave_out=left_out))
@@ -110,7 +108,7 @@ async def test_a_quirk_of_a_value_changes_that_value_only(
 async def test_booleans_are_read_in_every_form(
     sis: str, well: dict[Version, Rows], form: str, version: Version
 ) -> None:
-    """The booleans true, "true" and 1 are read alike."""
+    """Booleans are read alike, whether they are written as true, "true" or 1."""
     behave(sis, f"booleans:{form}", day=DAY)
     rows, _ = await pulled(connect(sis, version, leave_out=GRADES))
     assert alike(rows) == {kind: kind_rows for kind, kind_rows in well[version].items() if kind in ROSTER}
@@ -120,7 +118,7 @@ async def test_booleans_are_read_in_every_form(
 async def test_rows_that_are_not_served_are_the_only_ones_missing(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """If removed rows are not served, all active rows are still delivered."""
+    """If the SIS does not serve removed rows, all active rows are still delivered."""
     behave(sis, "no-tombstones", day=DAY)
     rows, _ = await pulled(connect(sis, version))
     for kind, kind_rows in rows.items():
@@ -160,7 +158,7 @@ async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_empty_collection_is_a_delivery_without_rows(sis: str, version: Version) -> None:
-    """A tested source that returns an empty collection delivers no rows, and the guard holds the run."""
+    """A source with an empty collection of enrollments delivers no enrollments, and still delivers people."""
     behave(sis, "empty:enrollments", day=DAY)
     rows, _ = await pulled(connect(sis, version))
     assert rows["enrollment"] == {}
@@ -192,7 +190,10 @@ async def test_what_is_set_to_be_left_out_is_not_asked_for(
 async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """Required collections are read from alternatives, such as schools instead of orgs, or refused."""
+    """If a required collection is missing, its rows are read from others, such as schools instead of orgs.
+
+    If there is no other collection with the rows, the source is refused.
+    """
     behave(sis, "missing:orgs", "missing:users", "missing:academicSessions", day=DAY)
     rows, warnings = await pulled(connect(sis, version))
     roles = {"student", "teacher"}
@@ -232,7 +233,7 @@ async def test_a_source_that_never_stands_still_is_given_up(sis: str, version: V
 
 
 async def test_another_base_is_a_setting(sis: str, well: dict[Version, Rows]) -> None:
-    """A base URL with another path can be set, and its gradebook is read under the same path."""
+    """The base URL of a source can have another path. The source's gradebook is then read under the same path."""
     behave(sis, "base:learningdata/v1", day=DAY)
     rows, warnings = await pulled(connect(sis, "1.2", url=f"{sis}learningdata/v1"))
     assert (rows, warnings) == (well["1.2"], ())
@@ -259,7 +260,10 @@ async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, 
 
 
 async def test_what_is_not_granted_is_left_out_or_refused(sis: str, well: dict[Version, Rows]) -> None:
-    """If a scope is refused with 403, demographics are left out, but a sync without classes is refused."""
+    """If a source grants only the core scope, results and demographics are left out with a warning.
+
+    If it does not grant the core scope, the source is refused.
+    """
     behave(sis, day=DAY)
     purl = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
     rows, warnings = await pulled(connect(sis, "1.2", scopes=(f"{purl}roster-core.readonly",)))
@@ -282,7 +286,7 @@ async def test_a_scope_that_is_not_granted_costs_only_itself(sis: str, well: dic
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_delta_has_what_changed_with_its_status(sis: str, well: dict[Version, Rows], version: Version) -> None:
-    """A delta contains the rows that changed since, including removed ones, and no others."""
+    """A delta contains the rows that changed after the given time, including removed rows, and no others."""
     behave(sis, day=DAY)
     since = datetime(2026, 11, 21, tzinfo=UTC)
     rows, warnings = await pulled(connect(sis, version), since)

@@ -1,4 +1,4 @@
-"""Tests that a district over REST equals the same district as CSV, and that the guard holds suspicious pulls."""
+"""Tests that a sync over REST gives the same roster as from CSV, and that suspicious deliveries are held."""
 
 import json
 import zipfile
@@ -66,7 +66,7 @@ async def _from_csv(town: Town, sis: str, folder: Path) -> Report:
 
 
 async def test_rest_11_after_csv_changes_nothing(north: Town, sis: str, tmp_path: Path) -> None:
-    """A sync over REST 1.1, after one of the same district from CSV files, changes nothing."""
+    """If a district was synced from CSV files, a sync of the same district over REST 1.1 changes nothing."""
     behave(sis, day=DAY)
     first = await _from_csv(north, sis, tmp_path)
     assert first.state == "applied", first.sentence
@@ -163,7 +163,7 @@ TAKEN = ["no-tombstones", "re-enrolled", "lagging-users", "grades-names"]
 
 @pytest.mark.parametrize("quirk", TAKEN)
 async def test_what_is_only_odd_is_taken(north: Town, sis: str, quirk: str) -> None:
-    """A source whose irregularities are always the same is synced each day without changes."""
+    """A source with a harmless quirk is synced on two days. A repeated sync of the second day changes nothing."""
     few = connect(sis, "1.2", leave_out=GRADES)
     for day in (0, 4):
         behave(sis, quirk, day=day)
@@ -196,7 +196,7 @@ def _served(sample: Path) -> Iterator[str]:
 async def test_what_a_provider_of_others_served_is_taken_whole(north: Town) -> None:
     """The roster of a real provider (Grand Bend, Ed-Fi) is read completely.
 
-    It has no total and no Link header, pages of at most 500 rows, and empty titles and usernames.
+    The provider's responses have no total, no Link header and at most 500 rows. Titles and usernames are empty.
     """
     if not SAMPLE.exists():
         pytest.skip("The samples of other authors are not in the folder next to this project.")

@@ -43,7 +43,10 @@ def org(name: str) -> dict[str, str]:
     ids=str,
 )
 def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None:
-    """A reference may be a GUIDRef, a plain id, only a href, in another case, a list of one, or a number."""
+    """A reference may be a GUIDRef, a plain id, a number, or a list with one reference.
+
+    An object with only a `href`, and an object with keys in another case, are read too.
+    """
     assert cells("org", {"sourcedId": "o", "parent": value})["parentSourcedId"] == expected
     assert cells("org", {"sourcedId": "o", "parentSourcedId": value})["parentSourcedId"] == expected
 
@@ -126,7 +129,7 @@ ROLES = [
 
 @pytest.mark.parametrize(("held", "role", "orgs"), ROLES, ids=str)
 def test_the_roles_of_12_are_one_role_and_all_orgs(held: list[tuple[str, str, str]], role: str, orgs: str) -> None:
-    """The roles of a 1.2 user become one main role and all orgs."""
+    """The roles of a OneRoster 1.2 user become one main role and the list of all the user's orgs."""
     roles = [{"role": name, "roleType": kind, "org": org(where)} for name, kind, where in held]
     converted = cells("person", USER | {"roles": roles})
     assert (converted["role"], converted["orgSourcedIds"]) == (role, orgs)
@@ -139,15 +142,16 @@ def test_the_roles_of_12_are_one_role_and_all_orgs(held: list[tuple[str, str, st
 
 
 def test_the_roles_and_orgs_of_11_stay_as_they_are() -> None:
-    """A 1.1 row in a 1.2 service is read as in 1.1."""
+    """In a 1.2 service, a user in the form of OneRoster 1.1 keeps its role and orgs."""
     converted = cells("person", USER | {"role": "teacher", "orgs": [org("a"), org("b")]})
     assert (converted["role"], converted["orgSourcedIds"]) == ("teacher", "a,b")
     assert roles_of(USER | {"role": "teacher"}) == []
 
 
 def test_lists_of_the_csv_binding() -> None:
-    """Lists are read in the forms of the CSV binding: user ids, score scales, and agents, even under a misspelt
-    name.
+    """Lists are translated to the text forms of the CSV binding: user ids, score scales and agents.
+
+    Agents are read even if their field has the misspelt name `agentSourceIds`.
     """
     ids = [{"type": "State", "identifier": "7"}, {"type": "Badge", "identifier": "B"}]
     converted = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
@@ -176,7 +180,7 @@ def test_keys_are_found_in_any_case_and_passwords_never() -> None:
 
 
 def test_what_is_no_row_is_an_empty_one() -> None:
-    """A value that is no row becomes an empty row. Because of it, no absent row is removed."""
+    """A value that is not a JSON object is translated to a row with empty cells."""
     for row in (None, "text", 7, ["a"]):
         assert set(cells("person", row).values()) == {""}
         assert roles_of(row) == []

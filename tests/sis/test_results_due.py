@@ -22,7 +22,7 @@ async def test_the_students_of_new_changed_and_removed_results_are_looked_at(
 ) -> None:
     """After a sync, signals are computed for the students of new, changed, removed and restored results only.
 
-    The results themselves are read only if the plan does not say whose they are.
+    If the run plans no change of a result, no statement is executed to find these students.
     """
     usernames: list[set[str]] = []
     joined: list[bool] = []
@@ -59,7 +59,7 @@ async def test_the_students_of_new_changed_and_removed_results_are_looked_at(
 
 
 async def test_an_approved_plan_and_an_undo_have_their_students_looked_at(north: Town, tmp_path: Path) -> None:
-    """After a held plan is approved, and after its undo, the signals of its students are due to be computed again."""
+    """Approving a held plan, and undoing it, marks its students' signals as due to be computed again."""
     export = Delivered()
     for n in range(30):
         export.rows["results"].append({**export.row("results", "r-quiz-s0"), "sourcedId": f"more{n}"})

@@ -1,4 +1,7 @@
-"""Tests a source that is restricted to some schools or excludes users: what it leaves out stays, and is reported."""
+"""Tests a source that is restricted to some schools, or that excludes users.
+
+Roster rows outside of this restriction stay unchanged, and the report counts them.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -67,10 +70,9 @@ async def _living(town: Town) -> dict[str, int]:
 
 
 async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None:
-    """People, classes, enrollments and demographics of a school that was not chosen are left out and counted in the
-    report.
+    """Records of a school that was not chosen are left out and counted in the report.
 
-    No row is refused because it refers to one of them.
+    These are people, classes, enrollments and demographics. No row is refused because of a reference to such a record.
     """
     path = tmp_path / "roster.zip"
     made = await make_source(north, path, schools=("north",))
@@ -133,9 +135,9 @@ async def test_the_guard_weighs_only_what_is_chosen(north: Town, tmp_path: Path)
 
 
 async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> None:
-    """A student who moves out of the chosen schools is then at the other school, without enrollments.
+    """If a student moves out of the chosen schools, the new school is imported, but no enrollment there.
 
-    A student who moves into one of them is synced with everything.
+    If a student moves into a chosen school, the student's enrollments are imported too.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
@@ -167,7 +169,7 @@ async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> N
 
 
 async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
-    """A new user of the list of excluded ones is not imported, and a known one stays unchanged.
+    """A user on the list of excluded users is not imported if new, and stays unchanged if already in the roster.
 
     The report warns of excluded sourcedIds that the source does not have.
     """

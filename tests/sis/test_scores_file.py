@@ -70,8 +70,9 @@ async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_corrected_value_keeps_what_was(north: Town, tmp_path: Path) -> None:
-    """A corrected value is stored with the history of the earlier one. A row that is marked as deleted removes its
-    score.
+    """If a value is corrected, the change log keeps the earlier value.
+
+    If a row is marked as deleted, its score is removed.
     """
     scores = Scores()
     await load(north, scores, tmp_path)
@@ -231,8 +232,9 @@ async def test_a_persons_word_stays(north: Town, tmp_path: Path) -> None:
 
 
 async def test_another_senders_score_stays(north: Town, tmp_path: Path) -> None:
-    """If a score of the file was recorded over the API already, an equal one is unchanged and another value is
-    refused.
+    """A file does not change a score that a client has recorded over the API.
+
+    A row with the same value counts as unchanged, and a row with another value is refused.
     """
     async with north.unit() as work:
         for student, value in (("amy", 40.0), ("ben", 90.0)):
@@ -244,9 +246,9 @@ async def test_another_senders_score_stays(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_file_without_ids_is_known_by_student_measure_day_and_attempt(north: Town, tmp_path: Path) -> None:
-    """A file with the four required columns only is imported: scores are matched by student, measure and day.
+    """A file with only the four required columns is imported. Scores are matched by student, measure and day.
 
-    The same file again changes nothing, and another value updates its score.
+    If the file is imported again, nothing changes. If a row has another value, its score is updated.
     """
     scores = Scores(columns=("studentSourcedId", "measure", "date", "value"))
     scores.rows[2]["studentSourcedId"] = "sis:sis:cy-1"
@@ -287,9 +289,10 @@ async def _year(town: Town, folder: Path, rows: int = 60) -> Scores:
 
 
 async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path) -> None:
-    """A file of scores that changes too much is held; after approval it is applied and the scores are judged.
+    """A file of scores that changes too much is held. After approval it is applied.
 
-    In this test, every row has values on another scale. The same file the next night replaces the plan.
+    In this test, every row has values on another scale. If the same file is imported again before the approval, the new
+    plan replaces the first one.
     """
     scores = await _year(north, tmp_path)
     for row in scores.rows:

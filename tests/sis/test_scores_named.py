@@ -14,7 +14,7 @@ from tests.town import Town
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Accepts the progress of a run."""
+    """Ignores the progress of a run."""
 
 
 async def _measure(town: Town, code: str, forms: tuple[str, ...] | None = None) -> None:
@@ -42,7 +42,7 @@ async def test_a_measure_in_another_case_is_read_and_reported(north: Town, tmp_p
 
 
 async def test_a_form_that_two_forms_match_is_not_guessed(north: Town, tmp_path: Path) -> None:
-    """If forms of the playbook differ only in case, a form in another case is refused, and the exact ones are read."""
+    """If two forms of the playbook differ only in case, each row gets the form that it spells exactly."""
     await _measure(north, "cloze", ("b1", "B1"))
     rows = [line(f"{name}-1", "5", name, measure="cloze") for name in ("amy", "ben", "cy")]
     rows[0]["form"], rows[1]["form"] = "b1", "B1"
@@ -80,7 +80,7 @@ async def test_an_excluded_student_stays_out_however_named(north: Town, tmp_path
 
 
 async def test_the_words_of_a_run_fit_scores(north: Town, tmp_path: Path) -> None:
-    """The messages of a run of scores that fails, is discarded or loses its plan say nothing about the roster."""
+    """If an import of scores fails, is discarded or has an outdated plan, its messages do not mention the roster."""
     failed = await load(north, tmp_path / "gone.csv", tmp_path)
     assert failed.sentence == "There is no file gone.csv. Nothing was changed."
     year = Scores([line("amy-1", "50", f"y{n}", f"2026-{n % 9 + 1:02}-{n // 9 + 1:02}") for n in range(60)])

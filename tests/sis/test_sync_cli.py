@@ -1,4 +1,4 @@
-"""Tests `aimline sync csv` as a process: it prints only its report on stdout, and returns its exit code."""
+"""Tests `aimline sync csv` as a process: stdout has only its report, and the exit code shows the result."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ async def test_the_command_fails_with_its_own_code(
 
 
 async def test_the_report_for_a_person_names_the_counts(north: Town, tmp_path: Path) -> None:
-    """The report for a person is a table with a row for each file, and one sentence."""
+    """Without `--json`, the report is a table with a row for each file, followed by one sentence."""
     path = str(Export().write(tmp_path / "roster.zip"))
     done = _run(north, "csv", path, "--district", north.slug, "--source", "csv", "--dry-run")
     assert done.returncode == 0
@@ -71,8 +71,9 @@ async def test_the_newest_runs_are_listed(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path: Path) -> None:
-    """On the command line, a held run exits with 4. An approval with a wrong digest is refused; the right one is
-    applied.
+    """On the command line, a held run exits with 4, and is applied after an approval with the right digest.
+
+    An approval with a wrong digest is refused.
     """
     export = Export()
     path = str(export.write(tmp_path / "roster.zip"))
@@ -152,7 +153,7 @@ async def test_a_part_is_approved_on_the_command_line(north: Town, tmp_path: Pat
 
 
 async def test_a_sourced_id_is_text_only(north: Town, tmp_path: Path) -> None:
-    """A sourcedId with markup of the report's library or with a terminal's control characters is printed as text."""
+    """Markup and terminal control characters in a sourcedId have no effect when the report is printed."""
     export, hostile = Export(), "[/red]\x1b]0;owned\x07[bold]"
     export.row("users", "s1")["sourcedId"] = hostile
     export.row("users", hostile)["enabledUser"] = "perhaps"

@@ -114,7 +114,7 @@ async def test_the_sandbox_district_is_synced_day_by_day(north: Town, tmp_path: 
 
 
 async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path: Path) -> None:
-    """After a small delivery, the roster has its types, lists, grades, references, roles, memberships and weeks."""
+    """After a small delivery, the roster has the delivered grades, references, roles, memberships and weeks."""
     report = await sync(north, Export(), tmp_path)
     assert (report.exit_code, report.sentence) == (0, f"{report.total('created'):,} changes were made.")
     school, student = await row_id(north, "org", "south"), await row_id(north, "person", "s1")
@@ -217,7 +217,7 @@ async def test_files_that_are_not_taken_are_named(north: Town, tmp_path: Path) -
 async def test_every_statement_of_a_sync_names_its_district(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every statement of a sync names its district, also those that are sent directly to the driver."""
+    """Every statement of a sync names its district, including the statements that are sent directly to the driver."""
     sent: list[str] = []
     bound = Stage._bound
 

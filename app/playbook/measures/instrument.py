@@ -1,4 +1,4 @@
-"""Validates a measure, and decides which of its fields may change while the measure is in use. Pure."""
+"""Validates a measure, and decides which of its fields may change while the measure is in use. Uses no database."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

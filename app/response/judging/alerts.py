@@ -1,8 +1,8 @@
-"""Decides when a verdict opens an alert, when the alert gets the name "not responding", and when it is closed. Pure.
+"""Decides when a verdict opens an alert, when the alert gets the name "not responding", and when it is closed.
 
-An alert is opened once, and it ends only after calm verdicts in two successive weeks (hysteresis). The decision depends
-only on successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored
-as JSON.
+Uses no database. An alert is opened once, and it ends only after calm verdicts in two successive weeks (hysteresis).
+The decision depends only on successive verdicts, not on scores. What must be remembered between two verdicts is a
+`Memory`, which is stored as JSON.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ class Latches:
     under: Latch = Latch()
 
     def step(self, state: State, week: int) -> Latches:
-        """Returns the three switches after a verdict of the week `week` with the state `state`."""
+        """Returns the switches for the alert, the watch and too little delivery after a verdict.
+
+        `state` is the state of the verdict, and `week` is its week.
+        """
         calm = state in CALM
         slow = state is State.UNCERTAIN or state in ALARMS
         return Latches(
@@ -90,8 +93,8 @@ class AlertRecord:
     """The record of the latest alert or watch of a phase. A watch is an early sign, below an alert.
 
     * `active`: the alert or watch has not ended.
-    * `week`: the week in which the alert or watch began. Once it has ended, the last week in which no new one may
-      begin.
+    * `week`: the week in which the alert or watch began. After its end, this is the last week in which no new alert or
+      watch may begin.
     * `quiet`: no event was sent when it began, for example because the scores came from a backfill.
     * `named`: a verdict during the alert was "not responding".
     """

@@ -198,8 +198,8 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
 def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> datetime:
     """Returns the instant at which the week that begins on `monday` gets its final verdicts.
 
-    If the week is complete, that is, every student of the cohort has a score in it, this is now; otherwise it is the
-    end of the week. With a test clock, a week ends when the clock is moved past its last day.
+    A week is complete if every student of the cohort has a score in it. A complete week is due at once, and any other
+    week at its end. With a test clock, a week ends when the clock is moved past its last day.
     """
     present = now()
     if moved_to is not None and not is_complete:

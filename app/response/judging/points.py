@@ -1,4 +1,4 @@
-"""Combines the scores of one day into one point of a series. The value of the point is their median. Pure."""
+"""Combines the scores of one day into one point of a series. The point has the median of the scores."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ OfSupport = type[Phase] | type[ResponseState] | type[SupportMeasure] | type[Phas
 
 @dataclass(frozen=True, slots=True)
 class GoalColumns:
-    """Says in which columns the goals of active supports are: those of first measures, or those of additional measures.
+    """The database columns that have the goals of active supports.
+
+    `FIRST` has the columns for the first measure of each support, and `FURTHER` those for additional measures.
 
     `about` is the column of the id that identifies a measure of a support. For the first measure, it is the support's
     id. For an additional measure, it is the id of the `SupportMeasure`. `tables` are the tables that the columns and

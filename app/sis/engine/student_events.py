@@ -52,7 +52,7 @@ async def emit_student_events(stage: Stage) -> None:
 
 
 def count_events(report: Report) -> dict[str, dict[str, int]]:
-    """Returns what the event of a run says: for each kind of record, how many rows were created, updated and so on.
+    """Returns the counts for the event of a run: how many rows of each kind were created, updated and so on.
 
     A kind whose counts are all 0 is left out.
     """

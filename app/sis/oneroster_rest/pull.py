@@ -318,11 +318,11 @@ class RestPull:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
-        """Returns whether what was read of a collection can be trusted. If not, the collection is read again.
+        """Returns whether the rows that were read of a collection can be used. If not, the collection is read again.
 
         * If some rows came twice, either the source has them twice, or the collection changed between two pages. It is
-          assumed that the source has them twice if all rows came in one page, if a second reading with pages of another
-          size returned every row at the same place, or if the repeated rows were adjacent after sorting.
+          assumed that the source has them twice in three cases: all rows came in one page; a second reading with pages
+          of another size returned every row at the same place; or the repeated rows were adjacent after sorting.
         * If a collection was incomplete twice in the same way, it is imported, but the rows that it lacks are not
           removed from the roster.
         """

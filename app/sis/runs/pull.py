@@ -1,6 +1,7 @@
-"""Requests the runs of a source, and starts them, full or delta, for every kind of source. Does not plan or apply.
+"""Requests and starts the runs of a source of any kind. A run is full, or reads only changes (a delta).
 
-A request to an API creates a row, and the worker executes it. The command line executes its runs at once.
+Other modules plan and apply the changes. A request to an API creates a row, and the worker executes the run. The
+command line executes its runs at once.
 
 This file exceeds 250 lines so that the requests and the inputs of a run are in one place.
 """

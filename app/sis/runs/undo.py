@@ -127,7 +127,8 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 async def require_undoable(work: Work, run: SisRun) -> None:
     """Raises `Conflict` if a run cannot be undone.
 
-    This is so if it was not applied, is itself an undo, is undone already, has expired, or if later runs depend on it.
+    A run cannot be undone if it was not applied, is itself an undo, is undone already, or has expired. It also cannot
+    be undone if later runs depend on it.
     """
     if run.state != RunState.APPLIED or run.undoes is not None:
         reason = "undid another" if run.undoes else f"is {run.state}"
@@ -244,10 +245,11 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Completes the undo of the run `run_id`, for removed rows that this run had restored.
+    """Completes the undo of the run `run_id` for the removed rows that this run had restored.
 
-    The undo has removed these rows again. They get the values and the time of removal from before the run `run_id`. The
-    column `school_ids` is not changed, because the records about a student who has left stay in the student's schools.
+    The undo has already removed these rows again. This function gives them the values and the time of removal from
+    before the run. The column `school_ids` is not changed, because the records about a student who has left stay in the
+    student's schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

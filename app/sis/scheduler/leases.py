@@ -88,7 +88,8 @@ async def renewed_lease(
 ) -> AsyncIterator[None]:
     """Keeps the lease of a claimed run as long as the caller's `async with` block runs.
 
-    The lease is renewed three times within `length`, and each renewal makes it last for `length` from then.
+    The lease is renewed three times within `length`. Each renewal makes it last for `length` from the time of the
+    renewal.
     """
 
     async def renew() -> None:

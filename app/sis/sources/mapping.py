@@ -112,9 +112,9 @@ def _violations(rule: Any, at: str) -> list[Violation]:
 
 
 def pattern(text: str | None) -> str | None:
-    """Returns the pattern for SQL's ILIKE that matches a title, in which `*` stands for any text.
+    """Converts a title of a mapping rule, in which `*` stands for any text, to a pattern for SQL's ILIKE.
 
-    Returns None for None.
+    Returns None if `text` is None.
     """
     if text is None:
         return None

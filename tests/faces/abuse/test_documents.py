@@ -1,4 +1,7 @@
-"""Tests that every document of the abuse corpus is answered with little time, memory, statements and bytes."""
+"""Tests that answering the requests of the abuse corpus takes little time, memory, statements and bytes.
+
+The abuse corpus has GraphQL requests that are small to send and could be expensive to answer.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,13 +86,13 @@ async def test_twice_as_many_fragments_take_no_longer_each(app: FastAPI, token: 
 
 
 async def test_nobody_without_a_token_has_a_document_read(app: FastAPI) -> None:
-    """The token is checked first, whatever is sent with it."""
+    """Every request with an invalid token gets 401, because the token is checked before the document is read."""
     for abuse in corpus():
         assert (await post(app, "nonsense", abuse.body)).status == 401, abuse.name
 
 
 async def test_the_cost_is_in_every_answer(app: FastAPI, token: str) -> None:
-    """Every answer states the document's cost and the limit, also a refusal."""
+    """Every answer, including a refusal, states the document's cost and the limit."""
     for query, cost in (
         ("{ students(first: 7) { edges { node { id } } } }", 7),
         ("{ students(first: 200) { edges { node { concerns { supports { phases { id } } } } } } }", 200 * 156),
@@ -109,7 +112,7 @@ async def test_the_introspection_of_tools_passes(app: FastAPI, token: str) -> No
 
 
 async def test_an_answer_lists_few_errors(app: FastAPI, north: Town) -> None:
-    """An answer lists at most a hundred errors and the number of the others."""
+    """An answer lists at most a hundred errors, and then states how many more there are."""
     unknown = await post(app, caller(app, north).token, _body("{" + " ".join(f"x{n}" for n in range(500)) + "}"))
     assert len(unknown.content["errors"]) <= ERRORS + 1
     assert "more errors" in unknown.content["errors"][-1]["message"]

@@ -121,8 +121,8 @@ class Screen:
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
         """Finds the end of the last complete row of a block: the last line end that is not within quotes.
 
-        `quotes` are the positions of the quotes in the block. Returns the position of the row's end, and those of
-        `quotes` that are before it.
+        `quotes` has the positions of the quotes in the block. Returns the position at which the row ends, and the
+        positions of the quotes before it.
         """
         cut, count = len(block), len(quotes)
         while count % 2:
@@ -179,9 +179,9 @@ class Screen:
         return rows if separators == row * rows and self._has_whole_ends(block, quotes is not None) else 0
 
     def _has_whole_ends(self, block: bytes, has_quotes: bool) -> bool:
-        """Returns whether a block has no CR and no LF alone outside of quotes, if the file's lines end in CR LF.
+        """Returns whether every CR and every LF outside of quotes is part of a CR LF.
 
-        Returns True without a check if the file's lines end in any other way.
+        This is checked only if the file's lines end in CR LF. Otherwise returns True.
         """
         if self._end != b"\r\n":
             return True
@@ -295,7 +295,7 @@ class Screen:
     def _has_stray_quotes_only(self, row: bytes) -> bool:
         """Returns whether no quote of a row encloses a cell, so that all quotes can be read as ordinary characters.
 
-        This is so if the row has quotes, no cell begins with one, and the number of cells is right.
+        This is the case if the row has quotes, no cell begins with a quote, and the number of cells is right.
         """
         if b'"' not in row or row.startswith(b'"') or b',"' in row:
             return False

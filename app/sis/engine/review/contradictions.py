@@ -104,8 +104,8 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
 
     A kept person also keeps the roles and demographics that the delivery lacks.
 
-    References from faulty rows, and from enrollments that have ended, do not count. A delivered row that cannot be
-    stored without the missing row was quarantined when the run was planned, and stays so.
+    References from faulty rows, and from enrollments that have ended, do not count. If a delivered row needs a row that
+    the delivery lacks, the delivered row was quarantined when the run was planned. It stays in quarantine.
     """
     kept = 0
     for kind, references in NAMED_BY.items():
@@ -165,7 +165,7 @@ def _has_column(delivery: Delivery, column: str) -> bool:
 
 
 async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
-    """Returns the people whom the plan would remove and at the same time create under another sourcedId.
+    """Returns the people that the plan would remove, and at the same time create under another sourcedId.
 
     Each pair of an old and a new sourcedId is returned once.
     """
