@@ -14,7 +14,7 @@ from app.insight.provision import provision_report
 class ShownDaysToSession:
     """The median number of days from the first signal about a student to the first session of a support.
 
-    It is for the supports in one area. If `level` is set, it is only for those at this level.
+    Only the supports in one area are considered. If `level` is set, only those at this level are considered.
     """
 
     area_id: strawberry.ID

@@ -23,7 +23,7 @@ class Node:
         return str(values[0]) if values and values[0] != "<>" else ""
 
     def children(self, *names: str) -> Iterator["Node"]:
-        """Yields the nodes directly below the named fields, or below all fields."""
+        """Yields the child nodes in the fields `names` of this node, or in all of its fields if no name is given."""
         for name in names or tuple(self.fields):
             yield from _nodes(self.fields.get(name, []))
 

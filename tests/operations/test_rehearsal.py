@@ -92,7 +92,7 @@ def test_the_pages_tell_commands() -> None:
 
 @pytest.mark.parametrize("typed", documented_commands())
 def test_the_command_line_knows_it(typed: str) -> None:
-    """Every command on the pages exists, with all of its options."""
+    """Every command in the documentation of backup and deployment exists, with all of its options."""
     words = shlex.split(typed)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):

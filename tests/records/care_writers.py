@@ -161,7 +161,7 @@ class CareWriters(TeamWriters):
         return await client.post("/v1/scores/bulk", {"scores": scores, "atomic": True})
 
     async def _keyed(self, client: Patient) -> httpx.Response:
-        """Raises one of 40 concerns, each with an idempotency key of its own. Two writers may send the same one."""
+        """Raises one of 40 concerns, each with its own idempotency key. Two writers may raise the same concern."""
         number = self.dice.randrange(40)
         student = self.students[number % len(self.students)]
         body = {"student": student, "area": "math", "description": f"Keyed {number}."}

@@ -1,6 +1,7 @@
-"""Tests with sockets on every local address that no spelling of any of them leads to a connection.
+"""Tests that a webhook never connects to this machine, in whatever form its address is written.
 
-The kernel accepts a connection before any program does, so `accept` finds every SYN that arrived.
+The tests listen on every local address. The kernel accepts a connection before any program does, so `accept` finds
+every SYN that arrived.
 """
 
 import socket

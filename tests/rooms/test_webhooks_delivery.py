@@ -102,8 +102,10 @@ async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receive
 
 
 async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:
-    """An endpoint gets only what its client may read: events of its school, and of secured areas that are allowed to
-    it.
+    """An endpoint gets only events that its client may read.
+
+    These are the events of the client's schools, and the events of those secured areas for which the client has the
+    scope.
     """
     scopes = frozenset({"webhook:manage", "event:read"})
     one_school = await register(north, receiver, principal=north.client(scopes, (north.schools[0],)))
@@ -187,7 +189,10 @@ async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> 
 
 
 async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: Receiver) -> None:
-    """An address that was allowed when it was saved is checked again when a connection is made."""
+    """A webhook to a loopback address is not sent outside a sandbox, even if the address was allowed when it was saved.
+
+    The endpoint is not disabled.
+    """
     made = await register(north, receiver)
     await happen(north)
     production = north.settings.model_copy(update={"sandbox": False})

@@ -136,15 +136,15 @@ WEEKLY = st.integers(1, 25)
 
 
 def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> Dosage:
-    """Returns the dosage of six weeks under this plan."""
+    """Returns the dosage of six weeks with `weekly` planned sessions of 45 minutes a week."""
     return dosage(MONDAY, day(5, 6), off, records, minutes_per_session=45, sessions_per_week=weekly)
 
 
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
-    """Known and unknown sessions add up to the planned sessions.
+    """The known and the unknown sessions add up to the planned sessions.
 
-    Delivered and lost minutes together are at least the known minutes.
+    The delivered and the lost minutes add up to at least the planned minutes of the known sessions.
     """
     result = made(records, off, weekly)
     assert result.known_sessions + result.unknown_sessions == result.planned_sessions
@@ -173,7 +173,11 @@ def test_the_order_of_records_changes_nothing(
 def test_the_unknown_is_never_counted_as_missed(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, week: int
 ) -> None:
-    """More planned sessions without a record do not change the lost minutes or a stated share."""
+    """If more sessions are planned and none of them is recorded, the lost and the delivered minutes stay the same.
+
+    The delivered share stays the same too, or becomes None. An additional session that was held as planned does not
+    lower the share.
+    """
     less, more = made(records, off, weekly), made(records, off, weekly + 3)
     assert more.lost == less.lost
     assert more.delivered_minutes == less.delivered_minutes

@@ -1,4 +1,7 @@
-"""Tests the rules of slope and median: values known from another method, and an example of each state."""
+"""Tests the decision rules that use slopes or medians.
+
+Their numbers must agree with independent computations, and there is an example of each state.
+"""
 
 from __future__ import annotations
 

@@ -200,9 +200,7 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
-    """If the database goes away during the start, after it was checked first, the process ends with a sentence and exit
-    1.
-    """
+    """If the database becomes unreachable while the server starts, the server exits with 1 and prints one sentence."""
     with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
         _, output = serving.communicate(timeout=180)
     assert serving.returncode == 1
