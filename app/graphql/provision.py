@@ -25,7 +25,7 @@ class ShownDaysToSession:
 
 @strawberry.type(name="ShareAtLevel", description="The students at a level, and their share.")
 class ShownShareAtLevel:
-    """The number of students at a level of support, and their share of all students or of those of a grade."""
+    """The number of students at a level of support, and their share of all students or of the students of a grade."""
 
     grade: str | None = strawberry.field(description="Empty for students without one; null for all grades.")
     level: int

@@ -115,7 +115,7 @@ class Dosage:
     def is_known(self) -> bool:
         """Returns whether enough planned sessions have a record.
 
-        At least half of the planned sessions must have one, and the records must have planned minutes.
+        At least half of the planned sessions must have a record, and the records must have planned minutes.
         """
         return self.known_minutes > 0 and self.known_sessions >= MIN_KNOWN_SHARE * self.planned_sessions
 

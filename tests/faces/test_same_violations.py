@@ -63,14 +63,14 @@ def wrong_inputs(command: Command) -> Iterator[dict[str, Any]]:
 
 
 def in_rest(operation: Operation, rows: FullDistrict, command: Command, wrong: dict[str, Any]) -> Any:
-    """Returns the body of a REST request in which the values of `wrong` replace the valid ones."""
+    """Returns the body of a REST request in which the values of `wrong` replace valid values."""
     body = deepcopy(own_request(operation, rows).json)
     (body[str(command.items)][0] if command.inputs.items else body).update(wrong)
     return body
 
 
 def in_graphql(variables: dict[str, Any], command: Command, wrong: dict[str, Any]) -> dict[str, Any]:
-    """Returns the variables of a GraphQL operation in which the values of `wrong` replace the valid ones."""
+    """Returns the variables of a GraphQL operation in which the values of `wrong` replace valid values."""
     sent = deepcopy(variables)
     within = sent["input"][camel(str(command.items))][0] if command.inputs.items else sent["input"]
     within.update({camel(name): value for name, value in wrong.items()})

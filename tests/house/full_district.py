@@ -541,7 +541,7 @@ async def _first_meeting(work: Work, series_id: UUID) -> UUID:
 
 
 async def _meetings(district: FullDistrict) -> None:
-    """Adds protocols, and meetings of the team: single ones and those of a series."""
+    """Adds protocols, series of meetings, single meetings, calendar links and agenda items."""
     town = district.town
     for name in ("protocol", "protocol to retire"):
         async with town.unit() as work:

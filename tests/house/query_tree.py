@@ -28,8 +28,9 @@ class Node:
             yield from _nodes(self.fields.get(name, []))
 
     def within(self, *names: str) -> Iterator["Node"]:
-        """Yields this node and the nodes below it, without those of inner queries. With names, yields only the nodes
-        below these fields.
+        """Yields this node and the nodes below it, without the nodes of inner queries.
+
+        If names are given, yields only the nodes below the fields with these names.
         """
         if not names:
             yield self

@@ -86,7 +86,7 @@ def documented_commands() -> list[str]:
 
 
 def test_the_pages_tell_commands() -> None:
-    """The pattern that finds commands in the documentation does find some, so that the next test checks something."""
+    """The search for commands in the documentation finds some. Otherwise the next test would check nothing."""
     assert len(documented_commands()) > 8
 
 

@@ -33,7 +33,7 @@ class CareWriters(TeamWriters):
     schools: list[str] = field(default_factory=list)
 
     async def prepare(self) -> None:
-        """Publishes rules by which signals are computed, and what the other writers need."""
+        """Publishes signal rules, and prepares the ids that the other writers need."""
         await super().prepare()
         client = Patient(self)
         self.staff = [named("person", await row_id(self.town, "person", f"t-{one}")) for one in ("north", "south")]

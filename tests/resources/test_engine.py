@@ -68,10 +68,9 @@ def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> List
 
 @pytest.mark.parametrize("few", [0, 100_000])
 def test_ids_and_disclosures_are_rendered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of id is rendered as `format_id` renders it, and the internal characters that mark disclosures are
-    removed.
+    """Every kind of id is rendered as by `format_id`, and the internal marks for the disclosure log are removed.
 
-    Both implementations are tested: the one for few ids, and the one with arrays.
+    Two implementations are tested: one for a few ids, and one for many ids, which uses arrays.
     """
     monkeypatch.setattr(tokens, "FEW", few)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]

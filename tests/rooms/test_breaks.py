@@ -29,7 +29,7 @@ def of_weeks(first: date, number: int = 1, **more: Any) -> dict[str, Any]:
 
 
 def week(number: int) -> date:
-    """Returns the Monday of a week of the phase; week 0 is the one in which the phase begins."""
+    """Returns the Monday of a week of the phase. The phase begins in week 0."""
     return BEGINS + timedelta(weeks=number)
 
 
@@ -115,7 +115,7 @@ async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: T
 
 
 async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north: Town, south: Town) -> None:
-    """Another district's client neither sees nor deletes the break, and its own weeks stay unchanged."""
+    """A client of another district can neither see nor delete a break, and its own weeks stay unchanged."""
     winter = await save_a_break(app, north, **of_weeks(week(3)))
     asks = caller(app, south)
     assert await asks.items("/v1/breaks") == []

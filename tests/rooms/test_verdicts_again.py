@@ -37,7 +37,10 @@ async def move(town: Town, name: str, schools: list[UUID]) -> None:
 
 
 async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone(north: Town) -> None:
-    """A student at two schools is judged with the cohort of the first school. The rules of the other change nothing."""
+    """A student at two schools is judged with the cohort of the first school.
+
+    The rules of the second school change nothing.
+    """
     names = await classmates(north, 8)
     await move(north, names[0], north.schools)
     support, *_ = [await supported(north, name) for name in names]

@@ -38,7 +38,8 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
 async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> None:
     """A payload contains no name, address or source id.
 
-    The test data have a word in each of these, and the test searches the payload for the word.
+    In the test data, each of these texts contains the district's canary word. The test searches the payload for this
+    word.
     """
     made = await register(north, receiver)
     await happen(north)
@@ -130,8 +131,9 @@ async def test_another_districts_endpoint_gets_nothing(north: Town, south: Town,
 
 
 async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
-    """After a 500, a delivery is attempted again later, with the same id and bytes. Both attempts verify and are
-    logged.
+    """After a response with 500, a delivery is attempted again later, with the same id and bytes.
+
+    Both attempts have valid signatures, and both are logged.
     """
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)

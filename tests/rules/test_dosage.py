@@ -76,7 +76,7 @@ def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
 
 
 def test_the_share_is_the_lesser_session_records_and_minutes() -> None:
-    """The delivered share is the lower one of the share of sessions and the share of minutes."""
+    """The delivered share is the share of sessions or the share of minutes, whichever is lower."""
     result = over(1, [held(0, weekday, 10) for weekday in range(3)])
     assert result.session_share == 1.0
     assert result.share == result.minute_share == pytest.approx(1 / 3)

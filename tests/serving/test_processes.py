@@ -157,7 +157,7 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: 
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
-    """The watching thread ends a process whose event loop is blocked. It does not end one that runs normally."""
+    """The watching thread ends a process if its event loop is blocked, but not if the process runs normally."""
     ended: list[str] = []
     watch = Watch(2, ended.append)
     until = time.monotonic() + 3

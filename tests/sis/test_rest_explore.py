@@ -16,7 +16,7 @@ CORE = f"{PURL['1.1']}roster-core.readonly"
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """Runs a sandbox SIS, whose behaviour each test sets, and yields its address."""
+    """Runs a sandbox SIS for the tests of this file, and yields its address. Each test sets the quirks of the SIS."""
     with running("--students", "40") as address:
         yield address
 

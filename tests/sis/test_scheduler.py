@@ -178,7 +178,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
 
 
 async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Path) -> None:
-    """A source without a run for 26 hours causes one event, and another one only after it had a run again."""
+    """A source without a run for 26 hours causes one event. It causes another event only after it has had a run."""
     path = Export().write(tmp_path / "a.zip")
     made = await _make(north, path, cron="0 2 * * *")
     past = now() - timedelta(minutes=1)

@@ -168,9 +168,9 @@ async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None
 
 
 async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
-    """`aimline sync scores` exits with 0, with 3 for a bad row, whose place it prints, and with 5 without a file.
+    """`aimline sync scores` exits with 0 for a good file, 3 for a file with a bad row, and 5 for a missing file.
 
-    With `--json`, the report is one JSON object.
+    The report states the place of the bad row. With `--json`, the report is one JSON object.
     """
     scores = Scores()
     scores.columns = [column.upper() for column in scores.columns]

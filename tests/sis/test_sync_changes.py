@@ -224,8 +224,9 @@ async def test_another_district_and_another_source_are_left_alone(north: Town, s
 
 
 async def test_one_sync_a_district_at_a_time(north: Town, south: Town, tmp_path: Path) -> None:
-    """While a sync of a district runs, a second one of this district is refused at once, and another district's is
-    not.
+    """While a sync of a district runs, a second sync of this district is refused at once.
+
+    A sync of another district is not refused.
     """
     begun = asyncio.Event()
     first = asyncio.create_task(sync(north, Export(), tmp_path, progress=lambda *_: begun.set()))

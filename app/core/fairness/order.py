@@ -140,7 +140,8 @@ class FairOrder:
         """Deletes the accounts of keys (districts) without requests, to save memory.
 
         If no request waits or runs, all accounts are deleted. Otherwise, if there are many keys, the accounts of idle
-        keys are deleted unless they have used more than their share. Those must wait longer for their next request.
+        keys are deleted. The account of an idle key stays if the key has used more than its share, because its next
+        request must wait.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

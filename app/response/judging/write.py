@@ -64,7 +64,7 @@ class VerdictStep:
 
     * `current` is the current verdict on the series, and `state` the current state of the support. Both are from before
       this judgement.
-    * `settled_on` is the Monday of the week in which this judgement makes the verdict final, or None.
+    * `settled_on` is the Monday of the week that this judgement makes final, or None.
     * `quiet`, `retractable` and `raise_alerts` have the same meaning as in `alerts.ConclusionOfWeek`.
     * `earlier` is None unless the rules have changed since the current verdict was made. It is then what the new rules
       say about the week of the current verdict.

@@ -41,9 +41,8 @@ OF_SCHOOLS: Final = " AND NOT n.is_district"
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
     """Returns the screening windows that have begun and that a rule about core stalls still reads.
 
-    A core stall is a grade whose share of students at the benchmark fell. A rule reads a window until a number of days
-    after the window's end, which is the rule's parameter `days`. This function checks no permission; the functions that
-    call it do.
+    A core stall is a grade in which the share of students at the benchmark fell. The parameter `days` of a rule states
+    how many days after the end of a window the rule still reads it. This function checks no permission; its callers do.
     """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:

@@ -89,7 +89,7 @@ async def running(connection: asyncpg.Connection) -> list[str]:
 async def test_an_operation_is_stopped_with_its_statement(
     north: Town, engine_of_its_own: AsyncEngine, table: str, query: str, headers: dict[str, str]
 ) -> None:
-    """An operation that runs too long is answered, and its statement in PostgreSQL ends."""
+    """An operation that runs too long is answered with 503, and its statement in PostgreSQL is ended."""
     async with locked(north, table) as connection:
         answer = await ask(north, engine_of_its_own, BRIEF, query, None, **headers)
         assert answer.status_code == 503

@@ -321,8 +321,7 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
     """Estimates how difficult the forms (versions of the test) were for each cohort, under each assumption in COMMON.
 
     The assumptions differ in what the students of a cohort have in common. Returns the effects of the forms, their
-    variances, and the log probability of the scores. The effects are `share` times the inverse of (1 + a common) times
-    b.
+    variances, and the log probability of the scores. The effects are share K^-1 b, where K = 1 + a common.
 
     * `a` has the sum of the inverse covariances of the cohort's students, and `b` the sum of their weighted scores.
     * `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effects and common growth.
@@ -345,8 +344,7 @@ def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) 
     scores (`Paths.weighted`).
 
     * A form is difficult if the scores of the whole cohort are lower than their expectation. The inverse covariance
-      says how much each score counts. The estimate is moved towards 0, the more so the fewer and noisier the scores
-      are.
+      says how much each score counts. With few or noisy scores, the estimate is closer to 0.
     * What the whole cohort has in common from week to week (its level, its growth, a change of its growth) is not
       attributed to the forms. If a whole group stops growing, this remains visible.
     * In a cohort of fewer than five students, or in a slot of fewer than five scores, the estimate is 0, and its
