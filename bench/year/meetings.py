@@ -105,7 +105,7 @@ class _Held:
                 own.is_settled = True
 
     def figures(self, year: Year, entries: list[dict[str, Any]], sitting: Sitting) -> dict[str, Any]:
-        """Returns the figures of the meeting."""
+        """Returns the figures of the meeting, such as the numbers of its items, outcomes, decisions and actions."""
         return {
             "week": year.week,
             "meeting": self.meeting,

@@ -37,7 +37,7 @@ async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Returns the lines that summarize all schedules."""
+    """Returns a summary of all runs: the numbers of applied syncs, repeated requests and written rows."""
     written: Counter[str] = sum((one.written for one in outcomes), Counter())
     put_off: Counter[str] = sum((one.put_off for one in outcomes), Counter())
     return "\n".join(

@@ -194,7 +194,7 @@ async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[
 
 
 async def ids_of(db: asyncpg.Connection, district_id: UUID) -> set[UUID]:
-    """Every id of the district's rows, and the district's own."""
+    """Returns the ids in all rows of the district, and the id of the district itself."""
     row_ids = {district_id}
     for table in await _tables(db):
         columns = [
@@ -234,7 +234,7 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
 
 
 async def _names(district: FullDistrict) -> None:
-    """Adds external ids that no other district has, and a term of the source."""
+    """Stores external ids that no other district has for some rows, and adds a school term of the source."""
     town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
@@ -455,7 +455,7 @@ async def _further_measures(district: FullDistrict) -> None:
 
 
 async def _groups(district: FullDistrict) -> None:
-    """Forms groups of one student each; the support of the first has a session of the group."""
+    """Forms four groups of one student each, and records a session of the first group."""
     town = district.town
     for name, student in (
         ("group", "amy"),

@@ -77,7 +77,7 @@ def _link(programs: Path) -> None:
 
 
 def documented_commands() -> list[str]:
-    """Returns every command on the pages."""
+    """Returns every `aimline` command in the documentation of backup and deployment."""
     commands: set[str] = set()
     for page in PAGES:
         path = REPOSITORY / "docs" / page

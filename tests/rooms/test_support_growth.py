@@ -160,8 +160,9 @@ async def test_growth_is_compared_with_the_grade_and_the_start(app: FastAPI, nor
 
 
 async def test_each_measure_and_each_phase_has_its_own_growth(app: FastAPI, north: Town) -> None:
-    """Each measure of a support is compared by its own norms; a measure without norms says so. A verdict of an earlier
-    phase says nothing about the growth in the present one.
+    """Each measure of a support is compared with its own norms. For a measure without norms, the check is `no_norm`.
+
+    A verdict of an earlier phase does not count in the comparison of the present phase.
     """
     asks = caller(app, north)
     support = await followed(north)

@@ -68,7 +68,10 @@ def test_what_has_no_record_is_unknown_and_not_missed() -> None:
 
 
 def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
-    """The delivered share is computed from the known sessions. If fewer than half are known, no share is stated."""
+    """The delivered share is computed from the sessions that have a record.
+
+    If fewer than half of the planned sessions have a record, the share is None.
+    """
     assert over(2, [held(0, 0), held(0, 2)]).share is None
     half = over(2, [held(0, 0), held(0, 2), held(1, 0, 0)])
     assert half.is_known
@@ -202,9 +205,9 @@ def test_two_windows_make_the_whole(
 
 
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
-    """The weeks without instruction are those within the requested period, even if the calendar has more weeks.
+    """Only weeks of the requested period count as weeks without instruction, even if the calendar has more weeks.
 
-    If the calendar has no week of the period, the result is None.
+    If the calendar has no week of the period, `off_between` returns None.
     """
     weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
     assert off_between(weeks, day(1, 3), day(3, 4)) == frozenset({day(2)})

@@ -23,7 +23,7 @@ SLOPES = ("theil-sen", "dual-discrepancy", "slope-interval", "eb-slope")
 
 
 def weekly(values: Iterable[float], sem: float | None = None, goal: float = 40.0) -> Series:
-    """Returns a series with one score a week from week 1 on; the aimline is 10 + 1.5 t."""
+    """Returns a series with one score a week from week 1 on. By default, its aimline in week t is 10 + 1.5 t."""
     return Series(tuple(Observation(n + 1, float(v)) for n, v in enumerate(values)), 10.0, goal, 20, sem=sem)
 
 

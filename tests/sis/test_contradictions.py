@@ -182,10 +182,9 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
-    """If a delivery names no school for a student who is in classes, the student keeps the school, over CSV and over
-    REST.
+    """If a delivery names no school for a student with enrollments in classes, the student keeps the former school.
 
-    A student who is in no class then has no school.
+    This is so over CSV and over REST. A student without such enrollments has no school afterwards.
     """
     export = Export()
     await sync(north, export, tmp_path)

@@ -197,7 +197,7 @@ async def test_a_kind_that_no_longer_comes_is_held(north: Town, tmp_path: Path) 
 
 
 async def test_a_class_that_loses_most_of_its_students_is_held(north: Town, tmp_path: Path) -> None:
-    """If eleven of twenty students leave a class that stays, the run is held."""
+    """If eleven of the twenty students of a class leave it, and the class is not removed, the run is held."""
     export = Export()
     await sync(north, export, tmp_path)
     export.without("enrollments", *(f"e{n}" for n in range(0, 22, 2)))

@@ -141,9 +141,9 @@ def _measured(one: ExpectedInWindow, before: dict[UUID, UUID]) -> dict[str, str 
 async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUID]:
     """Returns, for each measure, the id of the window with which `window` is compared.
 
-    It is the last window of the same school year that was closed before `window` opened. If `window` is of one school,
-    it may also be a window of all schools. If `window` is of all schools, it must also be a window of all schools,
-    because a window of one school has other students.
+    It is the last window of the same school year that was closed before `window` opened. A window of all schools is
+    compared only with windows of all schools, because a window of one school has other students. A window of one school
+    is compared with windows of this school or of all schools.
     """
     of_school = () if window.school_id is None else (ScreeningWindow.school_id == window.school_id,)
     query = (
@@ -171,7 +171,7 @@ def _statement(
 ) -> tuple[TextClause, dict[str, Any]]:
     """Returns the SQL of a template for one window, and the values of the parameters that it uses.
 
-    `cells` is the SQL that selects the grades: those of the whole district, or those of the caller's schools.
+    `cells` is the SQL that selects the grades, either of the whole district or of the caller's schools.
     """
     outcome = CLOSED_WINDOW
     if window.state != WindowState.CLOSED:

@@ -297,17 +297,18 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the covariances that slots have because of influences on a whole cohort, and an identity matrix of that
-    size.
+    """Returns the assumed covariances of the slots, for influences on a whole cohort, and an identity matrix.
 
-    A slot is one form (version of a test) in one week. The covariances are those assumed before any score.
+    A slot is one form (version of a test) in one week. The covariances are assumed before there is any score. There is
+    one matrix for each of the assumptions in COMMON. The three results are:
 
-    * The first matrix is due to the difficulty of the form and to the level that the students have in common.
-    * The second matrix is due to the growth that the students have in common, if the required rate is 1. For a required
-      rate g, it is multiplied by g^2.
+    * the covariances due to the difficulty of the form and to the level that the students have in common;
+    * the covariances due to the growth that the students have in common, at a required rate of 1. For a required rate
+      g, they are multiplied by g^2;
+    * the identity matrix of the same size, once.
 
-    The first and the second result have one matrix for each of the assumptions in COMMON. `times` has the week of each
-    slot, as bytes, so that the results can be cached. `share` is the variance of a form's effect.
+    `times` has the week of each slot, as bytes, because the results are cached. `share` is the variance of a form's
+    effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)
