@@ -1,10 +1,14 @@
-"""Measures a REST pull against a bare client that fetches the same pages, and prints the ratios, without a target.
+"""Measures a REST pull against a bare client that fetches the same pages, and prints the ratios.
 
-`python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a separate process. A
-first pull, which is not timed, records the pages. Then two clients take turns. httpx fetches these pages in the same
-order, with the adapter's concurrency, reads each body and drops it. The adapter pulls: it signs in, reads the pages,
-translates and stores the rows. Every other round begins with the adapter. The time to open a client is measured for
-both; only the adapter also signs in.
+`python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a separate process.
+First, a pull that is not timed records the pages. Then two clients are measured in each round, and take turns in going
+first:
+
+* The bare client fetches the recorded pages with httpx, in the same order and with the adapter's concurrency. It reads
+  each body and drops it.
+* The adapter signs in, reads the pages, and translates and stores the rows.
+
+The time to open a client is measured for both, but only the adapter also signs in.
 """
 
 import argparse

@@ -128,7 +128,7 @@ class Admission:
         return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
 
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Waits until it is the sender's turn, then runs `work` and returns its result.
+        """Waits until it is the requester's turn, then runs `work` and returns its result.
 
         A stream calls this method for each part of its work, such as one event. Each part then waits for its turn, as a
         request does. Raises `Overloaded` after too long a wait.

@@ -23,9 +23,8 @@ def reaches(student: str, schools: str = "school_ids") -> str:
     """Returns the SQL condition that the transaction's principal may see a student.
 
     `student` is the column of the student's id, and `schools` an expression for the student's schools. A principal sees
-    all students of the district, or the students of some schools, or the students who are listed by id (a caseload). A
-    person who sees some schools may also have such a list: students of other schools, whom the person sees through a
-    team.
+    all students of the district, the students of some schools, or only the students in a list (a caseload). A principal
+    for some schools may also have a list, for a person who sees students of other schools through a team.
     """
     return (
         f"({_REACH} = 'district'"

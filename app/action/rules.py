@@ -1,4 +1,4 @@
-"""Defines the states of an action item, and how one is closed. Pure."""
+"""Defines the states of an action item, and how one is closed. Does not use the database."""
 
 from enum import StrEnum
 

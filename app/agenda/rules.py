@@ -1,4 +1,4 @@
-"""Defines the kinds of agenda items, their order, and the states of an item. Pure."""
+"""Defines the kinds of agenda items, their order, and the states of an item. Does not use the database."""
 
 from collections.abc import Sequence
 from datetime import datetime

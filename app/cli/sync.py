@@ -105,7 +105,7 @@ def sync_run(
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The objects that a run on the command line uses."""
+    """What a sync on the command line uses: engine, settings, district, and a function that shows the progress."""
 
     engine: AsyncEngine
     settings: Settings

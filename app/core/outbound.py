@@ -136,10 +136,10 @@ def is_private_answer(response: aiohttp.ClientResponse, allowed: Allowed) -> boo
 
 
 def parse_http_date(header: str | None) -> datetime | None:
-    """Returns the instant in a `Date` header (RFC 9110, 6.6.1), or None if it is missing or malformed.
+    """Returns the instant in a `Date` header (RFC 9110, 6.6.1), or the present time if the instant is in the future.
 
-    For an instant in the future, returns the present time. A reader of changes later asks for those since the returned
-    instant, and would otherwise miss some.
+    Returns None if the header is missing or malformed. The next request asks for the changes since the returned
+    instant. With an instant in the future, it would miss changes.
     """
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None

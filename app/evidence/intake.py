@@ -156,12 +156,12 @@ _RECORD = """WITH slot AS ({slots})
 def _slots(join: str, which: str) -> str:
     """Returns a query for the sender's rows, each with the attempt number (`slot`) under which its score is stored.
 
-    `join` chooses the rows: with "JOIN", those whose external id belongs to a stored score; with "LEFT JOIN", all
-    others. `which` is SQL that is appended to the condition of this join.
+    `join` chooses the rows. "JOIN" chooses the rows whose external id belongs to a stored score, and "LEFT JOIN"
+    chooses all other rows. `which` is SQL that is appended to the condition of this join.
 
     If the stored score has the row's student, measure and date, it keeps its attempt number. Otherwise the score gets
-    the number that the row requests, if this number is free. If it is not, the score gets the next number after the
-    highest number of the same student, measure and date.
+    the number that the row requests, if this number is free. If the number is taken, the score gets the next number
+    after the highest number of the same student, measure and date.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""
     key = "w.student_id, w.measure_id, w.taken_on"

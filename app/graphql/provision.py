@@ -14,7 +14,7 @@ from app.insight.provision import provision_report
 class ShownDaysToSession:
     """The median number of days from the first signal about a student to the first session of a support.
 
-    It is for the supports in one area. If `level` is set, it is only for those at this level.
+    Only the supports in one area are considered. If `level` is set, only those at this level are considered.
     """
 
     area_id: strawberry.ID
@@ -25,7 +25,7 @@ class ShownDaysToSession:
 
 @strawberry.type(name="ShareAtLevel", description="The students at a level, and their share.")
 class ShownShareAtLevel:
-    """The number of students at a level of support, and their share of all students or of those of a grade."""
+    """The number of students at a level of support, and their share of all students or of the students of a grade."""
 
     grade: str | None = strawberry.field(description="Empty for students without one; null for all grades.")
     level: int

@@ -62,7 +62,7 @@ class Query(
 ):
     """The fields at the top of a query that are written by hand.
 
-    `query_fields` adds those that read rows of resources.
+    `query_fields` adds the fields that read rows of resources.
     """
 
 
@@ -83,7 +83,7 @@ class Mutation(
 ):
     """The mutations that are written by hand.
 
-    `command_fields` adds those that are generated from the commands of resources.
+    `command_fields` adds the mutations that are generated from the commands of resources.
     """
 
 

@@ -129,7 +129,7 @@ class Selector:
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns the fields that an operation selects from a value that has fields, such as the data of a chart.
+        """Returns the selected fields of a value that has several fields, such as the data of a chart.
 
         `shape` is the class that declares these fields. The result is empty for a value without fields.
         """

@@ -43,7 +43,7 @@ _derived: set[str] = set()
 
 @strawberry.type(description="The position of a page in its list.")
 class PageInfo:
-    """Relay's type PageInfo."""
+    """The position of a page in its list, as the Relay specification of connections defines it."""
 
     has_next_page: bool
     has_previous_page: bool

@@ -1,4 +1,7 @@
-"""Defines the states of a hypothesis, the transitions between them, and what can be evidence. Pure."""
+"""Defines the states of a hypothesis, the transitions between them, and what can be evidence.
+
+Does not use the database.
+"""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -25,7 +28,7 @@ class HypothesisConclusion(StrEnum):
 
 
 class DueBecause(StrEnum):
-    """Why a hypothesis is due for review: the support that tests it has ended, or has another verdict."""
+    """Why a hypothesis is due for review: the support that tests it has ended, or its verdict has changed."""
 
     SUPPORT_ENDED = "support_ended"
     VERDICT_TURNED = "verdict_turned"

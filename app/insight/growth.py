@@ -25,9 +25,10 @@ class GrowthCheck(StrEnum):
 
     * `above`, `below`: all plausible values of the growth (`rate_low` to `rate_high`) are above or below the typical
       growth.
-    * `within`: it is among the plausible values. With few scores this is often so, and does not prove that the growth
-      is typical.
-    * `not_measured`: the growth is not known, because there are too few scores or because the measure has no line.
+    * `within`: the typical growth is among the plausible values. With few scores this is often so, and does not prove
+      that the student's growth is typical.
+    * `not_measured`: the growth is not known, because there are too few scores or because the decision rule estimates
+      no growth.
     * `no_norm`: no norm states what is typical for the measure and the grade.
     """
 

@@ -75,8 +75,8 @@ class ReportQuery:
 class ReportedResult:
     """The result of one student by one measure.
 
-    `movement` compares the student's level with the one in an earlier window: `improved`, `declined` or `same`. It is
-    None if one of the two is unknown.
+    `movement` compares the student's level with the level in an earlier window: `improved`, `declined` or `same`. It is
+    None if one of the two levels is unknown.
     """
 
     student_id: UUID

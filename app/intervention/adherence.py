@@ -1,4 +1,4 @@
-"""Validates which parts of an intervention's checklist a session reports as done. Pure."""
+"""Validates which parts of an intervention's checklist a session reports as done. Does not use the database."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final

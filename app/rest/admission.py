@@ -136,7 +136,7 @@ async def _read_body(receive: Receive) -> list[Message] | None:
 
 
 def _replayed(messages: list[Message], receive: Receive) -> Receive:
-    """Returns a `receive` function that first returns these messages again and then reads from the client."""
+    """Returns a `receive` function that returns `messages`, which were read before, and then reads from the client."""
     remaining = iter(messages)
 
     async def replay() -> Message:

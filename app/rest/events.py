@@ -74,8 +74,8 @@ async def list_events(
 ) -> Events:
     """Returns the events after a cursor, from the last 30 days; `next` is always present, for the next request.
 
-    410 if events between the cursor and now are no longer kept, or if the feed was restarted after a restore. Then read
-    what you need from the lists, and begin without a cursor.
+    410 if events between the cursor and now are no longer kept, or if the feed was restarted after the database was
+    restored from a backup. Then read what you need from the lists, and begin without a cursor.
     """
     services: Services = request.app.state.services
     types = sorted(set(type_)) if type_ else None

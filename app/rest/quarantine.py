@@ -19,7 +19,7 @@ class CsvResponse(PlainTextResponse):
     media_type = "text/csv"
 
     def render(self, content: Any) -> bytes:
-        """Returns the body."""
+        """Returns the body of the response: a byte order mark and the text in UTF-8."""
         return BOM.encode() + bytes(super().render(content))
 
 

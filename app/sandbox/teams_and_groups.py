@@ -59,10 +59,7 @@ def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str
 
 
 def record_meetings(vendor: Vendor, today: date, team: str) -> None:
-    """Schedules meetings for a team, and creates three other teams.
-
-    Two of these have an open meeting, and one has a closed meeting.
-    """
+    """Schedules meetings for a team. Also creates two teams with an open meeting, and one with a closed meeting."""
     steps = [
         {"title": "What do we see?", "minutes": 5, "question": "Which scores lie under the aimline?"},
         {"title": "Why?", "minutes": 10, "question": "What would refute it?"},

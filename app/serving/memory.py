@@ -1,7 +1,7 @@
 """Gives memory that this process no longer uses back to the operating system.
 
-glibc keeps freed memory for later allocations. By itself, it gives back only the free end of its heap. After many large
-bodies, one small object at the end of the heap would therefore keep the memory of all bodies with the process.
+glibc keeps freed memory for later allocations, and by itself gives back only the free end of its heap. After many large
+bodies, one small object at the end of the heap is therefore enough to keep all their memory in the process.
 """
 
 import ctypes

@@ -140,9 +140,9 @@ async def _candidates(
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
     """Returns the SQL queries that find, in students' data, what a signal can report.
 
-    Each is a tuple of the SQL, the typed parameters, and the parameters' values. There is one query for each screening
-    window, and a last one for grades, attendance, incidents and supports together. If `students` is not None, only the
-    data of these students are searched.
+    Each result is a tuple of the SQL, the typed parameters, and the parameters' values. There is one query for each
+    screening window, and one more query for grades, attendance, incidents and supports. If `students` is not None, only
+    the data of these students are searched.
     """
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"

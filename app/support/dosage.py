@@ -113,7 +113,10 @@ class Dosage:
 
     @property
     def is_known(self) -> bool:
-        """Returns whether at least half of the planned sessions have a record, and the records have planned minutes."""
+        """Returns whether enough planned sessions have a record.
+
+        At least half of the planned sessions must have a record, and the records must have planned minutes.
+        """
         return self.known_minutes > 0 and self.known_sessions >= MIN_KNOWN_SHARE * self.planned_sessions
 
     @property
@@ -232,7 +235,10 @@ def _planned_weeks(
 
 
 def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
-    """Returns the week with what was delivered in it. `records` are the sums of its recorded sessions."""
+    """Adds the recorded sessions to a planned week, and returns the completed week.
+
+    Each item of `records` is the sum of some recorded sessions of this week.
+    """
     sums = list(records)
     known_sessions = sum(part.planned_sessions for part in sums)
     unknown_sessions = max(week.planned_sessions - known_sessions, 0)

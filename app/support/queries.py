@@ -182,9 +182,10 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
 async def dosages_between(
     work: Work, keys: Sequence[tuple[UUID]], since: date | None = None, until: date | None = None
 ) -> list[Dosage | None]:
-    """Returns the dosage of each of these supports, computed as by `dosage_between`, or None for an unknown support.
+    """Returns the dosage of each of these supports in a period, or None for an unknown support.
 
-    `keys` has a tuple with the id of each support. Executes five statements, however many supports there are.
+    Each tuple in `keys` has the id of one support. `since` and `until` have the same meaning and defaults as in
+    `dosage_between`. Executes five statements, however many supports there are.
     """
     _check_window(since, until)
     rows = await supports_by_id(work, [support_id for (support_id,) in keys])

@@ -1,1 +1,1 @@
-"""Measures GraphQL against PostGraphile 5 over the same database, and a REST page against one bare route."""
+"""Measures GraphQL against PostGraphile 5 over the same database, and a page of REST against a minimal server."""

@@ -62,7 +62,7 @@ class Made:
     """The first students, those of the teacher first."""
 
     def caseload(self, reach: Reach) -> tuple[UUID, ...]:
-        """Returns the students of the teacher's caseload if the reach is a caseload, otherwise nobody."""
+        """Returns the ids of the students in the teacher's caseload if `reach` is `CASELOAD`, and otherwise no ids."""
         return tuple(self.student_ids[:CASELOAD]) if reach is Reach.CASELOAD else ()
 
 

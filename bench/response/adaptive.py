@@ -30,9 +30,10 @@ MAX_PROBES = 3  # scores a week that the rule asks for at most
 
 @dataclass(frozen=True, slots=True)
 class ProbeResults:
-    """The results of the monitor by student and week.
+    """The results of the monitor for each student in each week.
 
-    They are the statistic, P(slow), P(stopped), and the number of scores that it requested.
+    `slow` and `stopped` are the probabilities that growth is too slow and that it has stopped. `requested` is the
+    number of scores that the monitor requested.
     """
 
     statistic: Array

@@ -1,3 +1,4 @@
-"""Measures webhooks and the feed: `python -m bench.webhooks`. The figures are compared with limits, or with a bare loop
-that runs at the same time.
+"""Measures webhooks and the change feed: `python -m bench.webhooks`.
+
+The figures are compared with limits, or with a simple loop of httpx requests without Aimline.
 """

@@ -16,8 +16,9 @@ WARM = 100  # events before the measurement, so that connections are open
 
 
 async def latency(bench: Bench) -> list[tuple[str, float, str]]:
-    """Measures the milliseconds from commit to arrival at 50 events a second for 20 endpoints, one endpoint for each
-    event.
+    """Measures the milliseconds from the commit of an event to its first arrival at an endpoint.
+
+    Events are committed at a rate of 50 a second. There are 20 endpoints, and each event goes to one of them.
     """
     committed: dict[str, float] = {}
     with working(bench.settings):

@@ -183,8 +183,9 @@ def member(record: SupportRecord) -> dict[str, Any]:
 
 
 def read_members(year: Year, name: str, starts_on: date) -> None:
-    """Reads which support each member of a group got, and stores it with the plan of each member who has just
-    joined.
+    """Reads the members of a group, and completes the records of the supports of those who have just joined.
+
+    The group has created these supports. Each record gets the support's id, group, dates and lead.
     """
     by_student = {
         each["student"]: each["support"] for each in year.caller.get(f"/v1/groups/{year.groups[name]}")["members"]

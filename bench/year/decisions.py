@@ -1,4 +1,4 @@
-"""The decisions of the simulated year: the teams' answers to an alarm, to a met goal, and to a date that has come."""
+"""The decisions of the teams in the simulated year: after an alarm, after a met goal, and at a goal or review date."""
 
 from __future__ import annotations
 

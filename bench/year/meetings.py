@@ -41,7 +41,10 @@ def meet(year: Year) -> None:
 
 
 def hold(year: Year, team: TeamRecord) -> None:
-    """Simulates a meeting of a team, and compares its agenda before and after its opening with the expected items."""
+    """Simulates today's meeting of a team.
+
+    Compares the team's agenda with the expected items, both before and after the meeting is opened.
+    """
     agenda = year.caller.get(f"/v1/teams/{team.id}/agenda")
     check_agenda(year, team, agenda)
     meeting = agenda["meeting"]
@@ -102,7 +105,7 @@ class _Held:
                 own.is_settled = True
 
     def figures(self, year: Year, entries: list[dict[str, Any]], sitting: Sitting) -> dict[str, Any]:
-        """Returns the figures of the meeting."""
+        """Returns the figures of the meeting, such as the numbers of its items, outcomes, decisions and actions."""
         return {
             "week": year.week,
             "meeting": self.meeting,

@@ -1,8 +1,9 @@
-"""Creates the sync's staging tables, which runs created themselves before, and the table of districts' sync leases.
+"""Creates the staging tables of the sync, and the table of the leases that the districts' syncs hold.
 
-A run writes its rows with its own id and deletes them before it commits. The tables whose rows do not outlive a run are
-unlogged; on Citus they are logged, because an unlogged table blocks the online move of a district. `kept_plan` and
-`kept_rekey` contain plans that wait for approval; they are logged, and only their own district can read them.
+Earlier, each run created its staging tables itself. Now a run writes its rows with its own id, and deletes them before
+it commits. Tables with such rows are unlogged. On Citus they are logged, because an unlogged table blocks the online
+move of a district. `kept_plan` and `kept_rekey` contain plans that wait for approval; they are logged, and only their
+own district can read them.
 """
 
 from alembic import context, op

@@ -85,7 +85,10 @@ class Examples:
         return self._with_ids(value, lists)
 
     def _value(self, name: str, lists: Lists) -> str | None:
-        """Returns the id of the first row of the list from which the contract says to take it."""
+        """Returns a value for the field `name` from the list that the contract names, or None if the list is empty.
+
+        The value is usually the id of the first row. For a cursor, it is the cursor of the next page.
+        """
         member, address = lists[name]
         for outer in re.findall(r"{(\w+)}", address):
             value = self._value(outer, lists)

@@ -24,5 +24,5 @@ def run(*command: object, cwd: Path, within: float = 300) -> subprocess.Complete
 
 
 def tool(name: str) -> str:
-    """Returns the path of an installed tool, below the folder in which it runs."""
+    """Returns the path of an installed Node tool, relative to the folder in which the tool runs."""
     return f"node_modules/.bin/{name}"

@@ -124,9 +124,9 @@ async def test_a_trial_writes_nothing(north_client: Caller, north: Town) -> None
 
 
 async def test_all_results_together_list_a_hundred_violations(north_client: Caller, north: Town) -> None:
-    """An answer lists at most a hundred violations, with at least one for as many items as possible.
+    """A response lists at most a hundred violations of all its items together, and states how many are left out.
 
-    It states how many are left out. Both APIs give the same answer.
+    As many refused items as possible have at least one violation in the list. Both APIs list the same violations.
     """
     scores: list[Any] = [{**score(north, 1), "value": "many", "attempt": "x"}] * 99 + [score(north, 2)] + [17] * 20
     results = (await north_client.post("/v1/scores/bulk", {"scores": scores})).json()["results"]
@@ -192,7 +192,10 @@ async def test_a_repeated_key_is_answered_with_the_first_results(north_client: C
 
 
 async def test_graphql_gives_the_same_results(north_client: Caller, north: Town) -> None:
-    """GraphQL gives the same outcomes, codes and order as REST, with pointers in its own names and the same options."""
+    """GraphQL gives the same outcomes and codes as REST, in the same order and with the same options.
+
+    Its pointers use GraphQL's own names.
+    """
     items = [
         {"student": stu(north, "amy"), "area": "ela.fluency", "description": "Slow."},
         {"student": stu(north, "amy"), "area": "ela.fluency", "description": ""},

@@ -30,7 +30,7 @@ async def test_a_read_is_explained_and_not_run(north: Town) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/students?grades=03", "/v1/students?limit=many"])
 def test_what_is_no_read_is_a_sentence(north: Town, path: str) -> None:
-    """A path that is no read ends with a sentence that names the wrong path or parameter."""
+    """For an unknown path or a wrong parameter, `aimline explain` prints one sentence and exits with 2."""
     done = aimline(north.settings, "explain", path, "--district", north.slug)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -26,7 +26,10 @@ def listed(answer: httpx.Response) -> list[Any]:
 
 
 async def test_all_pages_together_are_all_rows_once(app: FastAPI, read_district: FullDistrict) -> None:
-    """The pages of any size together have every row once, by cursor and by Link header."""
+    """The pages of a list, read one after the other, have every row of the list once.
+
+    The next page is read by the Link header, or by the cursor if the response has no such header.
+    """
     north = caller(app, read_district.town)
     walked = 0
     for operation in paged(app):

@@ -1,7 +1,7 @@
 """Tests that a command has the same violations over both APIs: the same codes, and pointers in each API's own names.
 
-The faults are generated from the inputs that the catalogue declares. One request has a fault in every input, so that
-all violations must be found in one stage.
+The faults are generated from the inputs that the catalogue declares. Each request has a fault in every input, and the
+command must report all of them at once.
 """
 
 from collections.abc import Iterator
@@ -63,14 +63,14 @@ def wrong_inputs(command: Command) -> Iterator[dict[str, Any]]:
 
 
 def in_rest(operation: Operation, rows: FullDistrict, command: Command, wrong: dict[str, Any]) -> Any:
-    """Returns REST's body with these faults."""
+    """Returns the body of a REST request in which the values of `wrong` replace valid values."""
     body = deepcopy(own_request(operation, rows).json)
     (body[str(command.items)][0] if command.inputs.items else body).update(wrong)
     return body
 
 
 def in_graphql(variables: dict[str, Any], command: Command, wrong: dict[str, Any]) -> dict[str, Any]:
-    """Returns the variables of a GraphQL operation, with these faults."""
+    """Returns the variables of a GraphQL operation in which the values of `wrong` replace valid values."""
     sent = deepcopy(variables)
     within = sent["input"][camel(str(command.items))][0] if command.inputs.items else sent["input"]
     within.update({camel(name): value for name, value in wrong.items()})
@@ -78,7 +78,7 @@ def in_graphql(variables: dict[str, Any], command: Command, wrong: dict[str, Any
 
 
 def of_rest(problem: dict[str, Any]) -> set[tuple[str, str]]:
-    """Returns the code and the pointer of each violation, with the names of GraphQL."""
+    """Returns the code and the pointer of each violation in a REST problem. Pointers get GraphQL's names."""
     listed = problem.get("violations", []) + [each for one in problem.get("results", []) for each in one["violations"]]
     return {(each["code"], "/".join(camel(step) for step in each["pointer"].split("/"))) for each in listed}
 

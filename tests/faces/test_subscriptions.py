@@ -1,4 +1,4 @@
-"""Tests subscriptions: events arrive, only those that the caller may see, and they end with the token.
+"""Tests subscriptions: a client gets only events that it may see, and a subscription ends when its token expires.
 
 The clients use real sockets: a WebSocket, and server-sent events over HTTP.
 """
@@ -81,8 +81,9 @@ async def test_an_event_arrives_and_none_is_missed(app: FastAPI, north: Town, ad
 
 
 async def test_only_what_the_caller_reaches_arrives(app: FastAPI, north: Town, south: Town, address: str) -> None:
-    """A subscription of a client of one school gets this school's events only, and one of another district gets
-    none.
+    """A client of one school gets only the events of this school.
+
+    A client of another district gets only the events of its own district.
     """
     client, of_school = caller(app, north), caller(app, north, schools=(north.schools[0],))
     async with connected(address, of_school.token) as theirs, connected(address, caller(app, south).token) as foreign:
@@ -320,8 +321,9 @@ async def test_an_idle_connection_is_closed(
 
 
 async def test_only_a_registered_page_may_connect(app: FastAPI, north: Town, address: str) -> None:
-    """A page of an unknown origin is refused at once; one of another client's origin is refused once the caller is
-    known.
+    """A web page is refused at once if no client has registered its origin.
+
+    If only another client has registered the origin, the page is refused when it sends its token.
     """
     async with north.house() as work:
         made = await register_client(work, NewClient("page", ("event:read",)))

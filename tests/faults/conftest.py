@@ -1,4 +1,4 @@
-"""Fixtures: the machines on which schedules of faults run."""
+"""Provides a machine for the tests of faults: a PostgreSQL server, and product processes that can be killed."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

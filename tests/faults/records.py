@@ -1,6 +1,7 @@
-"""Runs seeded schedules of writers, and of syncs that move the writers' students.
+"""Lets clients write records about students while syncs move these students to other schools.
 
-In the end no row may have wrong schools, and no deadlock may have occurred.
+A seed determines the course of each run. At the end, each row must have the schools of its student, and no deadlock may
+have occurred.
 """
 
 import random
@@ -18,7 +19,10 @@ SHAPES = ((3, 30, 6, 0.0), (4, 18, 11, 0.0), (2, 18, 12, 0.2))
 
 
 async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
-    """Runs the schedule of a seed and checks the result; raises `AssertionError` with the seed."""
+    """Runs the writers and syncs that the seed determines, and checks the result.
+
+    Raises `AssertionError`, with the seed in its message, if the result is wrong.
+    """
     north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
     writers, moved, syncs, pause = SHAPES[random.Random(seed).randrange(len(SHAPES)) if seed >= 3 else seed]
     app = build(machine.settings)
@@ -33,7 +37,7 @@ async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Returns the lines that summarize all schedules."""
+    """Returns a summary of all runs: the numbers of applied syncs, repeated requests and written rows."""
     written: Counter[str] = sum((one.written for one in outcomes), Counter())
     put_off: Counter[str] = sum((one.put_off for one in outcomes), Counter())
     return "\n".join(

@@ -194,7 +194,7 @@ async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[
 
 
 async def ids_of(db: asyncpg.Connection, district_id: UUID) -> set[UUID]:
-    """Every id of the district's rows, and the district's own."""
+    """Returns the ids in all rows of the district, and the id of the district itself."""
     row_ids = {district_id}
     for table in await _tables(db):
         columns = [
@@ -234,7 +234,7 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
 
 
 async def _names(district: FullDistrict) -> None:
-    """Adds external ids that no other district has, and a term of the source."""
+    """Stores external ids that no other district has for some rows, and adds a school term of the source."""
     town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
@@ -343,10 +343,9 @@ async def _support(district: FullDistrict, student: str, *, start: bool, concern
 
 
 async def _followed(district: FullDistrict) -> None:
-    """Adds a support without a measure whose review is due.
+    """Adds a support without a measure, and sets the review date of this support to a past day.
 
-    Changes another support so that it looks as after a move of its student, the departure of its lead and its goal
-    date.
+    Sets three dates of another support to the same day: when the student moved, when the lead left, and the goal date.
     """
     town = district.town
     new = NewSupport(
@@ -432,7 +431,7 @@ async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
 
 
 async def _further_measures(district: FullDistrict) -> None:
-    """Adds two supports that are monitored by the maze, one of which has another measure too."""
+    """Adds two supports with the measure `maze`. One of them also has the measure `orf`."""
     town = district.town
     for name in ("support to follow", "support to stop"):
         plan = NewSupport(
@@ -456,7 +455,7 @@ async def _further_measures(district: FullDistrict) -> None:
 
 
 async def _groups(district: FullDistrict) -> None:
-    """Forms groups of one student each; the support of the first has a session of the group."""
+    """Forms four groups of one student each, and records a session of the first group."""
     town = district.town
     for name, student in (
         ("group", "amy"),
@@ -512,7 +511,10 @@ async def _sessions(district: FullDistrict) -> None:
 
 
 async def _teams(district: FullDistrict) -> None:
-    """Adds teams of which the aide is a member; one of them serves cy, whom the aide could not see without it."""
+    """Adds three teams, each with the aide as a member and with the student cy.
+
+    The aide may see cy only because of these teams.
+    """
     town = district.town
     aide, cy = NewTeamMember("sis:sis:aide-1"), NewTeamScope(student=district.shown["cy"])
     for name, of_school in (("team", True), ("team to archive", False), ("team to leave", True)):
@@ -539,7 +541,7 @@ async def _first_meeting(work: Work, series_id: UUID) -> UUID:
 
 
 async def _meetings(district: FullDistrict) -> None:
-    """Adds protocols, and meetings of the team: single ones and those of a series."""
+    """Adds protocols, series of meetings, single meetings, calendar links and agenda items."""
     town = district.town
     for name in ("protocol", "protocol to retire"):
         async with town.unit() as work:
@@ -599,7 +601,10 @@ async def _notes_at_items(district: FullDistrict) -> None:
 
 
 async def _closed_meeting(district: FullDistrict) -> None:
-    """Adds a closed meeting of the administrator's team, with notes about amy, whom the administrator sees anyway."""
+    """Adds a closed meeting of the administrator's team, with notes about amy.
+
+    The administrator could see amy even without this team.
+    """
     town, about = district.town, f"Item {district.town.canary}"
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
@@ -625,7 +630,10 @@ async def _own_item(work: Work, meeting_id: UUID) -> UUID:
 
 
 async def _action_items(district: FullDistrict) -> None:
-    """Adds action items about amy of a team of the administrator, who sees amy anyway."""
+    """Adds two action items about amy for a team of the administrator, and one item for the aide's team.
+
+    The administrator could see amy even without this team.
+    """
     town, student = district.town, district.shown["student"]
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
@@ -721,7 +729,10 @@ async def _kind_of_incident(work: Work, code: str) -> UUID:
 
 
 async def _core_stalls(district: FullDistrict) -> None:
-    """Adds core stalls (grades that fell behind) of the third grade; computing them would need more students."""
+    """Adds two core stalls of the third grade. A core stall is a grade in which fewer students reach the benchmark.
+
+    The rows are inserted directly, because the district has too few students for Aimline to compute a core stall.
+    """
     town = district.town
     names = ("core stall", "core stall to dismiss")
 

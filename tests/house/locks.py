@@ -1,8 +1,8 @@
 """Records which rows each transaction of the product locks and writes, and finds violations of the lock order.
 
-The order is that of docs/decisions.md: teams, students by their ids, rows about them and groups, meetings and items of
-agendas, jobs of final judging, the event counter. Statements that tests themselves send, under the operation `test`,
-are exempt.
+docs/decisions.md defines this order: teams; students by their ids; groups, and rows about students; meetings and agenda
+items; jobs of final judging; the event counter. Statements that tests themselves send, under the operation `test`, are
+exempt.
 """
 
 import re
@@ -68,7 +68,7 @@ class Transaction:
 
 
 class Recorder:
-    """Keeps the transactions of every connection."""
+    """Records the transactions of all connections: their locks and their writes."""
 
     def __init__(self) -> None:
         self.open: dict[int, Transaction] = {}

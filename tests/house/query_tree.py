@@ -23,13 +23,14 @@ class Node:
         return str(values[0]) if values and values[0] != "<>" else ""
 
     def children(self, *names: str) -> Iterator["Node"]:
-        """Yields the nodes directly below the named fields, or below all fields."""
+        """Yields the child nodes in the fields `names` of this node, or in all of its fields if no name is given."""
         for name in names or tuple(self.fields):
             yield from _nodes(self.fields.get(name, []))
 
     def within(self, *names: str) -> Iterator["Node"]:
-        """Yields this node and the nodes below it, without those of inner queries. With names, yields only the nodes
-        below these fields.
+        """Yields this node and the nodes below it, without the nodes of inner queries.
+
+        If names are given, yields only the nodes below the fields with these names.
         """
         if not names:
             yield self

@@ -35,7 +35,7 @@ def import_models() -> None:
 
 
 def functions(tree: ast.Module) -> Iterator[ast.AsyncFunctionDef | ast.FunctionDef]:
-    """Returns the functions of a module and the methods of its classes, without nested ones."""
+    """Yields the functions of a module and the methods of its classes, but not functions within functions."""
     for node in tree.body:
         if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
             yield node

@@ -10,7 +10,10 @@ from tests.house.walk_knows import CONFLICTING_READS, OPEN
 
 
 def test_the_committed_contracts_have_not_drifted() -> None:
-    """The committed contracts equal the generated ones, so that a change of a shape is visible in the diff."""
+    """The committed contracts equal the generated ones.
+
+    Every change of the APIs therefore also changes a committed file.
+    """
     made = _contracts()
     assert {path.name for path in FOLDER.iterdir() if path.is_file()} == set(made)
     for name, text in made.items():

@@ -93,7 +93,7 @@ async def test_a_direct_read_is_answered_as_through_the_framework(
 async def test_a_path_leads_to_the_route_that_the_framework_would_choose(
     app: FastAPI, full_north: FullDistrict
 ) -> None:
-    """A path is served by the route that the framework would choose, also where a fixed name could be an id."""
+    """A path leads to the route that the framework would choose, even if a fixed word stands where an id could be."""
     paths = GetPaths(app.routes)
     walked = [
         own_request(read, full_north).path.partition("?")[0]

@@ -1,7 +1,6 @@
 """Tests `app/access/work.py`, the only way to the database.
 
-There is no session without a principal or a permission, there are no rows without a district, and no references to
-other districts.
+Every statement needs a principal and a permission, and none may read or reference a row of another district.
 """
 
 import asyncio
@@ -58,7 +57,10 @@ async def test_a_missing_permission_is_refused_before_any_statement(north: Town)
 
 
 async def test_rows_of_another_district_do_not_show(north: Town, south: Town) -> None:
-    """A statement without a condition on the district returns only rows of the own district, by row-level security."""
+    """A statement without a condition on the district returns only rows of the caller's district.
+
+    Row-level security hides the rows of other districts.
+    """
     async with north.unit() as work:
         names = await _everyone(work)
     assert names
@@ -100,7 +102,10 @@ async def test_a_row_cannot_point_into_another_district(north: Town, south: Town
 
 
 async def test_a_step_as_the_district_gives_the_reach_back(north: Town) -> None:
-    """After a step that ran with the whole district's rights, or failed in it, the caller's own rights are restored."""
+    """The caller's own rights are restored after a block of `Work.as_district`, even if the block raises an error.
+
+    Within the block, the caller has the rights of the whole district.
+    """
     from dataclasses import replace
 
     from app.access.principal import Reach
@@ -138,9 +143,9 @@ async def test_a_statement_on_the_driver_passes_the_same_locks(north: Town, sout
 
 
 async def test_a_failed_read_on_the_driver_leaves_nothing_on_its_connection(north: Town) -> None:
-    """If a unit of work fails after a read on asyncpg's connection, the transaction and the principal end with it.
+    """If a unit of work fails after a read on asyncpg's connection, its transaction and its principal end.
 
-    The next user of the pooled connection sees neither.
+    The next user of the pooled connection gets neither of them.
     """
 
     async def read_and_fail() -> None:
@@ -225,9 +230,10 @@ async def test_a_cancelled_unit_leaves_its_principal_to_nobody(north: Town, sout
 
 
 async def test_a_connection_that_was_given_back_is_not_closed_late(north: Town) -> None:
-    """If a cancelled unit gives its connection back before the closing of the connection begins, nothing is closed.
+    """`invalidate` does nothing to a connection that was already given back to the pool.
 
-    The two run in separate tasks, which may be delayed. Before, the closing failed in a task that nobody awaits.
+    If a unit of work is cancelled, one task may give the connection back and another may close it. Earlier, the late
+    closing raised an error in a task that nobody awaits.
     """
     async with bound_connection(north.engine, north.client().binding()) as held:
         assert held.connection is not None

@@ -63,8 +63,9 @@ async def _deliveries(town: Town) -> list[OutboundDelivery]:
 
 
 async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
-    """Workers that claim at the same time never get the same delivery. Together they never get more of one endpoint
-    than its limit.
+    """Workers that claim at the same time never get the same delivery.
+
+    Together, they never get more deliveries of one endpoint than the limit of the endpoint allows.
     """
     made = [await _endpoint(north) for _ in range(3)]
     for _ in range(DELIVERIES.at_once + 4):

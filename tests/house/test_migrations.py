@@ -38,7 +38,7 @@ RECOUNTED = {"settlement": ("attempts",), "webhook_delivery": ("attempts", "aske
 
 
 def frozen_files() -> list[Path]:
-    """Returns the files on which the effect of a revision depends."""
+    """Returns the files that define the revisions. They never change after a release."""
     return [path for path in sorted(MIGRATIONS.rglob("*.py")) if path.name not in NOT_FROZEN]
 
 
@@ -100,7 +100,7 @@ def test_migrations_import_nothing_that_can_change() -> None:
     ],
 )
 def test_an_import_of_the_product_is_found(fault: str) -> None:
-    """A planted import of the product is found, at the top or within a function."""
+    """An import of the product in a migration is found, at the top of the file or within a function."""
     assert len(imports_that_change(f"from alembic import op\n{fault}")) == 1
 
 
@@ -139,7 +139,7 @@ def test_a_step_out_of_order_is_found(sql: str, finding: str) -> None:
 
 @pytest.fixture
 async def empty(server: Settings) -> AsyncIterator[Settings]:
-    """Settings over an empty database, dropped at the end."""
+    """Yields the settings of an empty database, which is dropped at the end."""
     name = f"aimline_upgraded_{secrets.token_hex(4)}"
     await as_owner(server, f"CREATE DATABASE {name}")
     try:

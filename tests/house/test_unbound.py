@@ -1,5 +1,6 @@
-"""Tests that checks of input read no name that an earlier check may have left unbound, which would be answered with
-500.
+"""Tests that no check of an input reads a name that a failed earlier check has left unbound.
+
+Such a read raises `UnboundLocalError`, and the caller gets a 500.
 """
 
 import ast
@@ -34,5 +35,8 @@ def test_no_check_reads_what_another_check_may_not_have_bound() -> None:
 
 
 def test_a_planted_read_is_found() -> None:
-    """A planted read is found in a following block and between blocks. Reads elsewhere are not reported."""
+    """The search finds two planted reads of names that may be unbound, and reports no other read.
+
+    One of the two reads is in a later block, and the other is between two blocks.
+    """
     assert list(find_unbound_reads(ast.parse(PLANTED))) == [("team", 10), ("owner", 12)]

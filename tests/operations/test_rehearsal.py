@@ -77,7 +77,7 @@ def _link(programs: Path) -> None:
 
 
 def documented_commands() -> list[str]:
-    """Returns every command on the pages."""
+    """Returns every `aimline` command in the documentation of backup and deployment."""
     commands: set[str] = set()
     for page in PAGES:
         path = REPOSITORY / "docs" / page
@@ -86,13 +86,13 @@ def documented_commands() -> list[str]:
 
 
 def test_the_pages_tell_commands() -> None:
-    """The pattern that finds commands in the documentation does find some, so that the next test checks something."""
+    """The search for commands in the documentation finds some. Otherwise the next test would check nothing."""
     assert len(documented_commands()) > 8
 
 
 @pytest.mark.parametrize("typed", documented_commands())
 def test_the_command_line_knows_it(typed: str) -> None:
-    """Every command on the pages exists, with all of its options."""
+    """Every command in the documentation of backup and deployment exists, with all of its options."""
     words = shlex.split(typed)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):

@@ -33,7 +33,7 @@ class CareWriters(TeamWriters):
     schools: list[str] = field(default_factory=list)
 
     async def prepare(self) -> None:
-        """Publishes rules by which signals are computed, and what the other writers need."""
+        """Publishes signal rules, and prepares the ids that the other writers need."""
         await super().prepare()
         client = Patient(self)
         self.staff = [named("person", await row_id(self.town, "person", f"t-{one}")) for one in ("north", "south")]
@@ -161,7 +161,7 @@ class CareWriters(TeamWriters):
         return await client.post("/v1/scores/bulk", {"scores": scores, "atomic": True})
 
     async def _keyed(self, client: Patient) -> httpx.Response:
-        """Raises one of 40 concerns, each with an idempotency key of its own. Two writers may send the same one."""
+        """Raises one of 40 concerns, each with its own idempotency key. Two writers may raise the same concern."""
         number = self.dice.randrange(40)
         student = self.students[number % len(self.students)]
         body = {"student": student, "area": "math", "description": f"Keyed {number}."}

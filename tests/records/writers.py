@@ -63,7 +63,7 @@ class Writers:
             assert started.is_success, started.text
 
     async def write(self) -> None:
-        """Writes until `stop` is set."""
+        """Sends random commands until `stop` is set, and counts their results."""
         as_client = Patient(self)
         while not self.stop.is_set():
             what = self.dice.choice(self.commands())
@@ -132,7 +132,7 @@ class Writers:
 
 @dataclass
 class Patient:
-    """A client of the district that repeats a request if the answer asks for it."""
+    """A client of the district that sends a command again if the API answers 503 with `Retry-After`."""
 
     writers: Writers
 

@@ -62,16 +62,15 @@ async def answered(town: Town, *roots: Root, **more: Any) -> list[Answer]:
 
 
 def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> ListRoot:
-    """Returns the list of students in the form that REST requests it."""
+    """Returns a selection of the list of students, in the form that REST uses."""
     return ListRoot("", "students", Page((Rows("items", picks), Next("next")), first, **more))
 
 
 @pytest.mark.parametrize("few", [0, 100_000])
 def test_ids_and_disclosures_are_rendered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of id is rendered as `format_id` renders it, and the internal characters that mark disclosures are
-    removed.
+    """Every kind of id is rendered as by `format_id`, and the internal marks for the disclosure log are removed.
 
-    Both implementations are tested: the one for few ids, and the one with arrays.
+    Two implementations are tested: one for a few ids, and one for many ids, which uses arrays.
     """
     monkeypatch.setattr(tokens, "FEW", few)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
@@ -127,7 +126,7 @@ def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
 
 
 async def test_an_empty_selection_gives_empty_objects(north: Town) -> None:
-    """`@skip` may empty a selection at any level."""
+    """A selection without fields gives an empty object, at any level. `@skip` can produce such a selection."""
     edges = Edges("edges", (Node("node", ()),))
     root = ListRoot("", "students", Page((edges, Edges("none", ()), Info("info", ())), 1))
     (answer,) = await answered(north, root, style=GRAPHQL_STYLE)
@@ -151,7 +150,10 @@ async def test_texts_keep_every_character(north: Town) -> None:
 
 
 async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
-    """A cursor with a genuine seal, but with a position of another order, is refused before PostgreSQL sees it."""
+    """A validly encrypted cursor is refused if its position does not fit the order of the list.
+
+    An invalid cursor or limit is refused too, and the pointer has the caller's own name of the parameter.
+    """
     for position in (("a",), ("a", "b", "no id"), (1, 2, str(new_id())), ("a", "b", True), (None, None, None)):
         filters = {"include_departed": None, "sort": None, "updated_since": None, "q": None}
         sealed = keyset(north.district_id, "students", filters, None, None, north.settings.keyring).mark(*position)
@@ -254,7 +256,7 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
 
 
 async def test_a_condition_of_several_values_is_run(north: Town) -> None:
-    """The values of a declared `IN` are bound as parameters, in statements for one list and for several."""
+    """The values of a declared `IN` condition are bound as parameters, for a read of one list or of several lists."""
     flagged = ListRoot("", "supports", Page((Rows("items", (Pick("id", "id"),)),)), filters={"unled": True})
     for answers in (await answered(north, flagged), await answered(north, students(), flagged, flagged)):
         assert all(not answer.errors for answer in answers)
@@ -301,7 +303,7 @@ async def test_a_link_with_too_many_rows_is_refused(north: Town, monkeypatch: py
 
 
 def test_the_cost_is_known_before_anything_is_read() -> None:
-    """The cost is computed before anything is read, from `first`, totals and declared lengths."""
+    """The cost of a read is computed in advance, from requested and declared lengths of lists and from totals."""
     below = (Pick("concerns", "concerns", (Pick("id", "id"),)), Pick("x", "id"), Constant("t", '"T"'))
     assert cost(CATALOG, students(NAME, 10)) == 10
     assert cost(CATALOG, students(below, 10)) == 10 * (1 + 5)

@@ -29,7 +29,7 @@ def of_weeks(first: date, number: int = 1, **more: Any) -> dict[str, Any]:
 
 
 def week(number: int) -> date:
-    """Returns the Monday of a week of the phase; week 0 is the one in which the phase begins."""
+    """Returns the Monday of a week of the phase. The phase begins in week 0."""
     return BEGINS + timedelta(weeks=number)
 
 
@@ -78,9 +78,9 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
 
 
 async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: Town) -> None:
-    """A week becomes a break only if all its weekdays are covered, also by two breaks together.
+    """A week becomes a break only if all its weekdays are covered, by one break or by two breaks together.
 
-    If one of the two is deleted, its days have school again.
+    If a break is deleted, the week has instruction again unless other breaks still cover all its weekdays.
     """
     monday, school = week(3), ids.format_id("org", north.schools[0])
     days = {"begins_on": str(monday - timedelta(days=3)), "ends_on": str(monday + timedelta(days=2))}
@@ -115,7 +115,7 @@ async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: T
 
 
 async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north: Town, south: Town) -> None:
-    """Another district's client neither sees nor deletes the break, and its own weeks stay unchanged."""
+    """A client of another district can neither see nor delete a break, and its own weeks stay unchanged."""
     winter = await save_a_break(app, north, **of_weeks(week(3)))
     asks = caller(app, south)
     assert await asks.items("/v1/breaks") == []
@@ -181,7 +181,7 @@ async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastA
 
 
 async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Town) -> None:
-    """A break that changes no week (one day, or outside the school's year) is saved, and causes no judging."""
+    """A break of one day, or outside the school year, changes no week. It is saved, and nothing is judged again."""
     await supported(north, "amy")
     await save_a_break(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
     await save_a_break(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))

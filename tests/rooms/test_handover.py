@@ -95,7 +95,7 @@ async def test_a_change_may_change_the_intervention(north: Town) -> None:
 
 
 async def test_a_handover_draws_no_phase_line_and_gives_no_verdict(north: Town) -> None:
-    """After a handover the new lead has the student on the caseload and the former one does not.
+    """After a handover, the student is on the caseload of the new lead and no longer on that of the former lead.
 
     The series of scores continues without a new phase or verdict.
     """

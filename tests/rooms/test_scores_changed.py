@@ -84,7 +84,7 @@ async def test_a_score_is_amended_and_removed_and_all_of_it_can_be_read(app: Fas
 
 
 async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town) -> None:
-    """An amendment is validated like a new score, requires a reason, and cannot get the key of another score."""
+    """An amendment is refused without a reason or a change, with an invalid value, or with another score's date."""
     asks = caller(app, north)
     score = (await asks.post("/v1/scores", new(north))).json()
     await asks.post("/v1/scores", new(north, taken_on=str(BEGINS + timedelta(days=1))))

@@ -58,9 +58,9 @@ def _columns(each: Any) -> dict[str, Any]:
 def test_the_typical_growth_is_the_printed_one(
     grade: str, start: float, day: date, percentile: float, rate: float
 ) -> None:
-    """For each published starting score, the growth is the average weekly improvement that the norms print for it.
+    """For each published starting score, the typical growth is the average weekly improvement that the norms state.
 
-    Below the lowest percentile it is that of the lowest one, because nothing else is known.
+    Below the lowest published percentile, the typical growth is that of the lowest percentile.
     """
     typical = typical_growth(norms(), [grade], "up", start, day)
     assert typical is not None
@@ -69,7 +69,7 @@ def test_the_typical_growth_is_the_printed_one(
 
 
 def test_between_two_percentiles_the_growth_is_between_theirs() -> None:
-    """A starting score between two published ones gets the percentile and the growth between theirs."""
+    """If a starting score lies between two published ones, its percentile and its typical growth are interpolated."""
     typical = typical_growth(norms(), ["03"], "up", 71.0, FALL)
     assert typical is not None
     assert typical.percentile == 37.5
@@ -88,8 +88,10 @@ def test_without_percentiles_of_the_season_the_growth_of_the_grade_counts() -> N
 
 
 def test_a_districts_own_norms_take_precedence_and_may_improve_downwards() -> None:
-    """A district's own growth of the grade comes before published percentiles. For a measure that improves downwards,
-    the growth is an improvement too, and the higher percentile is the lower score.
+    """A district's own typical growth takes precedence over published percentiles.
+
+    If lower scores are better, the typical growth is still a positive number, and a lower score has a higher
+    percentile.
     """
     own = {"grade": "03", "season": None, "citation": "Ours", "published": False, "typical_growth": 1.4}
     typical = typical_growth(norms(**own), ["03"], "up", 40.0, FALL)
@@ -130,9 +132,10 @@ async def growth_of(asks: Caller, support: Support) -> dict[str, Any]:
 
 
 async def test_growth_is_compared_with_the_grade_and_the_start(app: FastAPI, north: Town) -> None:
-    """A psychologist reads in one request whether a child grows as children of the grade with this start do, and
-    whether the goal is realistic. A child who falls behind is below, and one who grows fast is above. A few scores on
-    the line of the norm show no difference, and one score shows no growth.
+    """The API compares a student's growth with what is typical for the grade and the starting score.
+
+    Slow growth is `below`, fast growth is `above`, a few scores near the norm are `within`, and a single score is
+    `not_measured`. The same response states whether the goal is realistic.
     """
     asks = caller(app, north)
     await classmates(north, 1)
@@ -157,8 +160,9 @@ async def test_growth_is_compared_with_the_grade_and_the_start(app: FastAPI, nor
 
 
 async def test_each_measure_and_each_phase_has_its_own_growth(app: FastAPI, north: Town) -> None:
-    """Each measure of a support is compared by its own norms; a measure without norms says so. A verdict of an earlier
-    phase says nothing about the growth in the present one.
+    """Each measure of a support is compared with its own norms. For a measure without norms, the check is `no_norm`.
+
+    A verdict of an earlier phase does not count in the comparison of the present phase.
     """
     asks = caller(app, north)
     support = await followed(north)
@@ -184,7 +188,7 @@ async def test_each_measure_and_each_phase_has_its_own_growth(app: FastAPI, nort
 
 
 async def test_the_growth_needs_its_permissions_and_the_reach(app: FastAPI, north: Town, south: Town) -> None:
-    """Nobody reads the growth of a student out of reach, or without the permission to read supports and verdicts."""
+    """A caller who may not see the student gets 404, and a caller without a required permission gets 403."""
     support = await supported(north, "amy")
     path = f"/v1/supports/{format_id('support', support.id)}/growth"
     assert (await caller(app, south).get(path)).status_code == 404
@@ -194,7 +198,7 @@ async def test_the_growth_needs_its_permissions_and_the_reach(app: FastAPI, nort
 
 
 async def test_the_growth_takes_a_pinned_number_of_statements(app: FastAPI, north: Town) -> None:
-    """The comparison does not read more for a long series of scores."""
+    """The comparison of growth needs at most `STATEMENTS` statements, even for a long series of scores."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", reader(7, 14)))

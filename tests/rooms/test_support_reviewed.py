@@ -34,7 +34,7 @@ BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 
 
 def mentoring(town: Town, name: str = "amy", **more: Any) -> NewSupport:
-    """Returns the input of a mentor's support that is reviewed in six weeks and has no measure."""
+    """Returns the input for a support without a measure (mentoring), which is reviewed in six weeks."""
     plan: dict[str, Any] = {
         "student": stu(town, name),
         "intervention": "Check in, check out",
@@ -153,10 +153,7 @@ async def test_a_change_keeps_or_moves_the_review(north: Town) -> None:
 
 
 async def test_a_review_date_is_refused_where_it_has_no_place(north: Town) -> None:
-    """A review date is refused in three cases.
-
-    They are a decision that changes the support, a support with a measure, and a date that has passed.
-    """
+    """A decision with a review date is refused if it changes the support, or if the review date has passed."""
     support = await mentored(north)
     named = ids.format_id("support", support.id)
     for new in (

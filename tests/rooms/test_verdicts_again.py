@@ -1,4 +1,7 @@
-"""Tests series that the worker judges again: at two schools, at none, and with rules that raise an alert afterwards."""
+"""Tests series that the worker judges again.
+
+Some students are at two schools or at none, and some alerts get their event only after the rules have changed.
+"""
 
 from datetime import timedelta
 from uuid import UUID
@@ -34,7 +37,10 @@ async def move(town: Town, name: str, schools: list[UUID]) -> None:
 
 
 async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone(north: Town) -> None:
-    """A student at two schools is judged with the cohort of the first school. The rules of the other change nothing."""
+    """A student at two schools is judged with the cohort of the first school.
+
+    The rules of the second school change nothing.
+    """
     names = await classmates(north, 8)
     await move(north, names[0], north.schools)
     support, *_ = [await supported(north, name) for name in names]
@@ -56,8 +62,9 @@ async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone
 
 
 async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(north: Town) -> None:
-    """A support's verdicts stay the same when classmates' phases end, because their scores still show how hard the
-    forms were.
+    """A support's verdicts stay the same after the phases of the classmates' supports have ended.
+
+    The classmates' earlier scores still count in the estimate of how difficult each passage was.
     """
     names = await classmates(north, 8)
     support, *others = [await supported(north, name) for name in names]

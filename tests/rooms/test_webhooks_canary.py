@@ -1,6 +1,7 @@
-"""Tests with sockets on every local address that no spelling of any of them leads to a connection.
+"""Tests that a webhook never connects to this machine, in whatever form its address is written.
 
-The kernel accepts a connection before any program does, so `accept` finds every SYN that arrived.
+The tests listen on every local address. The kernel accepts a connection before any program does, so `accept` finds
+every SYN that arrived.
 """
 
 import socket
@@ -163,7 +164,10 @@ async def test_a_public_name_that_leads_here_makes_no_connection(
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
 async def test_no_spelling_can_be_saved(north: Town, canary: Canary, host: str) -> None:
-    """An address that is refused at connection is also refused when it is saved, without a DNS request."""
+    """An address that would be refused when a connection is made is already refused when it is saved.
+
+    No DNS request is made for this.
+    """
     async with north.unit() as work:
         with pytest.raises(Invalid):
             await register_endpoint(work, NewEndpoint(f"https://{host}:{canary.port}/", ("concern.raised",)))

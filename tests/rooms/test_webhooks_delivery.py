@@ -38,7 +38,8 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
 async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> None:
     """A payload contains no name, address or source id.
 
-    The test data have a word in each of these, and the test searches the payload for the word.
+    In the test data, each of these texts contains the district's canary word. The test searches the payload for this
+    word.
     """
     made = await register(north, receiver)
     await happen(north)
@@ -102,8 +103,10 @@ async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receive
 
 
 async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:
-    """An endpoint gets only what its client may read: events of its school, and of secured areas that are allowed to
-    it.
+    """An endpoint gets only events that its client may read.
+
+    These are the events of the client's schools, and the events of those secured areas for which the client has the
+    scope.
     """
     scopes = frozenset({"webhook:manage", "event:read"})
     one_school = await register(north, receiver, principal=north.client(scopes, (north.schools[0],)))
@@ -128,8 +131,9 @@ async def test_another_districts_endpoint_gets_nothing(north: Town, south: Town,
 
 
 async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
-    """After a 500, a delivery is attempted again later, with the same id and bytes. Both attempts verify and are
-    logged.
+    """After a response with 500, a delivery is attempted again later, with the same id and bytes.
+
+    Both attempts have valid signatures, and both are logged.
     """
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
@@ -187,7 +191,10 @@ async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> 
 
 
 async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: Receiver) -> None:
-    """An address that was allowed when it was saved is checked again when a connection is made."""
+    """A webhook to a loopback address is not sent outside a sandbox, even if the address was allowed when it was saved.
+
+    The endpoint is not disabled.
+    """
     made = await register(north, receiver)
     await happen(north)
     production = north.settings.model_copy(update={"sandbox": False})

@@ -51,9 +51,7 @@ RECEIVERS = [
 async def test_the_receiver_of_the_page_takes_what_we_send(
     north: Town, tmp_path: Path, interpreter: str, language: str, words: str, name: str
 ) -> None:
-    """The example receiver of the documentation verifies our deliveries, ignores repeated ones, and refuses another
-    secret.
-    """
+    """The documentation's example receiver verifies our deliveries, and refuses them after its secret has changed."""
     (tmp_path / name).write_text(_code(language, words))
     secret_file = tmp_path / "secret.txt"
     with _started(interpreter, tmp_path / name, secret_file) as process:

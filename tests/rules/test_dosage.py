@@ -68,7 +68,10 @@ def test_what_has_no_record_is_unknown_and_not_missed() -> None:
 
 
 def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
-    """The delivered share is computed from the known sessions. If fewer than half are known, no share is stated."""
+    """The delivered share is computed from the sessions that have a record.
+
+    If fewer than half of the planned sessions have a record, the share is None.
+    """
     assert over(2, [held(0, 0), held(0, 2)]).share is None
     half = over(2, [held(0, 0), held(0, 2), held(1, 0, 0)])
     assert half.is_known
@@ -76,7 +79,7 @@ def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
 
 
 def test_the_share_is_the_lesser_session_records_and_minutes() -> None:
-    """The delivered share is the lower one of the share of sessions and the share of minutes."""
+    """The delivered share is the share of sessions or the share of minutes, whichever is lower."""
     result = over(1, [held(0, weekday, 10) for weekday in range(3)])
     assert result.session_share == 1.0
     assert result.share == result.minute_share == pytest.approx(1 / 3)
@@ -136,15 +139,15 @@ WEEKLY = st.integers(1, 25)
 
 
 def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> Dosage:
-    """Returns the dosage of six weeks under this plan."""
+    """Returns the dosage of six weeks with `weekly` planned sessions of 45 minutes a week."""
     return dosage(MONDAY, day(5, 6), off, records, minutes_per_session=45, sessions_per_week=weekly)
 
 
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
-    """Known and unknown sessions add up to the planned sessions.
+    """The known and the unknown sessions add up to the planned sessions.
 
-    Delivered and lost minutes together are at least the known minutes.
+    The delivered and the lost minutes add up to at least the planned minutes of the known sessions.
     """
     result = made(records, off, weekly)
     assert result.known_sessions + result.unknown_sessions == result.planned_sessions
@@ -173,7 +176,11 @@ def test_the_order_of_records_changes_nothing(
 def test_the_unknown_is_never_counted_as_missed(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, week: int
 ) -> None:
-    """More planned sessions without a record do not change the lost minutes or a stated share."""
+    """If more sessions are planned and none of them is recorded, the lost and the delivered minutes stay the same.
+
+    The delivered share stays the same too, or becomes None. An additional session that was held as planned does not
+    lower the share.
+    """
     less, more = made(records, off, weekly), made(records, off, weekly + 3)
     assert more.lost == less.lost
     assert more.delivered_minutes == less.delivered_minutes
@@ -198,9 +205,9 @@ def test_two_windows_make_the_whole(
 
 
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
-    """The weeks without instruction are those within the requested period, even if the calendar has more weeks.
+    """Only weeks of the requested period count as weeks without instruction, even if the calendar has more weeks.
 
-    If the calendar has no week of the period, the result is None.
+    If the calendar has no week of the period, `off_between` returns None.
     """
     weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
     assert off_between(weeks, day(1, 3), day(3, 4)) == frozenset({day(2)})

@@ -1,4 +1,8 @@
-"""Tests what holds for every rule and every series: invariance, stable bytes, and statements that are never made."""
+"""Tests what must hold for every decision rule and every series of scores.
+
+For example, the order of arrival and the units of the measure do not change a verdict, and judging twice gives the same
+bytes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests the rules of slope and median: values known from another method, and an example of each state."""
+"""Tests the decision rules that use slopes or medians.
+
+Their numbers must agree with independent computations, and there is an example of each state.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ SLOPES = ("theil-sen", "dual-discrepancy", "slope-interval", "eb-slope")
 
 
 def weekly(values: Iterable[float], sem: float | None = None, goal: float = 40.0) -> Series:
-    """Returns a series with one score a week from week 1 on; the aimline is 10 + 1.5 t."""
+    """Returns a series with one score a week from week 1 on. By default, its aimline in week t is 10 + 1.5 t."""
     return Series(tuple(Observation(n + 1, float(v)) for n, v in enumerate(values)), 10.0, goal, 20, sem=sem)
 
 

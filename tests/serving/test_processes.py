@@ -157,7 +157,7 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: 
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
-    """The watching thread ends a process whose event loop is blocked. It does not end one that runs normally."""
+    """The watching thread ends a process if its event loop is blocked, but not if the process runs normally."""
     ended: list[str] = []
     watch = Watch(2, ended.append)
     until = time.monotonic() + 3
@@ -200,9 +200,7 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
-    """If the database goes away during the start, after it was checked first, the process ends with a sentence and exit
-    1.
-    """
+    """If the database becomes unreachable while the server starts, the server exits with 1 and prints one sentence."""
     with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
         _, output = serving.communicate(timeout=180)
     assert serving.returncode == 1

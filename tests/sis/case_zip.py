@@ -1,4 +1,4 @@
-"""A OneRoster 1.1 CSV delivery of two small schools, as text of which a test can change each cell."""
+"""Builds a OneRoster 1.1 CSV delivery of two small schools. A test can change each cell of its files."""
 
 import zipfile
 from dataclasses import dataclass, field

@@ -52,8 +52,9 @@ def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "
 
 
 def linking(link: str, pages: float = math.inf) -> Write:
-    """Sends pages of one user with this `next` link, in which `{}` is a growing number. After `pages` pages, sends no
-    user.
+    """Returns a function that sends pages with one user each, and with `link` as the address of the next page.
+
+    A growing number replaces `{}` in `link`. After `pages` pages, the pages have no user.
     """
 
     def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:

@@ -57,9 +57,7 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
 
 
 async def test_a_blank_around_an_id_changes_no_role(north: Town) -> None:
-    """A sourcedId with a blank around it changes no role of the user over REST, although roles get their ids from the
-    user's id.
-    """
+    """A sync over REST changes no role if there is a blank after the sourcedId of a user or of a role's org."""
     await sync_rows(north, RowsServer("1.2"))
     rows = RowsServer("1.2")
     rows.row("users", "s3")["sourcedId"] = "s3 "
@@ -70,9 +68,9 @@ async def test_a_blank_around_an_id_changes_no_role(north: Town) -> None:
 
 @pytest.mark.parametrize("over", ["rest", "csv"])
 async def test_a_kept_student_keeps_roles_and_demographics(north: Town, tmp_path: Path, over: str) -> None:
-    """A student who is missing in users but named by enrollments keeps the roles and the demographics.
+    """If a student is missing in the users but has enrollments, the sync keeps the student's roles and demographics.
 
-    Earlier, the student's only role was removed, and so were demographics that were missing too.
+    Earlier, it removed the student's only role, and also the demographics if they were missing.
     """
 
     async def run(*missing: str) -> Report:
@@ -95,7 +93,7 @@ async def test_a_kept_student_keeps_roles_and_demographics(north: Town, tmp_path
 
 
 async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(north: Town, tmp_path: Path) -> None:
-    """A school that is missing in orgs is kept if classes or people name it, and so is a term that classes name.
+    """A school or a term that is missing in a delivery is kept if other rows of the delivery refer to it.
 
     Earlier, the school was removed alone, and its people and classes stayed in a school that no longer existed.
     """
@@ -121,8 +119,9 @@ async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(n
 
 
 async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> None:
-    """A school that closes is removed, although ended enrollments still name it, and so do people who are also at
-    another school.
+    """A school that closes is removed, even if ended enrollments still refer to it.
+
+    It is also removed if people who have another school too refer to it.
     """
     case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
     case.change("users", "U001,,,true,S1,", 'U001,,,true,"S1,S3",')
@@ -133,7 +132,10 @@ async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> N
 
 
 async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twice(north: Town, tmp_path: Path) -> None:
-    """If users have a student's new sourcedId and enrollments the former one, the pair is set aside and reported."""
+    """If users have a student's new sourcedId, but enrollments still have the old one, the sync changes nothing.
+
+    The report lists both sourcedIds of the student.
+    """
     await _sync(north, CaseZip(), tmp_path)
     case = CaseZip().change("users", "U002,,", "u002,,").change("users", "U003,,", "3,,")
     report = await _sync(north, case, tmp_path)
@@ -148,9 +150,9 @@ async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twic
 
 @pytest.mark.parametrize("has_records", [False, True])
 async def test_zeros_that_a_spreadsheet_removed_are_a_new_id(north: Town, tmp_path: Path, has_records: bool) -> None:
-    """If a spreadsheet has removed leading zeros, the ids are reported as likely the same people.
+    """If a spreadsheet removed the leading zeros of sourcedIds, the report lists each old id with its likely new id.
 
-    A student with records is not replaced.
+    A student with records keeps the old sourcedId.
     """
     before, after = CaseZip(), CaseZip()
     for number in (1, 2, 3):
@@ -180,10 +182,9 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
-    """If a delivery names no school for a student who is in classes, the student keeps the school, over CSV and over
-    REST.
+    """If a delivery names no school for a student with enrollments in classes, the student keeps the former school.
 
-    A student who is in no class then has no school.
+    This is so over CSV and over REST. A student without such enrollments has no school afterwards.
     """
     export = Export()
     await sync(north, export, tmp_path)
@@ -224,7 +225,10 @@ def _rekeyed(case: CaseZip, *numbers: int) -> CaseZip:
 
 
 async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Path) -> None:
-    """New sourcedIds of three students without records are applied as in the source, and the report names each pair."""
+    """If three students without records get new sourcedIds, the sync imports them under the new ids.
+
+    The report lists the old and the new sourcedId of each student.
+    """
     await _sync(north, CaseZip(), tmp_path)
     report = await _sync(north, _rekeyed(CaseZip(), 1, 2, 3), tmp_path)
     assert (report.state, report.exit_code, report.kinds["person"].created) == ("applied", 0, 3), report.sentence
@@ -234,8 +238,9 @@ async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Pat
 
 @pytest.mark.parametrize("by", ["identifier", "name and birth date", "email"])
 async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, by: str) -> None:
-    """If a student with records seems to have a new sourcedId, both people stay unchanged. The rest of the plan is
-    applied.
+    """If a student with records seems to have a new sourcedId, the sync changes nothing about the student.
+
+    It does not add a second person either. All other changes of the delivery are applied.
     """
 
     def delivered(case: CaseZip) -> CaseZip:
@@ -282,8 +287,9 @@ async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path
 
 
 async def test_those_set_aside_get_their_new_ids_by_the_named_command(north: Town, tmp_path: Path) -> None:
-    """People who were set aside get their new sourcedIds by the command that the report names, also after an applied
-    run.
+    """If a student with records seems to have a new sourcedId, a sync changes nothing about the student.
+
+    The command that the report names, with `--match likely`, then gives the student the new sourcedId.
     """
     await _sync(north, CaseZip(), tmp_path)
     await _give_score(north, "U001")

@@ -89,10 +89,10 @@ async def test_a_row_of_10_000_columns_is_one_row_in_quarantine(north: Town, tmp
 async def test_a_row_of_over_8_mb_is_one_row_in_quarantine(
     north: Town, tmp_path: Path, ends: bytes, where: str
 ) -> None:
-    """A row that is too long is quarantined alone, and nobody is removed because of it.
+    """A row of more than 8 MB is quarantined, the other rows are imported, and nobody is removed.
 
-    Earlier, it caused the whole delivery to be refused. The row keeps its sourcedId if that can be read; otherwise no
-    row counts as absent.
+    Earlier, such a row caused the whole delivery to be refused. If the sourcedId of the row cannot be read, no stored
+    person counts as absent from the file.
     """
     export = Delivered()
     await sync(north, export, tmp_path)
@@ -170,7 +170,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("case", SPOILT)
 def test_a_zip_made_to_harm_is_refused(tmp_path: Path, case: str) -> None:
-    """A harmful zip is refused: nothing is unpacked to a folder, and no more bytes are read than it states."""
+    """A harmful zip is refused, and the message says what is wrong with it."""
     spoil, words = SPOILT[case]
     path = tmp_path / "spoilt.zip"
     spoil(path)

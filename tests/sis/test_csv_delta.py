@@ -1,4 +1,4 @@
-"""Tests CSV deltas: only mentioned rows change, only `tobedeleted` removes, and absence means nothing."""
+"""Tests CSV deltas: a delta changes only rows that it contains, and removes only rows marked `tobedeleted`."""
 
 from pathlib import Path
 
@@ -111,9 +111,9 @@ async def test_a_delta_on_an_unknown_row_is_an_orphan(north: Town, tmp_path: Pat
 
 
 async def test_bulk_that_says_what_deltas_say_is_taken_with_a_warning(north: Town, tmp_path: Path) -> None:
-    """A bulk file with values in status and dateLastModified is imported with a warning, as real exporters write them.
+    """A bulk file with values in status and dateLastModified, as some exporters write it, is imported with a warning.
 
-    It stays a bulk file, and `tobedeleted` is observed.
+    Rows that the file lacks are removed, as for any bulk file. Rows with the status `tobedeleted` are removed too.
     """
     export = Delivered()
     await sync(north, export, tmp_path)

@@ -1,4 +1,7 @@
-"""Tests how the directory of an untrusted zip is read: its end record first, and without trusting any stated size."""
+"""Tests that the directory of an untrusted zip is read safely.
+
+The end record is read first, and no size that the zip states is trusted.
+"""
 
 import random
 import struct

@@ -16,13 +16,13 @@ CORE = f"{PURL['1.1']}roster-core.readonly"
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """Runs a sandbox SIS, whose behaviour each test sets, and yields its address."""
+    """Runs a sandbox SIS for the tests of this file, and yields its address. Each test sets the quirks of the SIS."""
     with running("--students", "40") as address:
         yield address
 
 
 def text_of(findings: Findings) -> str:
-    """Returns all sentences."""
+    """Returns the sentences of the findings as one text. Also checks that the facts can be written as JSON."""
     assert json.loads(json.dumps(findings.facts)) == findings.facts
     return " ".join(findings.sentences)
 
@@ -45,9 +45,10 @@ async def test_a_well_behaved_source_is_described(sis: str) -> None:
 
 
 async def test_an_odd_source_is_found_out(sis: str) -> None:
-    """An inspection finds the settings for an unusual source.
+    """For an unusual source, the inspection finds the settings that fit, and names what cannot be read.
 
-    It has another base address, only Basic sign-in, cut pages, no totals, one time for all rows, and no demographics.
+    The source has another base URL, accepts only Basic authentication, returns at most 50 rows a page, states no
+    totals, gives all rows the same time of change, and has no demographics.
     """
     odd = ["base:learningdata/v1", "token-basic", "clamp:50", "no-total", "modified-same", "missing:demographics"]
     behave(sis, *odd, "no-tombstones", day=8)

@@ -226,7 +226,7 @@ def test_filters(client: httpx.Client, name: str, condition: str, matches: Any) 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("field", ["familyName", "sourcedId", "dateLastModified"])
 def test_sort(client: httpx.Client, field: str, order: str) -> None:
-    """A sort returns all rows once in order, with short and long pages."""
+    """A sorted list has all rows, each once and in order, over all of its pages."""
     listed = everything(client, f"{V12}/users", 97, sort=field, orderBy=order)
     keys = [row[field] if field == "sourcedId" else row[field].casefold() for row in listed]
     assert keys == sorted(keys, reverse=order == "desc")
@@ -313,7 +313,7 @@ def test_tokens(sis: str) -> None:
 
 
 def test_a_token_ends() -> None:
-    """After its `expires_in` a token is refused; a new one serves."""
+    """A token is refused after its lifetime (`expires_in`), and a new token is accepted."""
     with running("--students", "13", "--token-seconds", "1") as address, signed_in(address) as client:
         answer = client.get(f"{V12}/orgs")
         while answer.status_code == 200:
@@ -342,8 +342,9 @@ def test_another_process_serves_the_same(client: httpx.Client) -> None:
 
 
 def test_refused_arguments_are_told() -> None:
-    """An unknown quirk (deviation), or one without its number, is refused with a sentence, and no process is left
-    running.
+    """A quirk (deviation of the sandbox SIS) is refused if it is unknown, or if its value is missing or wrong.
+
+    The command prints one sentence and exits.
     """
     command = [sys.executable, "-m", "app", "sandbox", "sis", "--quirk", "shy"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)

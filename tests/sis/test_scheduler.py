@@ -94,7 +94,7 @@ async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Pat
 
 
 async def test_what_was_due_before_a_freeze_waits_until_it_is_over(north: Town, tmp_path: Path) -> None:
-    """A run that was due before a freeze begins only after the freeze."""
+    """A run that becomes due while the source has a freeze (days without runs) is postponed until after the freeze."""
     first, last = now().date() - timedelta(days=2), now().date() + timedelta(days=2)
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *", freeze=((first, last),))
     await _due(north, made, due=now() - timedelta(minutes=1))
@@ -161,7 +161,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
 
 
 async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: Path) -> None:
-    """A run that loses three workers fails with an event."""
+    """If three workers are lost while they execute a run, the run fails and the event `sync.failed` is recorded."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)
@@ -178,7 +178,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
 
 
 async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Path) -> None:
-    """A source without a run for 26 hours causes one event, and another one only after it had a run again."""
+    """A source without a run for 26 hours causes one event. It causes another event only after it has had a run."""
     path = Export().write(tmp_path / "a.zip")
     made = await _make(north, path, cron="0 2 * * *")
     past = now() - timedelta(minutes=1)

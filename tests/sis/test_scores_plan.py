@@ -36,7 +36,11 @@ def _fields(changes: list[PlannedChange], sourced_id: str) -> Shown:
 
 
 async def _year(town: Town, folder: Path, held: bool = True) -> tuple[Scores, Report]:
-    """Loads sixty scores each of amy and cy, and then other values for them, which the guard holds."""
+    """Imports thirty scores of amy and thirty of cy, and then the same file with another value in each row.
+
+    The second run is held, because it would change too many scores. If `held` is false, it is a dry run. Returns the
+    changed file, and the report of the second run.
+    """
     scores = Scores(
         [
             line(student, "50", f"{student}-{n}", f"2026-{5 + n // 28:02}-{1 + n % 28:02}")
@@ -53,7 +57,7 @@ async def _year(town: Town, folder: Path, held: bool = True) -> tuple[Scores, Re
 
 
 async def test_the_first_dry_run_lists_every_score(north: Town, tmp_path: Path) -> None:
-    """The list of a dry run is complete for a source without an earlier run, and as long as the counts say."""
+    """The first dry run of a source lists every planned score, and the counts of its report agree with the list."""
     report = await load(north, Scores(), tmp_path, dry=True)
     changes = await _read(north, report, _caller(north, Can.READ_SCORES, Can.READ_ROSTER))
     assert [(change.kind, change.action, change.sourced_id) for change in changes] == [

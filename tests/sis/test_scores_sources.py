@@ -56,10 +56,9 @@ def _aged(path: Path, age: float) -> Path:
 
 
 async def test_an_uploaded_file_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
-    """An uploaded file of scores is answered with 202 and its run, and the worker applies it.
+    """An uploaded file of scores is answered with 202 and the address of its run, and the worker imports the file.
 
-    A file with a wrong header is refused at once, with its columns. A caller without the scope is refused, and so is a
-    source of rosters.
+    Three uploads are refused: one with a wrong header, one without the scope `sync:run`, and one of a roster.
     """
     asks = caller(app, north)
     made = await asks.post("/v1/sis-sources", {"name": "vendor", "kind": "scores-csv", "url": "upload:"})
@@ -87,7 +86,7 @@ async def test_an_uploaded_file_is_applied_by_the_worker(app: FastAPI, north: To
 
 
 async def test_a_folders_files_are_taken_in_their_order_and_once(north: Town, tmp_path: Path) -> None:
-    """The files of a folder are imported once each, the older first and one in each run.
+    """Each file of a folder is imported once. Each run imports one file, the oldest first.
 
     A file that is still being written, or that is no CSV, is skipped.
     """
@@ -115,7 +114,7 @@ async def test_a_file_that_keeps_an_old_time_is_not_forgotten(north: Town, tmp_p
 
 
 async def test_the_doctor_reads_the_file_that_the_next_run_takes(north: Town, tmp_path: Path) -> None:
-    """An inspection reads the file of a folder that the next run would read. If it is broken, both name it."""
+    """An inspection of a folder reads the same file as the next run. If this file is broken, both report its name."""
     (tmp_path / "broken.csv").write_text("a,b\n1,2\n")
     _aged(tmp_path / "broken.csv", 7200)
     _aged(Scores().write(tmp_path / "window.csv"), 3600)
@@ -137,7 +136,7 @@ def _served(folder: Path) -> Iterator[str]:
             super().__init__(*arguments, directory=str(folder))
 
         def log_message(self, *_: Any) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -146,9 +145,9 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None:
-    """A file at an address is read alike by an inspection and by a run, and a second run changes nothing.
+    """A file of scores at an address can be inspected and imported, and a second run changes nothing.
 
-    If the file has another encoding, the error names the row.
+    If the file is not UTF-8, the run fails with a sentence that names the row.
     """
     Scores().write(tmp_path / "scores.csv")
     with _served(tmp_path) as address:
@@ -169,9 +168,9 @@ async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None
 
 
 async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
-    """`aimline sync scores` exits with 0, with 3 for a bad row, whose place it prints, and with 5 without a file.
+    """`aimline sync scores` exits with 0 for a good file, 3 for a file with a bad row, and 5 for a missing file.
 
-    With `--json`, the report is one JSON object.
+    The report states the place of the bad row. With `--json`, the report is one JSON object.
     """
     scores = Scores()
     scores.columns = [column.upper() for column in scores.columns]
@@ -194,7 +193,7 @@ async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
 
 
 async def test_scores_of_a_file_are_judged_once(north: Town, tmp_path: Path) -> None:
-    """The scores of a file are judged once, as over the API.
+    """The scores of a file are judged like scores that are sent over the API.
 
     A student who gains nothing in eleven weeks gets one alert, which is later called "not responding". Importing the
     file again adds no alert.

@@ -85,7 +85,7 @@ async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tm
 
 
 async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Path) -> None:
-    """A file with the same bytes and another time is the same file; other bytes under the same name are not."""
+    """A zip that was imported is skipped if only its time has changed, and imported again if its bytes have changed."""
     path = _drop(tmp_path, "a.zip", Export())
     taken: list[dict[str, Any]] = []
     assert await _chosen(path, taken) == "a.zip"
@@ -118,7 +118,10 @@ async def test_the_doctor_and_a_dry_run_read_what_the_next_run_would(north: Town
 
 
 async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) -> None:
-    """Of the zips in a folder, the newest complete one is imported, and then no older one."""
+    """The newest complete zip of a folder is imported once, and the older zips are never imported.
+
+    If the import is to be repeated, the newest zip is imported again.
+    """
     taken: list[dict[str, Any]] = []
     assert await _chosen(tmp_path, taken) is None
     for age, name in ((300, "a.zip"), (200, "b.zip"), (100, "c.ZIP")):
@@ -194,7 +197,7 @@ def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
+            """Logs nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     thread = threading.Thread(target=server.serve_forever, args=(LOOKS,))
@@ -208,9 +211,10 @@ def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
 
 
 async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path: Path) -> None:
-    """A download has the source's time and is always read, because the roster may have changed.
+    """A zip at an address is downloaded in every run, because the roster may have changed.
 
-    The whole address is requested, with the signature that the APIs hide.
+    The time of the download is that of the source's clock. The request has the complete address, including the
+    signature that the APIs hide.
     """
     with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:
         made = await _make(north, f"{url}?sig=whole")

@@ -1,4 +1,4 @@
-"""Tests that a member of staff keeps the own duties if a source gives the sourcedId to another person.
+"""Tests that members of staff keep their own duties if a source gives their sourcedIds to other people.
 
 The same is tested for a member of staff who gets a new sourcedId.
 """
@@ -90,9 +90,7 @@ async def test_exchanged_ids_of_staff_do_not_exchange_what_they_do(north: Town, 
 
 
 async def test_staff_without_duties_follow_the_source(north: Town, tmp_path: Path) -> None:
-    """Exchanged sourcedIds of teachers without duties are applied and reported, like those of children without
-    records.
-    """
+    """An exchange of the sourcedIds of two teachers without duties is applied and reported."""
     export = _staff()
     await sync(north, export, tmp_path)
     _exchange(export)
@@ -102,8 +100,10 @@ async def test_staff_without_duties_follow_the_source(north: Town, tmp_path: Pat
 
 
 async def test_the_id_of_a_teacher_that_is_issued_again_gives_nobody_the_supports(north: Town, tmp_path: Path) -> None:
-    """If a lead's sourcedId is given to a stranger, the map of sourcedIds makes the stranger a new person who leads
-    nothing.
+    """If a source gives a teacher's sourcedId to another person, the supports stay with the teacher.
+
+    The first sync changes nothing about the teacher, and reports the sourcedId. After an operator has approved the
+    suggestion of the report, the next sync adds the other person without any supports.
     """
     export = _staff()
     await sync(north, export, tmp_path)

@@ -140,7 +140,10 @@ async def test_an_undone_sync_resumes_what_it_suspended(north: Town, tmp_path: P
 
 
 async def test_no_support_begins_for_a_student_who_left(north: Town, tmp_path: Path) -> None:
-    """No support begins for a student who has left. It would be active, and no sync would suspend it."""
+    """No support can be planned or started for a student who has left the roster.
+
+    It would stay active while the student is away, because no later sync would suspend it.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     waiting = await supported(north, starts=Starts.MANUALLY)
@@ -162,8 +165,9 @@ async def test_no_support_begins_for_a_student_who_left(north: Town, tmp_path: P
 async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_person_left(
     north: Town, tmp_path: Path
 ) -> None:
-    """If a support is handed over to a person while a sync removes this person, the next sync marks the support as
-    unled.
+    """If a support is handed over to a person while a sync removes this person, the support has no lead in the roster.
+
+    The next sync then marks the support as unled.
     """
     export = Export()
     await sync(north, export, tmp_path)

@@ -1,5 +1,6 @@
-"""Tests that the nightly sync creates weeks according to the district's breaks, and never makes a break
-instructional.
+"""Tests that the weeks which the nightly sync creates follow the district's breaks.
+
+A sync must never turn a week of a break into a week with instruction.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ async def off(town: Town, sourced_id: str) -> list[date]:
 
 
 async def test_a_sync_keeps_breaks_and_lays_new_weeks_by_them(north: Town, tmp_path: Path) -> None:
-    """New weeks of a sync follow the breaks, whether these were saved before or after the first load."""
+    """A sync applies the district's breaks to the weeks of each new school, and keeps the breaks of other schools."""
     async with north.unit() as work:
         await declare_break(work, NewBreak(MONDAY, MONDAY + timedelta(weeks=1) + WEEK, name="Winter"))
     await sync(north, Export(), tmp_path)
@@ -57,7 +58,10 @@ async def someone_waits(town: Town) -> bool:
 
 
 async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_path: Path) -> None:
-    """A sync waits for a break that another transaction has not committed yet. A new school then gets the break."""
+    """If another transaction has not committed a break yet, a sync waits for it.
+
+    The sync then applies the break also to the weeks of a new school.
+    """
     await sync(north, Export(), tmp_path)
     export = Export()
     export.rows["orgs"].append({**export.row("orgs", "south"), "sourcedId": "west", "name": "West", "identifier": ""})

@@ -65,7 +65,10 @@ async def test_who_is_removed_and_comes_back_is_the_same_person(north: Town, tmp
 
 @pytest.mark.parametrize("status", ["tobedeleted", "inactive", "ToBeDeleted"])
 async def test_a_row_marked_as_deleted_is_removed(north: Town, tmp_path: Path, status: str) -> None:
-    """A row that is marked as deleted is removed, and counts once as fetched."""
+    """A row that is marked as deleted is removed, and does not count as absent from the file.
+
+    A second sync of the same file removes nothing.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     export.row("enrollments", "e3")["status"] = status
@@ -159,9 +162,9 @@ async def test_a_transfer_takes_the_students_records_along(north: Town, tmp_path
 
 
 async def test_a_removal_of_over_a_tenth_is_held(north: Town, tmp_path: Path) -> None:
-    """A plan that removes more than a tenth of the rows is held, and the roster stays unchanged.
+    """A run that would remove more than a tenth of the people is held, and the roster stays unchanged.
 
-    The run has exit code 4, a sentence and an event.
+    The run has exit code 4, its sentence states the numbers, and it emits the event `sync.held`.
     """
     export = Export()
     export.rows["users"] += [
@@ -194,7 +197,7 @@ async def test_a_kind_that_no_longer_comes_is_held(north: Town, tmp_path: Path) 
 
 
 async def test_a_class_that_loses_most_of_its_students_is_held(north: Town, tmp_path: Path) -> None:
-    """If eleven of twenty students leave a class that stays, the run is held."""
+    """If eleven of the twenty students of a class leave it, and the class is not removed, the run is held."""
     export = Export()
     await sync(north, export, tmp_path)
     export.without("enrollments", *(f"e{n}" for n in range(0, 22, 2)))
@@ -221,8 +224,9 @@ async def test_another_district_and_another_source_are_left_alone(north: Town, s
 
 
 async def test_one_sync_a_district_at_a_time(north: Town, south: Town, tmp_path: Path) -> None:
-    """While a sync of a district runs, a second one of this district is refused at once, and another district's is
-    not.
+    """While a sync of a district runs, a second sync of this district is refused at once.
+
+    A sync of another district is not refused.
     """
     begun = asyncio.Event()
     first = asyncio.create_task(sync(north, Export(), tmp_path, progress=lambda *_: begun.set()))

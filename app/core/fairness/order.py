@@ -137,11 +137,11 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops the accounts of keys without requests, to save memory.
+        """Deletes the accounts of keys (districts) without requests, to save memory.
 
-        If no request of any key waits or runs, drops all accounts. Otherwise does nothing unless there are many keys.
-        It then keeps the idle keys whose balance is above the present virtual time: they have used more than their
-        share, so their next request must wait.
+        If no request waits or runs, all accounts are deleted. Otherwise, if there are many keys, the accounts of idle
+        keys are deleted. The account of an idle key stays if the key has used more than its share, because its next
+        request must wait.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

@@ -58,7 +58,11 @@ class NewArea:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def add_area(work: Work, new: NewArea) -> Area:
-    """Adds an area at the end of the order; raises `Invalid`, and `Conflict` if the code is taken."""
+    """Adds an area after the last one.
+
+    Raises `Invalid` for an invalid input or an unknown parent area. Raises `Conflict` if the code is taken, or if the
+    district has too many areas.
+    """
     await lock_playbook(work)
     values = KnownValues(known_values(new))
     violations, parent_id = Violations(violations_of_area(values)), None

@@ -82,9 +82,9 @@ class Places:
 
 
 def open_pages(work: Work, catalog: Catalog, root: Root) -> Places:
-    """Returns the decrypted cursors of all pages of a selected list or row.
+    """Returns the decrypted cursor and the limit of each page that a request selects.
 
-    Raises `Malformed` if a cursor or a limit is invalid.
+    `root` is the list or row that the request selects. Raises `Malformed` if a cursor or a limit is invalid.
     """
     places = Places()
     for path, opened in _pages(catalog, root):

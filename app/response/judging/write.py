@@ -60,14 +60,14 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 
 @dataclass(frozen=True, slots=True)
 class VerdictStep:
-    """A judgement to be written, with the facts on which the alert of its support depends.
+    """A judgement to be written, with the facts that decide about the alert of its support.
 
-    * `current` is the current verdict on the series, and `state` the current state of the support; both are from before
+    * `current` is the current verdict on the series, and `state` the current state of the support. Both are from before
       this judgement.
-    * `settled_on` is the Monday of the week whose verdict becomes final, if any.
-    * `quiet`, `retractable` and `raise_alerts` are those of `alerts.ConclusionOfWeek`.
-    * `earlier` is set only if the current verdict was made by rules that have changed since. It is what the new rules
-      say about the week of that verdict.
+    * `settled_on` is the Monday of the week that this judgement makes final, or None.
+    * `quiet`, `retractable` and `raise_alerts` have the same meaning as in `alerts.ConclusionOfWeek`.
+    * `earlier` is None unless the rules have changed since the current verdict was made. It is then what the new rules
+      say about the week of the current verdict.
     """
 
     judgement: Judgement

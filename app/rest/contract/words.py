@@ -1,6 +1,6 @@
 """Lists the descriptions of those fields of the contract that no resource declares.
 
-The keys are the field's name, or the names of the schema and the field.
+A key is the name of a field, or the name of a schema with the name of its field.
 """
 
 WORDS = {

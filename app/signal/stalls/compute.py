@@ -41,9 +41,8 @@ OF_SCHOOLS: Final = " AND NOT n.is_district"
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
     """Returns the screening windows that have begun and that a rule about core stalls still reads.
 
-    A core stall is a grade whose share of students at the benchmark fell. A rule reads a window until a number of days
-    after the window's end, which is the rule's parameter `days`. This function checks no permission; the functions that
-    call it do.
+    A core stall is a grade in which the share of students at the benchmark fell. The parameter `days` of a rule states
+    how many days after the end of a window the rule still reads it. This function checks no permission; its callers do.
     """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:
@@ -142,9 +141,9 @@ def _measured(one: ExpectedInWindow, before: dict[UUID, UUID]) -> dict[str, str 
 async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUID]:
     """Returns, for each measure, the id of the window with which `window` is compared.
 
-    It is the last window of the same school year that was closed before `window` opened. If `window` is of one school,
-    it may also be a window of all schools. If `window` is of all schools, it must also be a window of all schools,
-    because a window of one school has other students.
+    It is the last window of the same school year that was closed before `window` opened. A window of all schools is
+    compared only with windows of all schools, because a window of one school has other students. A window of one school
+    is compared with windows of this school or of all schools.
     """
     of_school = () if window.school_id is None else (ScreeningWindow.school_id == window.school_id,)
     query = (
@@ -172,7 +171,7 @@ def _statement(
 ) -> tuple[TextClause, dict[str, Any]]:
     """Returns the SQL of a template for one window, and the values of the parameters that it uses.
 
-    `cells` is the SQL that selects the grades: those of the whole district, or those of the caller's schools.
+    `cells` is the SQL that selects the grades, either of the whole district or of the caller's schools.
     """
     outcome = CLOSED_WINDOW
     if window.state != WindowState.CLOSED:

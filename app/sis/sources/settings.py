@@ -214,7 +214,8 @@ def validate_settings(
 def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> GuardLimits:
     """Returns the limits on the changes of a run that apply to a source on the day `today`.
 
-    `limits` are those of its settings. On the days of `rollover`, its limits replace them.
+    `limits` has the limits in the settings of the source. On the days of `rollover`, the limits in `rollover` replace
+    them.
     """
     is_rollover = rollover and date.fromisoformat(rollover["begins_on"]) <= today <= date.fromisoformat(
         rollover["ends_on"]

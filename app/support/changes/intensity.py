@@ -62,7 +62,7 @@ class Intensity:
 
 
 class IntensityChange(Protocol):
-    """A change of how intensive a phase is. A value of None stays as it is."""
+    """The new values of a phase's intensity. An attribute that is None keeps its previous value."""
 
     @property
     def level(self) -> int | None: ...
@@ -83,11 +83,13 @@ def changed(before: Intensity, change: IntensityChange) -> Intensity:
 
 
 def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> list[PhaseChange]:
-    """Returns how a phase differs from the previous one, in the order of `PhaseChange`.
+    """Returns the differences between a phase and the previous one, in the order of `PhaseChange`.
 
-    If the team intensifies the support, a different intervention counts as a stronger programme. If the group size of
-    the previous phase is unknown and that of the new phase is known, `verb` decides how the group has changed: it
-    counts as smaller if the team intensifies the support, and as larger if the team fades it.
+    `verb` is the decision of the team. It determines two differences that do not follow from the values alone:
+
+    * If the team intensifies the support, another intervention counts as a stronger programme.
+    * If only the previous group size is unknown, the group counts as smaller if the team intensifies the support, and
+      as larger if the team fades it.
     """
     size = before.group_size
     if size is None and after.group_size is not None:

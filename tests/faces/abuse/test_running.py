@@ -1,5 +1,6 @@
-"""Tests the limits of a running operation: time, rows and uninterrupted processor time. A stopped one leaves no
-change.
+"""Tests the limits of a running operation: time, rows, and uninterrupted processor time.
+
+An operation that is stopped at a limit changes nothing.
 """
 
 import asyncio
@@ -88,7 +89,7 @@ async def running(connection: asyncpg.Connection) -> list[str]:
 async def test_an_operation_is_stopped_with_its_statement(
     north: Town, engine_of_its_own: AsyncEngine, table: str, query: str, headers: dict[str, str]
 ) -> None:
-    """An operation that runs too long is answered, and its statement in PostgreSQL ends."""
+    """An operation that runs too long is answered with 503, and its statement in PostgreSQL is ended."""
     async with locked(north, table) as connection:
         answer = await ask(north, engine_of_its_own, BRIEF, query, None, **headers)
         assert answer.status_code == 503
@@ -126,7 +127,7 @@ async def test_a_stopped_operation_changes_nothing(north: Town, engine_of_its_ow
 
 
 async def test_rows_are_counted_as_they_are_read(north: Town) -> None:
-    """A list without pages that has more rows than estimated ends the operation at the same limit of rows."""
+    """If a list without pages has more rows than estimated, the operation ends when the limit on rows is reached."""
     async with north.unit() as work:
         for _ in range(12):
             await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow."))

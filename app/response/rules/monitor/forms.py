@@ -72,16 +72,16 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns what is needed to invert the covariance of a student's scores quickly for every required rate g.
+    """Returns three matrices with which the covariance of a student's scores can be inverted quickly.
 
-    The covariance matrix is C + g^2 S. C is due to the errors and to the random weekly changes of the true score. S is
-    due to the uncertain growth, computed for g = 1. The inverse is V diag(1 / (1 + g^2 e)) V', where V and e do not
-    depend on g. They solve a generalized eigenproblem: V'CV is the identity matrix, and V'SV is diag(e).
+    The covariance is C + g^2 S, where g is the required rate. C is due to the errors and to the random weekly changes
+    of the true score. S is due to the uncertain growth, at a required rate of 1. The inverse is V diag(1 / (1 + g^2 e))
+    V'. V and e do not depend on g: V'CV is the identity matrix, and V'SV is diag(e).
 
-    Returns V, e, and a copy of V with two more rows: the sums of the columns of V, and zeros.
+    The results are V, e, and a copy of V with two more rows: the sums of the columns of V, and zeros.
 
     `grown` has the weeks since the start (int64), and `own` the variances of the errors (float64). Both are given as
-    bytes, so that the results can be cached.
+    bytes, because the results are cached.
     """
     weeks, errors = np.frombuffer(grown, np.int64), np.frombuffer(own)
     spread = path_moments(int(weeks.max()), prior)[1][weeks[:, None], weeks]
@@ -123,7 +123,7 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Computes `inverse` for the first `slots` slots. Returns how far each score is from its expectation.
+        """Computes `inverse` for the first `slots` slots, and returns the distance of each score from its expectation.
 
         A slot is one form (version of a test) in one week. The expectation is the starting level plus the growth that
         the model expects. The result has the shape (students, slots), with 0 where there is no score. `own` (slots,)
@@ -190,9 +190,10 @@ class Paths:
 
     @staticmethod
     def _each(grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the same as `_at_once`, but inverts one matrix for each student.
+        """Returns the inverse covariance matrix of each student's scores by inverting one matrix for each student.
 
-        This is faster if only a few students have scores in the same weeks.
+        The result is the same as that of `_at_once`. This function is faster if only a few students have scores in the
+        same weeks.
         """
         spread = path_moments(int(grown.max()), prior)[1]
         covariance = (g**2)[:, :, None] * spread[grown[:, None], grown] + variance[:, :, None]
@@ -296,17 +297,18 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the covariances that slots have because of influences on a whole cohort, and an identity matrix of that
-    size.
+    """Returns the assumed covariances of the slots, for influences on a whole cohort, and an identity matrix.
 
-    A slot is one form (version of a test) in one week. The covariances are those assumed before any score.
+    A slot is one form (version of a test) in one week. The covariances are assumed before there is any score. There is
+    one matrix for each of the assumptions in COMMON. The three results are:
 
-    * The first matrix is due to the difficulty of the form and to the level that the students have in common.
-    * The second matrix is due to the growth that the students have in common, if the required rate is 1. For a required
-      rate g, it is multiplied by g^2.
+    * the covariances due to the difficulty of the form and to the level that the students have in common;
+    * the covariances due to the growth that the students have in common, at a required rate of 1. For a required rate
+      g, they are multiplied by g^2;
+    * the identity matrix of the same size, once.
 
-    The first and the second result have one matrix for each of the assumptions in COMMON. `times` has the week of each
-    slot, as bytes, so that the results can be cached. `share` is the variance of a form's effect.
+    `times` has the week of each slot, as bytes, because the results are cached. `share` is the variance of a form's
+    effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)
@@ -320,7 +322,7 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
     """Estimates how difficult the forms (versions of the test) were for each cohort, under each assumption in COMMON.
 
     The assumptions differ in what the students of a cohort have in common. Returns the effects of the forms, their
-    variances, and the log probability of the scores. With K = 1 + a common, the effects are share K^-1 b.
+    variances, and the log probability of the scores. The effects are share K^-1 b, where K = 1 + a common.
 
     * `a` has the sum of the inverse covariances of the cohort's students, and `b` the sum of their weighted scores.
     * `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effects and common growth.
@@ -343,8 +345,7 @@ def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) 
     scores (`Paths.weighted`).
 
     * A form is difficult if the scores of the whole cohort are lower than their expectation. The inverse covariance
-      says how much each score counts. The estimate is moved towards 0, the more so the fewer and noisier the scores
-      are.
+      says how much each score counts. With few or noisy scores, the estimate is closer to 0.
     * What the whole cohort has in common from week to week (its level, its growth, a change of its growth) is not
       attributed to the forms. If a whole group stops growing, this remains visible.
     * In a cohort of fewer than five students, or in a slot of fewer than five scores, the estimate is 0, and its

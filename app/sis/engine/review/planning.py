@@ -1,7 +1,7 @@
 """Plans the changes of a roster delivery. Never applies a plan.
 
 For each kind of record, it stages the rows, plans the changes, and puts rows that cannot be imported into quarantine.
-Rows outside the source's scope are left out: those of schools that were not chosen, and those of excluded users.
+Rows outside the source's scope are left out. These are the rows of schools that were not chosen, and of excluded users.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

@@ -48,9 +48,10 @@ class _Suspect:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A known person whose name and birth date a delivered row has under another sourcedId.
+    """A known person and a delivered row that have the same name and birth date, but different sourcedIds.
 
-    `old` is the person's sourcedId, `new` that of the row. `goes` is true if the plan would remove the known person.
+    `old` is the person's sourcedId, and `new` the row's sourcedId. `goes` is true if the plan would remove the known
+    person.
     """
 
     person: UUID
@@ -105,7 +106,7 @@ def _pairs(reused: Iterable[_Suspect], moves: Sequence[_Move]) -> list[LikelyRek
 
 
 def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs. If one of several connected pairs is set aside, all of them are.
+    """Returns the pairs. Every pair that is connected with a set-aside pair is set aside too.
 
     A pair is an old and a new sourcedId. Pairs that share a sourcedId are connected, directly or through other pairs.
     If a pair is set aside, the plan changes nothing about its people.
@@ -216,7 +217,7 @@ async def _load_suspects(stage: Stage, deliveries: Mapping[str, Delivery]) -> li
 def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
     """Returns SQL that selects the planned rows that change the name or the identifier of a known person.
 
-    Changes between upper and lower case do not count, nor do values that are empty before or after the change. The
+    Two kinds of change do not count: a change between upper and lower case, and a change from or to an empty value. The
     names before the change are `known_given_name` and `known_family_name`.
     """
     header = set(deliveries["person"].header)

@@ -163,9 +163,9 @@ async def _count_ignored(stage: Stage) -> int:
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     """Returns the counts of a file of scores that are compared with the limits on changes (`app.sis.guard`).
 
-    The file usually has the scores of one screening period, but the source has also sent those of earlier periods. A
-    stored score of the source therefore counts as known only if the file has scores of the same measure, and if the
-    date of the stored score is between the first and the last date of these.
+    A file usually has the scores of one screening period only. Stored scores of earlier periods must not count as
+    known. A stored score counts only if the file has scores of the same measure, and if its date is between the first
+    and the last date of these scores.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
     number_of_scores = await stage.count(

@@ -134,7 +134,7 @@ def _named(value: Any, names: dict[str, str]) -> Any:
 
 
 def _as_text(value: Any) -> str | None:
-    """Returns a value as a text, as in a CSV delivery: the items of a list are separated by commas."""
+    """Returns a value as a text, in the form of a CSV delivery: the items of a list are separated by commas."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
