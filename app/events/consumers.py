@@ -176,8 +176,8 @@ async def seek(
 ) -> ConsumerPosition:
     """Moves a consumer's position to the oldest event that is kept, to the end, to a cursor, or to an instant.
 
-    The cursor may come from this consumer, or from the feed if that was read with the consumer's types or with all
-    types. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
+    The cursor may come from this consumer. It may also come from the feed, if the feed was read with all event types or
+    with the consumer's types. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
     """
     if (cursor is not None) != (to == "cursor") or (time is not None) != (to == "time"):
         detail = '`cursor` goes with "to": "cursor", `time` with "to": "time", and neither with the others.'

@@ -1,4 +1,4 @@
-"""Computes, from the source of the functions that a command calls, its required scopes and possible conflicts."""
+"""Computes which scopes and conflicts a command can have, from the source of the functions that it calls."""
 
 import ast
 import inspect
@@ -35,7 +35,9 @@ def conflicts_through(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
-    """Yields the code of each conflict that is created in a call, or by a function that returns one."""
+    """Yields the conflict codes of a call: the code of a `Conflict` that it creates, or the codes of a function that it
+    calls.
+    """
     maker = _resolved(made.func, names)
     if inspect.isclass(maker) and issubclass(maker, Conflict):
         yield next((ast.literal_eval(word.value) for word in made.keywords if word.arg == "code"), maker.code)

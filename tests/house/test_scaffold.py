@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def _copy_bytecode(target: Path) -> None:
-    """Copies Python's compiled files of the repository. The copied sources keep their times, which Python compares."""
+    """Copies Python's compiled files of the repository, so that Python need not compile the sources again."""
     for folder in {file.parent for file in tracked()}:
         compiled = target / folder.relative_to(REPOSITORY) / "__pycache__"
         for file in folder.glob("__pycache__/*.pyc"):
@@ -66,8 +66,8 @@ def _run(folder: Path, *command: str) -> None:
 
 @pytest.mark.long
 def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
-    """A new noun that was scaffolded passes lint, types and house tests, and works in both APIs, before a line is
-    changed.
+    """A kind of record that the scaffold command creates passes all checks and works in both APIs without further
+    edits.
     """
     _copy_bytecode(copy)
     _copy_types(copy)

@@ -137,10 +137,10 @@ def own_request(operation: Operation, district: FullDistrict) -> Request:
 def own_filters(
     operation: Operation, district: FullDistrict, *, together: bool = False, alone: Collection[str] = ()
 ) -> Iterator[Request]:
-    """Yields a read with each of its filters alone, by id and by external id.
+    """Yields read requests of an operation, each with one query parameter and one of the parameter's values.
 
-    With `together`, a request has as many expansions as are allowed, except for those in `alone`. Send such requests by
-    `whole_answers`.
+    A filter that takes the id of a row is sent with the row's id and with its external id. With `together`, a request
+    has as many expansions as are allowed, except for those in `alone`. Send such requests by `whole_answers`.
     """
     path = _path(operation, district)
     for name in operation.names("query"):
@@ -259,7 +259,7 @@ def _shown_by(contract: Mapping[str, Any], described: Mapping[str, Any]) -> str 
 
 
 def _name_of(schema: Any) -> str | None:
-    """Returns the name of the schema that a reference names, or None if it is not a reference."""
+    """Returns the name of the schema to which a `$ref` refers, or None if `schema` is not a reference."""
     return schema["$ref"].rpartition("/")[2] if isinstance(schema, Mapping) and "$ref" in schema else None
 
 

@@ -36,7 +36,7 @@ SIS_SECRET = "s3cret-of-a-source"
 
 @dataclass
 class Installation:
-    """A database with a district that has events, secrets, a waiting upload and a run that the guard holds."""
+    """A database with a district that has events, secrets, a waiting upload and a sync run that waits for approval."""
 
     settings: Settings
     town: Town

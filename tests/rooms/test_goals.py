@@ -95,7 +95,10 @@ async def test_invalid_norms_are_refused_alone(app: FastAPI, north: Town) -> Non
 
 
 async def test_planning_a_goal_above_the_norms_must_be_confirmed(app: FastAPI, north: Town) -> None:
-    """A goal above the norms is refused with the figure and a realistic goal, unless it is confirmed."""
+    """A goal that needs more growth than the norms call realistic is refused, unless the request confirms it.
+
+    The refusal states the required growth and a realistic goal.
+    """
     asks = caller(app, north)
     refused = await asks.post("/v1/supports", plan(north, goal=80.0))
     problem = refused.json()
@@ -127,9 +130,9 @@ async def test_a_measure_without_a_norm_refuses_nothing_and_says_so(app: FastAPI
 async def test_intensifying_states_the_rate_before_and_after_and_refuses_a_kept_goal_that_is_too_near(
     app: FastAPI, north: Town
 ) -> None:
-    """If a support is intensified and keeps its goal, the answer has the rates before and after.
+    """If a support is intensified, the answer has the required growth before and after.
 
-    The goal is refused if too few weeks remain until its date.
+    A goal that is kept is refused if it needs more growth than the norms call realistic.
     """
     support = await served(north, "amy")
     scores = [

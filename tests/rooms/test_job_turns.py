@@ -30,8 +30,9 @@ class Deadlock(asyncpg.DeadlockDetectedError):
 
 
 def test_waits_grow_and_end() -> None:
-    """Each wait is four times as long as the last, up to the longest, plus a small jitter. After the last, no attempt
-    is left.
+    """Each wait is four times as long as the wait before it, up to the longest wait, plus a small jitter.
+
+    When all attempts are used, there is no further wait.
     """
     retries = RetryPolicy(4, *(timedelta(seconds=n) for n in (10, 100)))
     waits = [retries.wait_after(number, jitter=0) for number in range(1, 5)]

@@ -199,7 +199,7 @@ async def test_a_byte_now_and_then_is_not_waited_for() -> None:
     ids=["nothing", "half a line", "something else"],
 )
 async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure: str) -> None:
-    """A broken answer is recorded as a failed attempt with a name, and raises no exception."""
+    """A broken answer is recorded as a failed attempt with the kind of failure, and raises no exception."""
 
     async def break_off(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(response)

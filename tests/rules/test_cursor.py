@@ -1,4 +1,4 @@
-"""Tests that cursors cannot be read, edited, or used with another list, without a database."""
+"""Tests that a cursor cannot be read, edited, or used with another list. Uses no database."""
 
 import base64
 import os

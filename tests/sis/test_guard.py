@@ -41,8 +41,9 @@ def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     ],
 )
 def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
-    """A plan is held if it exceeds both the maximum share and the minimum number of rows. It is not held if it equals
-    them.
+    """A plan is held if a share of its rows is above the limit and the number of these rows is above the minimum.
+
+    A plan with exactly the limit or the minimum is not held.
     """
     assert _held(seen) is held
 
@@ -122,7 +123,7 @@ def test_each_limit_is_the_sources_own_to_set(
 
 
 def test_the_report_has_what_was_weighed_against_each_limit() -> None:
-    """The report has the value of each limit, also of those that were not exceeded."""
+    """The report has the numbers that were compared with each limit, even if no limit was exceeded."""
     weighed = weigh([_seen(removed=90, changed=3)], [ShrunkGroup("class", 2, 10)], 1, 1000, GuardLimits())
     results = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
     assert results == [

@@ -200,7 +200,9 @@ async def test_a_new_school_and_all_that_is_in_it_stay_out_together(north: Town,
     ],
 )
 async def test_a_part_that_is_none_is_refused(north: Town, tmp_path: Path, part: dict[str, Any], where: str) -> None:
-    """An invalid part of a plan is refused with its place, before anything is stored."""
+    """An invalid selection of a part of a plan is refused before anything is stored. The error points to the invalid
+    value.
+    """
     report = await _held(north, tmp_path)
     with pytest.raises(Invalid) as refused:
         await _approve(north, report, **part)
@@ -227,7 +229,7 @@ async def test_a_part_is_bound_to_the_plan_that_was_read(north: Town, tmp_path: 
 
 
 async def test_a_map_is_approved_as_a_whole(north: Town, tmp_path: Path) -> None:
-    """A map of sourcedIds is approved only as a whole, because it has no schools."""
+    """A map of sourcedIds can be approved only as a whole. An approval of only one kind of rows is refused."""
     await sync(north, Export(), tmp_path)
     export = Export()
     for row in export.rows["users"] + export.rows["demographics"]:

@@ -1,4 +1,7 @@
-"""Tests that a held or dry run lists the changes that it would make, and who may read which value of the list."""
+"""Tests the list of planned changes of a dry run, and of a run that waits for approval (a held run).
+
+Also tests who may read which value of the list.
+"""
 
 import csv
 import io

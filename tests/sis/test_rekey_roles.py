@@ -91,7 +91,7 @@ def _rekeyed() -> Delivered:
 
 
 async def test_ids_of_roles_that_say_nothing_are_taken_as_they_came(north: Town, tmp_path: Path) -> None:
-    """Roles whose ids say nothing are matched by person, role, org and first day."""
+    """If the ids of roles do not show whose roles they are, roles are matched by person, role, org and first day."""
     first, second = Delivered(version="1.2"), _rekeyed()
     first.rows["roles"].append(Delivered.role("twice", "s1", "student", "south", "secondary"))
     first.rows["roles"].append(Delivered.role("aide", "s1", "aide", "north", "secondary"))

@@ -278,7 +278,9 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
 
 
 async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
-    """If offsets lead in a circle, a source without a total is refused, even if no page equals its first page again."""
+    """If a source without a total repeats its pages in a circle, it is refused, even if the first page is never
+    repeated.
+    """
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number if number < 10 else 10 + number % 20}" for number in range(offset, offset + limit)])

@@ -25,7 +25,7 @@ PATHS = (
 
 @contextmanager
 def _sandbox(hash_seed: int, port: int) -> Iterator[str]:
-    """Yields the address of a sandbox SIS whose process orders its sets by this hash seed."""
+    """Runs a sandbox SIS with a hash seed for Python, which changes the order of sets, and yields its address."""
     arguments = ["sandbox", "sis", "--students", "40", "--seed", "7", "--on", ON, "--client", "north:of-a-test"]
     process = subprocess.Popen(
         [sys.executable, "-m", "app", *arguments, "--port", str(port), "--until-stdin-closes"],
@@ -80,8 +80,9 @@ def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
 
 
 def test_a_screening_window_is_of_the_districts_students(tmp_path: Path) -> None:
-    """A file of screening scores has one score of each student, in the measure's range, and the same bytes for a
-    seed.
+    """A file of screening scores has one score for each student, within the measure's range.
+
+    Two files that are generated from the same seed are equal.
     """
     district = District(7, 60, date.fromisoformat(ON))
     texts = []

@@ -52,7 +52,9 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
 
 @pytest.mark.parametrize("case", FAULTS)
 async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
-    """A row that cannot be imported is quarantined with exit code 3, and its row of an earlier delivery stays."""
+    """A row that cannot be imported is quarantined with exit code 3. The stored row from an earlier delivery is
+    unchanged.
+    """
     file, sourced_id, cells, (field, code) = FAULTS[case]
     export = Export()
     await sync(north, export, tmp_path)
@@ -100,7 +102,7 @@ async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_pa
 
 
 async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """If any row has lost its sourcedId, no row is removed for being absent, because it could be the lost one."""
+    """If a row has no sourcedId, no row is removed as missing, because each missing row could be the row without id."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["sourcedId"] = ""

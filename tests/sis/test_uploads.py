@@ -100,7 +100,10 @@ async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
 
 
 async def test_what_is_wrong_is_said_at_once_and_all_of_it(app: FastAPI, north: Town) -> None:
-    """All faulty headers of a zip are reported at once, without a row, and no run is created."""
+    """All faulty headers of an uploaded zip are reported at once. No run is created.
+
+    The report contains no value of the zip's rows.
+    """
     asks = caller(app, north)
     path = await _source(asks)
     export = Export()
@@ -146,7 +149,10 @@ async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, nor
 
 
 async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
-    """While one upload waits for its run, a second one is refused. If a worker is lost, the next one reads the zip."""
+    """While an uploaded file waits for its run, a second upload is refused.
+
+    If the worker that has claimed the run dies, another worker imports the file.
+    """
     asks = caller(app, north)
     path = await _source(asks)
     sent = await _send(asks, path, Export().packed())

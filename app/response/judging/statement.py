@@ -26,10 +26,10 @@ BASELINE_DAYS: Final = 84
 
 
 class PhaseRole(IntEnum):
-    """Why a phase is read: it was requested, it is the current phase of a classmate, or it has ended.
+    """Why a phase is read.
 
-    The role matters only for cohorts. If `series_statement` reads no cohorts, it gives the role `ENDED` to every phase,
-    whether the phase has ended or not.
+    * `REQUESTED`: the phase itself was requested. `CLASSMATE`: it is the current phase of a classmate.
+    * `ENDED`: it is an ended phase of the same cohort. Without cohorts, every phase has this role.
     """
 
     REQUESTED = 0

@@ -131,7 +131,7 @@ class Stage:
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects the values staged under this name, which come from supplementary files."""
+        """Returns SQL that selects the staged values with this name. They were computed from supplementary files."""
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
