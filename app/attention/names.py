@@ -1,4 +1,4 @@
-"""Reads the names that a screen shows for tasks and agenda items: of students, and of what is done or followed."""
+"""Reads the names that a screen shows for tasks and agenda items, such as those of students and interventions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -66,8 +66,9 @@ class Subscription:
 
 
 class FeedHub:
-    """The event streams of one process. A single task regularly reads the number of the last event of each of their
-    feeds.
+    """The event streams of one process.
+
+    A single task regularly reads the number of the last event of each feed that has a stream.
     """
 
     def __init__(self, engine: AsyncEngine, every: float = POLL_SECONDS) -> None:

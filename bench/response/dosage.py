@@ -65,7 +65,11 @@ def slowed(year: Year, rate: Array) -> Year:
 
 
 def verdicts(year: Year, share: Array | None) -> NDArray[np.int8]:
-    """Returns the state of each student in each week, as an index of STATES, given what was delivered."""
+    """Returns the state of each student in each week, as an index of STATES.
+
+    `share` has the delivered share of each student's planned dose in each week. None means that everything was
+    delivered.
+    """
     given = replace(panel(year), delivered=None if share is None else share.T)
     weeks = judge_weeks(given, PUBLISHED.prior, range(1, year.scores.shape[1] + 1))
     table = np.stack([states(week, PUBLISHED, FAR) for week in weeks], axis=1)

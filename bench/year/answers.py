@@ -62,8 +62,9 @@ def _unserved(sitting: Sitting, _: dict[str, Any], item: Expected) -> Outcome:
 
 
 def _alarm(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome:
-    """Answers an alarm about a support. If the team has decided about it before, the problem-solving team gets it
-    instead.
+    """Answers an alarm about a support with a decision.
+
+    If there was a decision about the support before, the problem-solving team makes the next one.
     """
     year, record = sitting.year, sitting.record(item.subject)
     others = year.teams["problem-solving"]

@@ -21,7 +21,7 @@ WIDTHS = (1280, 360)
 
 @pytest.fixture
 async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    """Yields a page in a browser that can reach no host but ours."""
+    """Yields a page in a browser that can connect only to the tested server."""
     program()
     async with browser(tmp_path, HOST) as page:
         yield page

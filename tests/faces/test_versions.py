@@ -76,7 +76,7 @@ async def test_changes_without_a_version_are_still_counted(app: FastAPI, north: 
 async def test_a_verb_takes_a_version(app: FastAPI, north: Town) -> None:
     """A command with an If-Match version that is no longer current gets 412, before the concern's state is checked.
 
-    Without a version, only the state decides.
+    Without a version, only the state decides whether the command is accepted.
     """
     client = caller(app, north)
     path = await concern_of(client, north)

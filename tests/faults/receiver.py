@@ -23,8 +23,9 @@ SLOW = ("silent", "drip")
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """A received request: its path, webhook id and body, whether its signature is valid, and whether it was answered
-    with 2xx.
+    """A received request: its path, webhook id and body.
+
+    `verified` is true if the signature is valid. `acknowledged` is true if the receiver answered with 2xx.
     """
 
     path: str

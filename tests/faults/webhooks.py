@@ -48,7 +48,7 @@ MAX_ROUNDS = 40  # turns of the last worker before something is wrong
 
 
 class RolledBack(Exception):
-    """Raised in a transaction after it has recorded its event."""
+    """Raised to roll back a transaction after it has recorded its event."""
 
 
 @dataclass
@@ -94,9 +94,7 @@ class Schedule:
             return
 
     async def worker_is_killed(self) -> None:
-        """Kills a worker at a random point: when it has claimed a delivery, tries to send it, or has recorded the
-        result.
-        """
+        """Kills a worker that has claimed a delivery, that tries to send it, or that has recorded the result."""
         await self._killed_at(self.machine.start("app.worker"), self.dice.choice(POINTS))
 
     async def two_workers(self) -> None:

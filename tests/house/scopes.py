@@ -35,8 +35,9 @@ def conflicts_through(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
-    """Yields the conflict codes of a call: the code of a `Conflict` that it creates, or the codes of a function that it
-    calls.
+    """Yields the conflict codes of a call.
+
+    The call creates a `Conflict`, or calls a function that returns one.
     """
     maker = _resolved(made.func, names)
     if inspect.isclass(maker) and issubclass(maker, Conflict):

@@ -78,7 +78,7 @@ class Request:
 
     @property
     def body(self) -> dict[str, Any]:
-        """Returns the body and its media type in the form that the client takes."""
+        """Returns the body of the request and its headers, as keyword arguments for the HTTP client."""
         headers = {
             one["name"]: HEADERS[one["name"]]
             for one in self.operation.parameters
@@ -217,10 +217,10 @@ def _path(operation: Operation, district: FullDistrict, spelt: Mapping[str, str]
 
 
 def command_turn(operation: Operation) -> tuple[bool, bool, bool]:
-    """Returns a sort key for commands: planning a support comes first, deletions come late, and moving the test clock
-    comes last.
+    """Returns a sort key for commands: planning supports, then all others, then deletions, then moving the test clock.
 
-    The clock is moved to an earlier day, on which the teams do not serve their students yet.
+    The test clock comes last because it is moved to an earlier day. On that day, the teams do not serve their students
+    yet.
     """
     return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
 

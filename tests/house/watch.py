@@ -1,7 +1,8 @@
 """Checks every statement that units of work send in the tests, in any role: each must name the district.
 
-Row-level security would hide a missing condition; on many nodes, a statement without its district would go to all of
-them. Also checks that the payload of every event matches the catalogue's schema.
+Without this check, no test would notice a missing condition on the district, because row-level security would still
+hide the rows of other districts. On several nodes, such a statement would be sent to all of them. Also checks that the
+payload of every event matches the catalogue's schema.
 """
 
 import os
@@ -96,7 +97,8 @@ def _digest(statement: str) -> str:
 
 
 def _version_of_checks() -> str:
-    """Returns a digest of everything, except the statement, that the outcome of a check depends on."""
+    """Returns a digest of the code of the checks and of the names of tables, on which the outcome of a check depends.
+    """
     here = Path(__file__)
     code = [file.read_text() for file in (here, here.with_name("statements.py"))]
     return _digest("\n".join([*code, version("sqlglot"), *sorted(tenant_tables())]))

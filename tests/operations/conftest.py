@@ -116,7 +116,7 @@ async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installat
 
 
 async def hold_a_sync(town: Town, folder: Path) -> UUID:
-    """Runs a sync that removes most students of a class, so that the guard holds the run; returns the run's id."""
+    """Runs a sync that removes most students of a class and must therefore wait for approval. Returns the run's id."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))

@@ -22,8 +22,9 @@ SERVE_THEN_LEAVE = """mutation($scope: AddTeamScopeInput!, $leave: LeaveGroupInp
 
 @dataclass
 class TeamWriters(Writers):
-    """Simulates clients that change records about some students and one team at the same time. The team serves them
-    all.
+    """Simulates clients that change records about the same students and the same team at the same time.
+
+    The team serves all of these students.
     """
 
     team: str = ""

@@ -102,8 +102,9 @@ async def test_supports_about_which_a_decision_is_due_are_listed(app: FastAPI, n
 
 
 async def test_the_last_verdict_stays_after_the_goals_date_until_there_is_a_new_goal(north: Town) -> None:
-    """After the goal date, the last verdict stays, scores are recorded, and nothing is judged until there is a new
-    goal.
+    """After the goal date, scores are still recorded, but nothing is judged until there is a new goal.
+
+    Until then, the last verdict stays.
     """
     goal_on = TODAY - timedelta(weeks=5)
     support = await reader(north, goal_on)

@@ -81,7 +81,7 @@ async def test_a_districts_own_norm_is_published_beside_the_others_and_earlier_v
 
 
 async def test_invalid_norms_are_refused_alone(app: FastAPI, north: Town) -> None:
-    """Each wrong norm is refused with its place, and the other norms are published together."""
+    """A wrong norm is refused with an error that points to it. The other norms of the request are published."""
     sent = [OWN, OWN, {**OWN, "measure": "none"}, {**OWN, "realistic_growth": None}, {**OWN, "grade": "4"}]
     results = (await caller(app, north).post("/v1/benchmarks", {"benchmarks": sent})).json()["results"]
     assert [each["outcome"] for each in results] == ["recorded", "refused", "refused", "refused", "recorded"]

@@ -107,9 +107,7 @@ async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north:
 
 
 async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Town) -> None:
-    """If the verdict on the support that tests a hypothesis changes its state, the hypothesis becomes due for
-    review.
-    """
+    """If the state of a verdict on a support changes, the hypothesis that the support tests is due for review."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=12)))

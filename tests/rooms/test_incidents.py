@@ -34,10 +34,10 @@ async def recorded(asks: Caller, *incidents: dict[str, Any]) -> list[dict[str, A
 
 
 async def test_an_incident_sent_again_is_corrected_and_a_removed_one_is_restored(app: FastAPI, north: Town) -> None:
-    """An incident that is sent again, with or without an external id, corrects the stored incident and is not stored
-    twice.
+    """An incident that is sent again, with or without an external id, corrects the stored incident.
 
-    A removed incident is restored when it is sent again. The day of an incident is the day in the district's time zone.
+    It is not stored twice. A removed incident is restored when it is sent again. The day of an incident is the day in
+    the district's time zone.
     """
     asks = caller(app, north)
     first = incident(north, "amy", external_id="i-1", place="Hall")
@@ -210,8 +210,9 @@ async def test_several_incidents_are_suggested_until_one_is_removed(app: FastAPI
 
 
 async def test_dismissed_incidents_are_never_suggested_again(app: FastAPI, north: Town) -> None:
-    """After a signal about incidents was dismissed, no rule counts these incidents again. Only new incidents can give a
-    signal.
+    """After a signal about incidents was dismissed, no rule counts these incidents again.
+
+    Only new incidents can lead to a new signal.
     """
     asks = caller(app, north)
     assert (await asks.post("/v1/signal-rules", RULE)).status_code == 201
@@ -237,8 +238,7 @@ async def test_dismissed_incidents_are_never_suggested_again(app: FastAPI, north
 async def test_an_answer_ends_every_suggestion_of_the_same_incidents_at_the_next_computation(
     app: FastAPI, north: Town
 ) -> None:
-    """If two rules suggest the same incidents and a team answers one signal, the other signal lapses at the next
-    computation.
+    """If a team answers one of two signals about the same incidents, the other one lapses at the next computation.
 
     A signal into which another signal was merged stays until a team answers it too.
     """

@@ -103,7 +103,10 @@ async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monk
 async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
     north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the final judging of a week fails with a deadlock, it is repeated within seconds. The job stores the error."""
+    """If the last judging of a completed week fails with a deadlock, it is repeated within seconds.
+
+    The job stores the error.
+    """
     await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", [40.0]))

@@ -70,7 +70,10 @@ RESPONSE = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
 
 @pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1/32"])
 async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None:
-    """Whether an answer is marked as private depends on the address of its connection, which may be new or reused."""
+    """An answer is marked as private if its connection leads to an allowed private network, and only then.
+
+    This also applies to a connection that is used again.
+    """
     opened = Allowed((ipaddress.ip_network(network),), sandbox=True)
     async with listening(RESPONSE) as (port, heads):
         for times in (1, 3):

@@ -167,7 +167,7 @@ def test_a_fit_url_is_kept_in_one_spelling(url: str, kept: str) -> None:
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_check(text: str) -> None:
-    """Any text is either accepted or refused, without an internal error.
+    """The check of a webhook's URL accepts or refuses any text, without an internal error.
 
     An accepted URL stays the same if it is validated again.
     """

@@ -1,4 +1,4 @@
-"""Tests which plans the guard (the limits on changes) holds, given their numbers."""
+"""Tests which plans exceed the guard's limits on changes, and must therefore wait for approval."""
 
 import pytest
 
@@ -77,7 +77,10 @@ def test_every_reason_is_named_with_its_numbers() -> None:
     [(500, 500, False), (140, 90, False), (181, 90, False), (182, 90, True), (116, 91, False), (120, 0, True)],
 )
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
-    """Removals of enrollments and classes that had ended count neither as removals nor as part of the total."""
+    """The removal of an enrollment or a class that had already ended does not count as a removal.
+
+    Such rows are not counted in the total either.
+    """
     seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
     assert bool(_reasons(seen)) is held
 

@@ -135,7 +135,7 @@ async def test_what_is_left_out_comes_again_with_the_next_run(north: Town, tmp_p
 
 
 async def test_the_counts_of_a_part_add_up(north: Town, tmp_path: Path) -> None:
-    """After a partial approval, the planned rows equal the sum of the changed and the left-out rows."""
+    """After a partial approval, the changed rows and the left-out rows together are as many as the planned rows."""
     report = await _held(north, tmp_path)
     planned = {name: counts.changes for name, counts in report.kinds.items()}
     done = await _approve(north, report, kinds=["person", "demographics"])
@@ -200,8 +200,9 @@ async def test_a_new_school_and_all_that_is_in_it_stay_out_together(north: Town,
     ],
 )
 async def test_a_part_that_is_none_is_refused(north: Town, tmp_path: Path, part: dict[str, Any], where: str) -> None:
-    """An invalid selection of a part of a plan is refused before anything is stored. The error points to the invalid
-    value.
+    """If a plan is approved in part, an invalid selection of the part is refused before anything is stored.
+
+    The error points to the invalid value.
     """
     report = await _held(north, tmp_path)
     with pytest.raises(Invalid) as refused:

@@ -94,7 +94,7 @@ async def test_a_report_names_the_first_of_many_people(north: Town, tmp_path: Pa
 
 
 async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
-    """After a rekey is undone, the roster is the same as before, to the byte."""
+    """After a change of sourcedIds is undone, the roster is the same as before, to the byte."""
     _, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     done = await _approved(north, await _plan(north, held.run_id))
@@ -110,7 +110,7 @@ async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_path: Path) -> None:
-    """People who cannot be matched without doubt are counted, and stay unchanged."""
+    """People who cannot be matched with certainty are counted, and stay unchanged."""
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
     export.row("users", "new-s5")["identifier"] = ""

@@ -65,9 +65,9 @@ def _answers(address: str) -> dict[str, tuple[int, dict[str, str], bytes]]:
 
 
 def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
-    """Two runs with one seed give the same bytes: rows, order, ids, headers, zips with their times, and refusals.
+    """Two sandbox SISs with the same seed send the same bytes in all answers.
 
-    Nothing depends on the time or on the process.
+    No answer depends on the time or on the process.
     """
     answers = []
     for hash_seed in (1, 2):

@@ -52,8 +52,9 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
 
 @pytest.mark.parametrize("case", FAULTS)
 async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
-    """A row that cannot be imported is quarantined with exit code 3. The stored row from an earlier delivery is
-    unchanged.
+    """A row that cannot be imported is quarantined with exit code 3.
+
+    The stored row from an earlier delivery does not change.
     """
     file, sourced_id, cells, (field, code) = FAULTS[case]
     export = Export()
@@ -190,7 +191,7 @@ async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: To
 
 
 async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None:
-    """A list that is one known id with a comma is read as that id."""
+    """A sourcedId that contains a comma is read as one id, even in a field that can contain a list of ids."""
     export, school = Export(), "no,rth"
     for name, column in (("orgs", "sourcedId"), ("users", "orgSourcedIds")):
         for row in export.rows[name]:

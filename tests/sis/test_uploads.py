@@ -41,7 +41,7 @@ async def _run_due_syncs(town: Town) -> None:
 
 
 async def _source(asks: Caller) -> str:
-    """Creates a source that is only uploaded to, and returns its path."""
+    """Creates a source that takes only uploaded files, and returns its path."""
     made = await asks.post("/v1/sis-sources", CSV)
     assert made.status_code == 201, made.text
     assert made.json()["url"] == "upload:"
@@ -57,7 +57,7 @@ async def _parts(town: Town) -> int:
 
 
 def _larger(packed: bytes, more: int) -> bytes:
-    """Returns the zip with an additional file, of a name that is not imported, whose bytes cannot be compressed."""
+    """Returns the zip with an additional file. This file is not imported, and its bytes cannot be compressed."""
     out = io.BytesIO(packed)
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("notes.bin", random.Random(1).randbytes(more))
@@ -217,7 +217,10 @@ async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, 
 
 
 async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
-    """A place for an upload whose lease has ended can be claimed, and its former holder can no longer free it."""
+    """If the lease of a place for uploads has ended, another upload can claim the place.
+
+    The former upload can then no longer free the place.
+    """
     slots = []
     for _ in range(upload.AT_ONCE):
         async with north.unit() as work:

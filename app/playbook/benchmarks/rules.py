@@ -42,7 +42,8 @@ class GrowthSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RealisticGrowth:
-    """The most growth a week that a norm calls realistic for a measure and grade, with the norm's id and citation."""
+    """The highest growth per week that a norm calls realistic for a measure and grade, with the norm's id and citation.
+    """
 
     rate: float
     benchmark_id: UUID

@@ -148,7 +148,7 @@ class PhaseRow(NamedTuple):
     def cohort(self) -> Cohort:
         """Returns the cohort of the row: its measure, its first school, and the student's first grade level.
 
-        If the row has no school, `series_id` takes the place of the school, so that the cohort has no other supports.
+        Without a school, `series_id` takes the place of the school, and the cohort has only this support.
         """
         school = self.school_ids[0] if self.school_ids else self.series_id
         return self.measure_id, school, self.grades[0] if self.grades else None

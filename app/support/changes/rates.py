@@ -79,7 +79,7 @@ class RequiredRate:
 
     @property
     def weeks_needed(self) -> int:
-        """Returns the weeks of instruction that a student with the highest realistic growth takes to reach the goal."""
+        """Returns how many weeks of instruction a student with the highest realistic growth needs to reach the goal."""
         return math.ceil(round(abs(self.goal - self.baseline) / (self.realistic or abs(self.rate)), 6))
 
 

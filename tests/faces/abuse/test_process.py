@@ -1,4 +1,4 @@
-"""Tests that an api process stays available during the whole abuse corpus, and ends when it is asked to."""
+"""Tests that an api process stays available while it gets the whole abuse corpus, and that it ends after SIGTERM."""
 
 import signal
 import subprocess
