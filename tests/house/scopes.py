@@ -35,9 +35,9 @@ def conflicts_through(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
-    """Yields the conflict codes of a call.
+    """Yields the codes of the conflicts that a call can raise.
 
-    The call creates a `Conflict`, or calls a function that returns one.
+    The call creates a `Conflict` itself, or it calls a function that returns one.
     """
     maker = _resolved(made.func, names)
     if inspect.isclass(maker) and issubclass(maker, Conflict):

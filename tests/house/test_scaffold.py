@@ -1,4 +1,4 @@
-"""Tests that the code that `aimline scaffold` writes works in both APIs and passes the checks of the repository.
+"""Tests the code that `aimline scaffold` writes: it works in both APIs and passes the checks of the repository.
 
 The command writes the code for a new kind of record, which is named by a noun.
 """

@@ -97,8 +97,7 @@ def _digest(statement: str) -> str:
 
 
 def _version_of_checks() -> str:
-    """Returns a digest of the code of the checks and of the names of tables, on which the outcome of a check depends.
-    """
+    """Returns a digest of the checks: of their code, of the version of sqlglot, and of the names of tables."""
     here = Path(__file__)
     code = [file.read_text() for file in (here, here.with_name("statements.py"))]
     return _digest("\n".join([*code, version("sqlglot"), *sorted(tenant_tables())]))

@@ -127,7 +127,7 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
-    """The feed still returns an event that is older than 30 days if an earlier event of the feed is not.
+    """The feed still returns an event that is older than 30 days if an earlier event of the feed is younger.
 
     A reader who has read the earlier event gets the older one next, and not a 410.
     """

@@ -95,7 +95,7 @@ def test_incidents_that_come_back_are_a_collapse_too(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_a_dip_is_no_collapse(rule: str) -> None:
-    """A student who is still above half of the way to the goal is not "not responding" after three weaker scores."""
+    """Three weaker scores do not give the verdict "not responding" if they are above half of the way to the goal."""
     verdict = judge(rule, series([85.0, 90.0, 85.0, 90.0, 85.0, 70.0, 65.0, 72.0], baseline=20.0, goal=80.0))
     assert verdict.state is not State.NOT_RESPONDING
 

@@ -31,7 +31,7 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
 async def _rekeyed_run(town: Town, folder: Path) -> tuple[Report, Any]:
     """Imports two students, and imports them again under new sourcedIds. They have no records.
 
-    Returns the report of the second sync, and the id of the first student's row before it.
+    Returns the report of the second sync, and the id that the first student's row had before it.
     """
     await sync(town, CaseZip().write(folder / "a.zip"), folder)
     former = await row_id(town, "person", "U001")

@@ -77,8 +77,7 @@ async def test_over_rest_the_run_after_a_rekey_is_quiet(north: Town, sis: str) -
 
 
 def _rekeyed() -> Delivered:
-    """Returns a delivery in which every person has another id, and every role has an id that does not name its person.
-    """
+    """Returns a delivery in which every person has a new id, and every role has an id that does not name a person."""
     export = Delivered(version="1.2")
     for row in export.rows["users"] + export.rows["demographics"]:
         row["sourcedId"] = f"new-{row['sourcedId']}"
@@ -92,7 +91,7 @@ def _rekeyed() -> Delivered:
 
 
 async def test_ids_of_roles_that_say_nothing_are_taken_as_they_came(north: Town, tmp_path: Path) -> None:
-    """If the ids of roles do not show whose roles they are, roles are matched by person, role, org and first day."""
+    """If a role's id does not show which person has the role, it is matched by person, role, org and first day."""
     first, second = Delivered(version="1.2"), _rekeyed()
     first.rows["roles"].append(Delivered.role("twice", "s1", "student", "south", "secondary"))
     first.rows["roles"].append(Delivered.role("aide", "s1", "aide", "north", "secondary"))

@@ -25,7 +25,10 @@ PATHS = (
 
 @contextmanager
 def _sandbox(hash_seed: int, port: int) -> Iterator[str]:
-    """Runs a sandbox SIS with a hash seed for Python, which changes the order of sets, and yields its address."""
+    """Runs a sandbox SIS with this hash seed of Python, and yields its address.
+
+    The seed changes the order of Python's sets.
+    """
     arguments = ["sandbox", "sis", "--students", "40", "--seed", "7", "--on", ON, "--client", "north:of-a-test"]
     process = subprocess.Popen(
         [sys.executable, "-m", "app", *arguments, "--port", str(port), "--until-stdin-closes"],

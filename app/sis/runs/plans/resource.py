@@ -44,7 +44,7 @@ class PlannedChangeResource(
     discloses="sync",
     name="PlannedChange",
 ):
-    """A row that a held run (one that waits for approval) or a dry run would change.
+    """A row in the plan of a held run (one that waits for approval) or of a dry run.
 
     The run would create, change, bring back or remove the row, or replace its sourcedId.
     """
