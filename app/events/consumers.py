@@ -282,7 +282,7 @@ def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple
 
 
 async def _any_number(work: Work, name: str, cursor: str, end: FeedEnd) -> int:
-    """Returns the event number in a cursor, which may come from this consumer or from the feed.
+    """Returns the event number in a cursor of this consumer, or in a cursor of the feed.
 
     A cursor of the feed is accepted if the feed was read with the consumer's types or with all types.
     """

@@ -51,8 +51,9 @@ def restored(students: int, seed: int, *, early: float) -> tuple[Year, Array]:
 
 
 def thin(students: int, seed: int) -> tuple[Year, Array]:
-    """Simulates students who get only a random part of their sessions. Returns the students, and the delivered shares
-    by student and week.
+    """Simulates students who get only a random part of their sessions.
+
+    Returns the students, and the delivered share of the sessions for each student and week.
     """
     year = simulate(World(stopping=0.0), students, seed)
     share = np.random.default_rng([seed, 2]).binomial(3, DELIVERED, year.scores.shape) / 3

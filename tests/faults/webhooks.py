@@ -67,7 +67,7 @@ class Outcome:
 
 @dataclass
 class Schedule:
-    """A schedule of faults on a machine: two districts, an endpoint in each, and seeded faults."""
+    """A schedule of random faults that is run on two districts with an endpoint each."""
 
     machine: Machine
     receiver: Receiver

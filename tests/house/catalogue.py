@@ -192,8 +192,9 @@ async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, 
 
 
 async def references_stay_within_the_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds foreign keys that do not begin with the district on both sides, or that have an action ON DELETE or ON
-    UPDATE.
+    """Returns the foreign keys that do not begin with the district column in both tables.
+
+    Also returns those with an action ON DELETE or ON UPDATE.
     """
     rows = await db.fetch(
         """SELECT k.conname AS name, h.relname AS here, t.relname AS there, k.confdeltype::text AS deletes,

@@ -33,9 +33,9 @@ async def _read(town: Town, cursor: str | None, *types: str, limit: int | None =
 
 
 async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
-    """An event that is recorded first but committed last is still read by a reader who has read the later event.
+    """A reader who has read one event still gets an event with a lower id that is committed later.
 
-    It has the lower id, and a feed that is ordered by id would skip it.
+    A feed in the order of ids would skip the event with the lower id.
     """
     async with north.unit() as late:
         uncommitted = lay(late, north)
@@ -112,8 +112,9 @@ async def test_the_feed_is_paged_and_always_says_where_to_go_on(north: Town) -> 
 
 
 async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> None:
-    """A cursor is answered with 410 if an event after it has expired. Without a cursor, reading begins with the oldest
-    kept event.
+    """If an event after a cursor has expired, reading from this cursor is answered with 410.
+
+    Without a cursor, reading begins with the oldest event that is kept.
     """
     start = (await _read(north, None)).next
     old, kept = await happen(north), await happen(north)

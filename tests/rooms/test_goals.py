@@ -120,7 +120,7 @@ async def test_planning_a_goal_above_the_norms_must_be_confirmed(app: FastAPI, n
 
 
 async def test_a_measure_without_a_norm_refuses_nothing_and_says_so(app: FastAPI, north: Town) -> None:
-    """If a measure has no norm, no goal is refused, and the answer says that nothing was compared."""
+    """If a measure has no norm, no goal is refused. The answer has the result `no_norm` for the comparison."""
     planned = await caller(app, north).post("/v1/supports", plan(north, measure="maze", baseline=5.0, goal=55.0))
     (phase,) = planned.json()["phases"]
     assert (planned.status_code, phase["rate_check"], phase["realistic_rate"]) == (201, "no_norm", None)

@@ -272,7 +272,10 @@ async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
 
 
 async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> None:
-    """A replay sends each missing event once. Events that the endpoint's client may not read are left out."""
+    """A replay of missing events sends each event once that has no delivery yet.
+
+    Events that the endpoint's client may not read are left out.
+    """
     missed = await happen(north)
     await happen(north, secured_area="sel")
     with receiving(tmp_path) as receiver:

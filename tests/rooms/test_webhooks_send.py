@@ -215,7 +215,9 @@ async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure
 
 
 async def test_the_socket_is_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection to a private address is refused, even if the resolver lets the address pass."""
+    """A connection to a private address is refused, even if the check after the name resolution has accepted the
+    address.
+    """
 
     async def inside(_: CheckedResolver, __: str, port: int, family: int) -> list[dict[str, object]]:
         return [

@@ -79,7 +79,7 @@ def test_every_reason_is_named_with_its_numbers() -> None:
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
     """The removal of an enrollment or a class that had already ended does not count as a removal.
 
-    Such rows are not counted in the total either.
+    The enrollment or class is not counted in the total either.
     """
     seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
     assert bool(_reasons(seen)) is held

@@ -87,7 +87,7 @@ async def test_a_small_collection_is_asked_about_once_more() -> None:
 
 @pytest.mark.parametrize(("count", "at"), [(60, 20), (60, 40), (20, 10)])
 async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
-    """A single empty page in the middle is requested again and is not the end."""
+    """If a page before the end is empty once, it is requested again, and all rows are read."""
     rows, slips = many(count), [at]
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:

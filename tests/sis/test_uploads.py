@@ -167,9 +167,9 @@ async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, settings: Settings, announced: bool) -> None:
-    """A body beyond the operator's limit gets 413, which names the setting, whether its size was announced or not.
+    """An upload that is larger than the operator's limit gets 413, even if the request does not announce its size.
 
-    Every other route keeps its own limit.
+    The answer names the setting. All other routes keep their own limits.
     """
     small = build(settings.model_copy(update={"largest_upload_mb": 3}))
     asks = caller(small, north)
