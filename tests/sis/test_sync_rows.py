@@ -123,8 +123,7 @@ async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path:
 
 
 async def test_of_rows_that_share_an_id_and_differ_none_is_believed(north: Town, tmp_path: Path) -> None:
-    """Rows with the same sourcedId and different values are all quarantined, and the row in the roster does not change.
-    """
+    """If rows have the same sourcedId and different values, all of them are quarantined. The roster does not change."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
