@@ -146,7 +146,7 @@ def settings(
 
 @pytest.fixture(scope="session")
 async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """Yields the engine of the role `api`, as the product has it."""
+    """Yields a database engine with the role `api`, as the product uses it."""
     engine = open_engine(settings.url_of("api"), name="tests api")
     yield engine
     await engine.dispose()

@@ -18,10 +18,10 @@ async def run_statement(url: str, statement: str) -> None:
 
 
 async def drop_database(url: str, name: str) -> None:
-    """Drops a database if it exists, and ends the owner's sessions in it.
+    """Drops a database if it exists, and ends the owner's sessions in it. Tries again while the database is in use.
 
-    The owner may end neither autovacuum's processes nor the sessions of other roles. A drop without FORCE asks
-    autovacuum to stop; the other sessions belong to processes that are ending.
+    The owner cannot end the processes of autovacuum or the sessions of other roles. Autovacuum ends when a drop without
+    FORCE is tried. The other sessions belong to processes that are ending.
     """
     for attempt in range(ATTEMPTS):
         force = " WITH (FORCE)" if attempt % 2 == 0 else ""

@@ -1,4 +1,4 @@
-"""Reads the names that a screen shows for tasks and agenda items: of students, and of what is done or followed."""
+"""Reads the names that a screen shows for tasks and agenda items, such as those of students and interventions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class SubjectNames:
     * `area` is the name of the area of a support, a concern, a signal or a hypothesis.
     * `intervention` is what a support does, and `measures` are the names of the measures that follow the support.
 
-    What a record does not have is None. Everything is None if the caller may not read the record.
+    A field is None if this kind of record has no such name. All fields are None if the caller may not read the record.
     """
 
     text: str | None = None

@@ -1,4 +1,4 @@
-"""Converts columns to rows: PostgreSQL returned a table as one array for each column."""
+"""Converts the result of a query from one array for each column to rows."""
 
 from collections.abc import Sequence
 from typing import Any

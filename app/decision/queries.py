@@ -49,7 +49,7 @@ class Story:
     Can.READ_DECISIONS,
 )
 async def story(work: Work, name: str) -> Story:
-    """Returns the story of the student with this id or external id; raises `NotFound`."""
+    """Returns all records about the student with this id or external id; raises `NotFound`."""
     student = await find_student(work, name)
     supports = (await supports_of_students(work, [student.id]))[student.id]
     support_ids = [support.id for support in supports]

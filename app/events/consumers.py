@@ -176,8 +176,8 @@ async def seek(
 ) -> ConsumerPosition:
     """Moves a consumer's position to the oldest event that is kept, to the end, to a cursor, or to an instant.
 
-    The cursor may come from this consumer, or from the feed if that was read with the consumer's types or with all
-    types. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
+    The cursor may come from this consumer. It may also come from the feed, if the feed was read with all event types or
+    with the consumer's types. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
     """
     if (cursor is not None) != (to == "cursor") or (time is not None) != (to == "time"):
         detail = '`cursor` goes with "to": "cursor", `time` with "to": "time", and neither with the others.'
@@ -282,7 +282,7 @@ def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple
 
 
 async def _any_number(work: Work, name: str, cursor: str, end: FeedEnd) -> int:
-    """Returns the event number in a cursor, which may come from this consumer or from the feed.
+    """Returns the event number in a cursor of this consumer, or in a cursor of the feed.
 
     A cursor of the feed is accepted if the feed was read with the consumer's types or with all types.
     """

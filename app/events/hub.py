@@ -66,7 +66,10 @@ class Subscription:
 
 
 class FeedHub:
-    """The event streams of one process. For all of them, one task reads the last event numbers of their feeds."""
+    """The event streams of one process.
+
+    A single task regularly reads the number of the last event of each feed that has a stream.
+    """
 
     def __init__(self, engine: AsyncEngine, every: float = POLL_SECONDS) -> None:
         self._engine, self._every = engine, every

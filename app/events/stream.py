@@ -2,7 +2,7 @@
 
 A stream lasts longer than a transaction may. Each batch is therefore read in a transaction of its own, and the caller's
 rights are checked again before it. A token that expires or is revoked ends the stream. If the caller's caseload
-changes, the stream contains other events from then on.
+changes, the stream contains the events of the new caseload from then on.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -141,9 +141,11 @@ async def _measures(
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
     """Returns each measure with its secured area. For a measure that the caller may not use, returns an error instead.
 
-    Each measure is in the result twice: under its code and under its id. `rows` are the measures: a code, an area, and
-    the values of a `MeasureVersion`. `areas` are the measures' areas and the areas above them; each is an id, the
-    parent's id, a code, and whether the area is secured.
+    The result has each measure under its code and under its id.
+
+    * `rows` has a row for each measure: its code, the id of its area, and the values of a `MeasureVersion`.
+    * `areas` has the measures' areas and all areas above them. Each has its id, the id of its parent, its code, and
+      whether it is secured.
     """
     versions: list[MeasureVersion] = [row[2:] for row in rows]
     measures = await measures_in_process(work, versions)

@@ -1,4 +1,4 @@
-"""Looks up kinds of incidents for commands of this package and of the packages above, which check the permission."""
+"""Looks up kinds of incidents. Checks no permission, because the calling command has checked it."""
 
 from sqlalchemy import select
 

@@ -40,7 +40,7 @@ class Entry:
 
 
 def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
-    """Returns the entry that a version's stored rules have under this key. `chosen` is the value under the key."""
+    """Returns the entry that a playbook version stores under `key`. `chosen` is the stored rule with its parameters."""
     school = None
     if key.startswith(SCHOOL):
         school_id, _, key = key.removeprefix(SCHOOL).partition("/")

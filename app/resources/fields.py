@@ -173,7 +173,7 @@ def computed(
     * `compute` takes the unit of work, a list with the values of the columns `keys` for each row, and the arguments. It
       returns a value for each row.
     * To read the value, a caller needs the permissions in `requires`, and those that `compute` requires by the
-      decorator `needs`. If there are none, whoever may read the row may read the value.
+      decorator `needs`. If there are none, every caller who may read the row may read the value.
     """
     return ValueMember(
         "",

@@ -34,10 +34,11 @@ class RequestChecks:
         self._lists = frozenset(field.alias for field in self._fields["query"] if is_list(field.field_info.annotation))
 
     async def run(self, request: Request, *checks: Check) -> None:
-        """Raises all violations of a request together: of `checks`, of its query parameters and of its values.
+        """Raises all violations of a request together.
 
-        `checks` are functions that raise `Malformed`, for example if a header is wrong. If they and the query
-        parameters have no violation, the values are not validated here, because FastAPI validates them later.
+        Violations can be found by `checks`, in the query parameters, and in the values that FastAPI validates. `checks`
+        are functions that raise `Malformed`, for example if a header is wrong. If neither they nor the query parameters
+        have a violation, the values are not validated here, because FastAPI validates them later.
         """
         violations = list(self._parameter_violations(request))
         for check in checks:

@@ -109,9 +109,11 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
 
 
 def lock_late_students_first(request: Request, work: Work) -> None:
-    """Makes a second attempt of a request lock first the students that the first attempt could not lock in time.
+    """Makes a second attempt of a request lock certain students first: those that the first attempt could not lock in
+    time.
 
-    The row in the path is also locked first if it is a team, because a team must be locked before students.
+    If the path of the request names a team, the team is locked before these students, because a team must be locked
+    before students.
     """
     late: frozenset[UUID] = getattr(request.state, "late_students", frozenset())
     if late:

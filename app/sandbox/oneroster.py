@@ -24,7 +24,10 @@ class Org:
 
 @dataclass(frozen=True, slots=True)
 class AcademicSession:
-    """A term or a school year; `end_date` is exclusive, and `school_year` is the year in which the school year ends."""
+    """A term or a school year.
+
+    `end_date` is the first day after it. `school_year` is the calendar year in which the school year ends.
+    """
 
     sourced_id: str
     title: str

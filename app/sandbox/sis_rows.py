@@ -28,8 +28,8 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 class Block(NamedTuple):
     """A group of rows of one collection that are generated together, such as the staff of one school.
 
-    `part` says which rows these are. The block of the part `staff` has a `school`; those of `rooms` (the classes) and
-    `seats` (the students) have a `school` and a `grade`; the others have neither.
+    `part` says which rows these are. A block of the part `staff` has a `school`. A block of the part `rooms` (the
+    classes) or `seats` (the students) has a `school` and a `grade`. Blocks of other parts have neither.
     """
 
     part: str  # "whole", "office", "staff", "rooms" or "seats"

@@ -176,7 +176,7 @@ def check_group_size(size: int | None) -> None:
 
 
 class Change(Protocol):
-    """The fields of an input that change the goal of a support, or its review date."""
+    """The fields of an input that changes the goal or the review date of a support."""
 
     @property
     def goal(self) -> float | None: ...

@@ -1,1 +1,1 @@
-"""Teams: their members, the students whom they serve, and which students a member may see because of this."""
+"""Teams: their members, the students that they serve, and the students that each member may therefore see."""

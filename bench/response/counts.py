@@ -51,9 +51,9 @@ def main() -> None:
 
 
 def shares(rows: dict[str, list[tuple[int, int, bool]]]) -> list[float]:
-    """Returns the figures in a row of the table.
+    """Returns the figures in a row of the table: shares of simulated students with an alarm of the rule.
 
-    The figures after a collapse leave out students who were flagged before it.
+    For students with a collapse of scores, the figures leave out those with an alarm before the collapse.
     """
     flags = {course: np.array([week for week, _, _ in rows[course]]) for course in COURSES}
     never, collapses = flags["never"], flags["collapses"]
@@ -71,8 +71,9 @@ def shares(rows: dict[str, list[tuple[int, int, bool]]]) -> list[float]:
 
 
 def scores(kind: str, course: str, begins: int, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """Returns the baseline, the goal and the scores of one student, whose collapse, if any, begins in the given
-    week.
+    """Returns the baseline, the goal and the scores of one simulated student.
+
+    With the course `collapses`, the student loses all progress in the week `begins`.
     """
     week = np.arange(1, WEEKS + 1)
     reached = {"responds": 1.0, "between": 0.5, "never": 0.0, "collapses": 1.0}[course]

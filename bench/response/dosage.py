@@ -2,8 +2,9 @@
 
 `python -m bench.response.dosage`
 
-* `restored`: half of the planned dose is delivered until week 6, and everything after it. From week 7 on the students
-  grow 1.7 of the 1.5 words a week that the goal requires; before it, in proportion to the dose, or not at all.
+* `restored`: half of the planned dose is delivered until week 6, and the whole dose from week 7 on. The goal requires
+  growth of 1.5 words a week. From week 7 on, the students grow 1.7 words a week. Before, they grow in proportion to the
+  dose, or not at all.
 * `thin`: a part of the sessions takes place in every week, and growth is reduced in proportion. The students would keep
   pace if everything were delivered.
 * `thin, never`: the same, for students who would grow under half of the required rate if everything were delivered.
@@ -38,8 +39,8 @@ FAR = 0.10
 def restored(students: int, seed: int, *, early: float) -> tuple[Year, Array]:
     """Simulates students who get half of the planned sessions until week 6 and all of them afterwards.
 
-    With all sessions they grow 1.7 words a week; with half of them, `early` times as much. Returns the students, and
-    the delivered shares by student and week.
+    With all sessions, they grow 1.7 words a week. With half of the sessions, this growth is multiplied by `early`.
+    Returns the students, and the delivered shares by student and week.
     """
     world = World(growth=(1.7, 0.0), stopping=0.0)
     year = simulate(world, students, seed)
@@ -50,8 +51,9 @@ def restored(students: int, seed: int, *, early: float) -> tuple[Year, Array]:
 
 
 def thin(students: int, seed: int) -> tuple[Year, Array]:
-    """Simulates students who get only a random part of their sessions. Returns the students, and the delivered shares
-    by student and week.
+    """Simulates students who get only a random part of their sessions.
+
+    Returns the students, and the delivered share of the sessions for each student and week.
     """
     year = simulate(World(stopping=0.0), students, seed)
     share = np.random.default_rng([seed, 2]).binomial(3, DELIVERED, year.scores.shape) / 3
@@ -64,7 +66,11 @@ def slowed(year: Year, rate: Array) -> Year:
 
 
 def verdicts(year: Year, share: Array | None) -> NDArray[np.int8]:
-    """Returns the state of each student in each week, as an index of STATES, given what was delivered."""
+    """Returns the state of each student in each week, as an index of STATES.
+
+    `share` has the delivered share of each student's planned dose in each week. None means that everything was
+    delivered.
+    """
     given = replace(panel(year), delivered=None if share is None else share.T)
     weeks = judge_weeks(given, PUBLISHED.prior, range(1, year.scores.shape[1] + 1))
     table = np.stack([states(week, PUBLISHED, FAR) for week in weeks], axis=1)

@@ -60,7 +60,7 @@ def truncate(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
 
 
 def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
-    """Returns the median milliseconds, of the processor and elapsed, for judging the first series of each cohort."""
+    """Returns two medians of milliseconds for judging the first series of each cohort: processor time, elapsed time."""
     used, took = [], []
     for mine, *others in cohorts:
         cohort_lines = [other.score_series for other in others]

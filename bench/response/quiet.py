@@ -1,10 +1,11 @@
-"""Measures how soon slow beginning readers are flagged, whose scores scatter much less than the measure's usual SEM.
+"""Measures how soon slow beginning readers are flagged, if their scores vary much less than the measure's usual SEM.
 
 `python -m bench.response.quiet`
 
-The readers begin at 20 words, their noise has a standard deviation of 3.5 words, and they grow .5 of the 1.5 words a
-week that the goal requires. Responders with the same level and noise show how often the alarm is false. Both are judged
-with an SEM of 8, and with the published SEM of their level; in cohorts of 25 such readers, and alone.
+The goal requires growth of 1.5 words a week. The simulated readers begin at 20 words and grow .5 words a week. Their
+scores vary with a standard deviation of 3.5 words. Other simulated readers, who grow as required, show how often an
+alarm is false. Both are judged with an SEM of 8, and with the published SEM of their level. Each reader is judged
+together with a cohort of 25 such readers, and alone.
 """
 
 from __future__ import annotations

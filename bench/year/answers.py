@@ -62,7 +62,10 @@ def _unserved(sitting: Sitting, _: dict[str, Any], item: Expected) -> Outcome:
 
 
 def _alarm(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome:
-    """Makes a decision about a support. From the second time on, the problem-solving team makes it."""
+    """Answers an alarm about a support with a decision.
+
+    If there was a decision about the support before, the problem-solving team makes the next one.
+    """
     year, record = sitting.year, sitting.record(item.subject)
     others = year.teams["problem-solving"]
     answers = [kind for _, kind in record.decisions if kind in ("intensify", "change", "continue")]

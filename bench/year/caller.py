@@ -50,7 +50,7 @@ class Caller:
         return self._http.request(method, path, headers=headers, **options)
 
     def get(self, path: str, *, act_for: str | None = None, **parameters: Any) -> Any:
-        """Returns the JSON of a read."""
+        """Sends a GET request, and returns the JSON of the answer."""
         return _expected(self.ask("GET", path, act_for=act_for, params=parameters))
 
     def all(self, path: str, **parameters: Any) -> Iterator[Any]:

@@ -48,7 +48,7 @@ def resolve_concern(year: Year, concern: str) -> None:
 
 
 def plan_for_unserved(year: Year, concerns: list[str]) -> None:
-    """Forms a group for several unserved concerns about reading, or plans a single support for one concern."""
+    """Plans a support for each of these concerns that has none. Several such supports form a group."""
     planned = {record.concern for record in year.supports if not record.is_ended}
     waiting = [each for each in concerns if each not in planned]
     name = f"week {year.week}"

@@ -45,7 +45,7 @@ class JobsUnfinished(Exception):
 
 
 class Jobs:
-    """Waits until the worker has executed the due jobs, which it reads from the tables of jobs as an operator can."""
+    """Waits until the worker has executed all due jobs. It looks for due jobs in the database, as an operator can."""
 
     def __init__(self, settings: Settings, district_id: UUID) -> None:
         self._settings, self._district_id = settings, district_id

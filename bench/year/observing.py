@@ -9,7 +9,7 @@ from bench.year.truth import UNSERVED_DAYS, expected_state, is_active, is_unserv
 
 
 def read_states(year: Year) -> None:
-    """Reads all supports with their current verdicts, and checks each support's state. A request reads 200."""
+    """Reads all supports with their current verdicts, in several requests, and checks the state of each support."""
     with year.caller.counting("verdicts"):
         supports = {support["id"]: support for support in year.caller.all("/v1/supports")}
     tick = year.tick()
@@ -36,7 +36,7 @@ def _follow_concerns(year: Year) -> None:
 
 
 def follow_unserved(year: Year) -> None:
-    """Records which concerns have been unserved for so long that a reminder about them is possible or required."""
+    """Records which concerns have had no active support for so long that a reminder is possible or required."""
     for concern in year.concerns.values():
         since = concern.unserved_since
         if since is not None and is_unserved(year, concern):

@@ -27,9 +27,9 @@ def external(sourced_id: str) -> str:
 
 @dataclass
 class Roster:
-    """Two schools: one with the grade's four classes, and another one to which a student moves.
+    """The people of two schools: one with the four classes of a grade, and another one to which students can move.
 
-    `gone` are the people who are not in the delivery. `moved` are the students at the other school.
+    `gone` are the people who are left out of the delivery. `moved` are the students at the other school.
     """
 
     students: int
@@ -45,7 +45,7 @@ class Roster:
         return TEACHERS[number % CLASSES]
 
     def as_zip(self) -> bytes:
-        """Returns the delivery."""
+        """Returns the roster as a zip in OneRoster's CSV format."""
         tables = self._tables()
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:

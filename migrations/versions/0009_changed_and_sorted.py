@@ -1,8 +1,7 @@
-"""Adds to the rows of every list the time of their last change, the search of people by name, and an index for each
-filter.
+"""Adds columns and indexes by which every list can be sorted, filtered and searched.
 
-The last score and the last verdict of a student leave out secured areas, because the order of a list would otherwise
-reveal records that its reader may not see.
+Every row gets the time of its last change, and people can be searched by name. The last score and the last verdict of a
+student leave out secured areas, because the order of a list would otherwise reveal records that its reader may not see.
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""Adds links by which a calendar program reads when teams meet, and the area of an item that a member adds."""
+"""Adds links with which a calendar program reads the meetings of teams. Also adds the areas of agenda items."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Adds core stalls: falls of a grade's share at the benchmark from one screening window to the next."""
+"""Adds core stalls: between two screening windows, the share of a grade's students who reach the benchmark falls."""
 
 from migrations.tenant import tenant_table
 

@@ -1,4 +1,4 @@
-"""Adds notes on agenda items. Such an item may be about no student, so that its notes belong to a team only."""
+"""Adds notes on agenda items. If an agenda item is about no student, its notes belong only to the team."""
 
 from alembic import op
 

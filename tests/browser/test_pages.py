@@ -21,7 +21,7 @@ WIDTHS = (1280, 360)
 
 @pytest.fixture
 async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    """Yields a page in a browser that can reach no host but ours."""
+    """Yields a page in a browser that can connect only to the tested server."""
     program()
     async with browser(tmp_path, HOST) as page:
         yield page
@@ -76,7 +76,7 @@ async def test_the_rest_page_authorizes_and_runs_a_request(
 async def test_the_graphql_page_authorizes_and_runs_an_operation(
     page: Page, serving: str, credentials: tuple[str, str], north: Town, width: int
 ) -> None:
-    """GraphiQL loads the schema once it is authorized, and its operation has an answer with rows."""
+    """The GraphiQL page loads the schema after authorization, and shows the rows that a query returns."""
     query = "{students(first:5){edges{node{givenName familyName}}}}"
     await page.open(_address(serving, "/graphiql"), width)
     await page.wait_for("!!document.querySelector('.graphiql-editor .CodeMirror')")

@@ -11,9 +11,9 @@ from sqlalchemy.engine import make_url
 
 @dataclass
 class CuttingProxy:
-    """A proxy that cuts the connection after the server has answered a message that contains `cut_after`.
+    """A proxy that cuts a connection once the server has answered a message that contains `cut_after`.
 
-    Each cut happens once; `cuts` counts them.
+    Then `cut_after` is None again, so that no other connection is cut. `cuts` is the number of cuts.
     """
 
     url: str

@@ -43,7 +43,7 @@ class Stream:
                     return data
 
     async def receive(self) -> dict[str, Any]:
-        """Returns the messages that the app receives: the request, and finally the disconnection."""
+        """Returns a message for the app: first the request, and then, when the client leaves, the disconnection."""
         if not self.status and not self.body:
             self.body = b" "
             return {"type": "http.request", "body": b"", "more_body": False}

@@ -22,8 +22,9 @@ WHERE NOT waiting.granted AND holding.granted AND holding.pid = {}"""
 
 
 async def serve_both(client: Caller, teams: list[str], schools: list[str], face: str) -> httpx.Response:
-    """Sends one request that adds the third grades of two schools. GraphQL adds each to another team, REST both to the
-    first team.
+    """Sends one request that makes teams serve the third grade of each of two schools.
+
+    In GraphQL, each grade gets a team of its own. In REST, the first team gets both grades.
     """
     grades: list[dict[str, Any]] = [{"school": school, "grade": "03"} for school in schools]
     if face == "rest":

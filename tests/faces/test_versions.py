@@ -32,8 +32,9 @@ async def concern_of(client: Caller, town: Town) -> str:
 
 
 async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Town) -> None:
-    """A change without a version is answered 428, and with an outdated version 412. The new ETag serves for the next
-    change.
+    """A change without If-Match is answered with 428, and a change with an outdated version with 412.
+
+    The answer to an accepted change has the new ETag, which the next change can send.
     """
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"
@@ -64,7 +65,7 @@ async def test_of_changes_at_once_one_is_made(app: FastAPI, north: Town) -> None
 
 
 async def test_changes_without_a_version_are_still_counted(app: FastAPI, north: Town) -> None:
-    """Eight concurrent changes without a version give eight versions."""
+    """Each of eight concurrent changes without If-Match gives the row a new version number."""
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"
     changes = [{"description": str(number)} for number in range(8)]
@@ -75,7 +76,7 @@ async def test_changes_without_a_version_are_still_counted(app: FastAPI, north: 
 async def test_a_verb_takes_a_version(app: FastAPI, north: Town) -> None:
     """A command with an If-Match version that is no longer current gets 412, before the concern's state is checked.
 
-    Without a version, only the state decides.
+    Without a version, only the state decides whether the command is accepted.
     """
     client = caller(app, north)
     path = await concern_of(client, north)
@@ -109,8 +110,9 @@ async def test_a_tag_that_is_no_version_matches_nothing(app: FastAPI, north: Tow
 
 @pytest.mark.parametrize("tag", ["1", "", '"1', "1-a, 2", '"1"' + ',"2"' * 100])
 async def test_a_malformed_header_is_refused(app: FastAPI, north: Town, tag: str) -> None:
-    """A malformed If-Match header is refused with 400; ignored, the request would run without the condition it asked
-    for.
+    """A malformed If-Match header is refused with 400.
+
+    If it were ignored, a change could be made although the client has set a condition.
     """
     client = caller(app, north)
     answer = await client.ask("POST", f"{await concern_of(client, north)}/accept", json={}, headers={"If-Match": tag})
@@ -131,9 +133,9 @@ async def test_what_a_client_has_is_not_sent_again(app: FastAPI, north: Town) ->
 
 
 async def test_a_member_that_changes_without_a_version_changes_the_tag(app: FastAPI, north: Town) -> None:
-    """The ETag changes if the worker notes that an endpoint fails, although the version of the endpoint stays the same.
+    """The ETag of a webhook endpoint changes when its deliveries begin to fail, although its version stays the same.
 
-    Otherwise a client would keep the former answer.
+    Otherwise a client would keep an outdated answer.
     """
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"

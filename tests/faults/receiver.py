@@ -23,7 +23,10 @@ SLOW = ("silent", "drip")
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """A received request: its path, event, bytes, whether it verified, and whether it was answered with 2xx."""
+    """A received request: its path, webhook id and body.
+
+    `verified` is true if the signature is valid. `acknowledged` is true if the receiver answered with 2xx.
+    """
 
     path: str
     webhook_id: str

@@ -1,9 +1,11 @@
 """Runs seeded schedules of faults during webhooks and reads of the feed, and checks the outcome of each.
 
-The checks use only the receiver's log and the committed rows: every committed event was acknowledged (lost 0), no event
-of a rolled-back transaction arrived (phantom 0), the same id has the same bytes, repeats are counted and limited, every
-acknowledged request was signed with a secret that was valid then, the feed has the same events, and no event reached
-another district.
+The checks use only the receiver's log and the committed rows:
+
+* Every committed event was acknowledged, and no event of a rolled-back transaction arrived.
+* Events with the same id have the same bytes. Repeats are counted and limited.
+* Every acknowledged request was signed with a secret that was valid at that time.
+* The feed has the same events, and no event reached another district.
 """
 
 import asyncio
@@ -46,7 +48,7 @@ MAX_ROUNDS = 40  # turns of the last worker before something is wrong
 
 
 class RolledBack(Exception):
-    """Raised in a transaction after it has recorded its event."""
+    """Raised to roll back a transaction after it has recorded its event."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Outcome:
 
 @dataclass
 class Schedule:
-    """A schedule of faults on a machine: two districts, an endpoint in each, and seeded faults."""
+    """A schedule of random faults that is run on two districts with an endpoint each."""
 
     machine: Machine
     receiver: Receiver
@@ -92,7 +94,7 @@ class Schedule:
             return
 
     async def worker_is_killed(self) -> None:
-        """Kills a worker between the claim of a delivery, its sending, and its record."""
+        """Kills a worker that has claimed a delivery, that tries to send it, or that has recorded the result."""
         await self._killed_at(self.machine.start("app.worker"), self.dice.choice(POINTS))
 
     async def two_workers(self) -> None:
@@ -172,7 +174,7 @@ class Schedule:
         self.paths.append(new)
 
     async def _killed_at(self, worker: Process, point: str) -> None:
-        """Kills the worker at the point `point`, while the receiver works or fails, and lets time pass."""
+        """Waits until the worker reaches `point`, kills it, and makes all waiting deliveries due."""
         await worker.until(point)
         await self._kill(worker)
 
@@ -238,9 +240,9 @@ FAULTS: dict[str, Callable[[Schedule], Awaitable[None]]] = {
 
 
 async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Outcome:
-    """Runs the schedule of a seed with this number of faults, and checks its outcome.
+    """Runs a random schedule of `faults` faults, which depends only on `seed`, and checks the outcome.
 
-    If `slow` is False, it leaves out the faults for which a sender must reach its time limit.
+    If `slow` is False, faults are left out if they make a sender wait for its time limit.
     """
     dice = random.Random(seed)
     kinds = [name for name in FAULTS if slow or name != "lease over"]

@@ -66,14 +66,18 @@ OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.
 
 
 def let_off(findings: list[tuple[str, str]]) -> list[str]:
-    """Returns the sentences of findings, without those of the listed exceptions. A finding is a pair of name and
-    sentence.
+    """Returns each finding as one text. Leaves out findings about the exceptions in `LET_OFF`.
+
+    A finding is a pair: the name of a part of the database, and a sentence about it.
     """
     return [f"{name}: {sentence}" for name, sentence in findings if name not in LET_OFF]
 
 
 async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
-    """Returns every table in public that is no listed exception, with its properties in the catalogue."""
+    """Returns the tables of the schema `public`, with their properties in PostgreSQL's catalogue.
+
+    Tables that `LET_OFF` lists as exceptions are left out.
+    """
     rows = await db.fetch(
         """SELECT c.oid, c.relname AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
                   (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'district_id'
@@ -188,8 +192,9 @@ async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, 
 
 
 async def references_stay_within_the_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds foreign keys that do not begin with the district on both sides, or that have an action ON DELETE or ON
-    UPDATE.
+    """Returns the foreign keys that do not begin with the district column in both tables.
+
+    Also returns those with an action ON DELETE or ON UPDATE.
     """
     rows = await db.fetch(
         """SELECT k.conname AS name, h.relname AS here, t.relname AS there, k.confdeltype::text AS deletes,
@@ -212,8 +217,10 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns tables that are copied to every node of Citus, although they refer to a table that is not, or to rows
-    that a run-time role cannot lock.
+    """Returns the tables with a wrong foreign key among the tables that Citus copies to every node.
+
+    A foreign key is wrong if it refers to a table that is not on every node. It is also wrong if a run-time role may
+    insert rows but may not lock the rows to which they refer.
     """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,

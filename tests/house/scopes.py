@@ -1,4 +1,4 @@
-"""Computes, from the source of the functions that a command calls, its required scopes and possible conflicts."""
+"""Computes which scopes and conflicts a command can have, from the source of the functions that it calls."""
 
 import ast
 import inspect
@@ -35,7 +35,10 @@ def conflicts_through(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
-    """Yields the code of each conflict that is created in a call, or by a function that returns one."""
+    """Yields the codes of the conflicts that a call can raise.
+
+    The call creates a `Conflict` itself, or it calls a function that returns one.
+    """
     maker = _resolved(made.func, names)
     if inspect.isclass(maker) and issubclass(maker, Conflict):
         yield next((ast.literal_eval(word.value) for word in made.keywords if word.arg == "code"), maker.code)

@@ -44,8 +44,9 @@ async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns the logged staging tables without the district's policy, and the unlogged tables whose rows outlive a
-    run.
+    """Checks the staging tables whose rows outlive a run.
+
+    Returns those that are unlogged, and those with a missing or wrong policy of row-level security.
     """
     findings = []
     for row in await db.fetch(TABLES):

@@ -28,7 +28,10 @@ AT_LEAST = 30
 
 @dataclass(frozen=True)
 class Example:
-    """A request in a page. `body` is None without a body; `is_whole` is false if members are left out of it."""
+    """A request in a page of the documentation.
+
+    `body` is None if the request has no body. `is_whole` is false if the page leaves out members of the body.
+    """
 
     page: str
     method: str
@@ -39,7 +42,10 @@ class Example:
 
 
 def requests(name: str, page: str) -> Iterator[Example]:
-    """Yields the requests of a page: in code blocks, where the body may begin on the next line, and in its text."""
+    """Yields the requests in the code blocks and in the text of a page.
+
+    In a code block, the body of a request may begin on the next line.
+    """
     for _, block in BLOCK.findall(page):
         for method, address, rest in REQUEST.findall(block.replace("\n{", "\n {").replace("\n}", "\n }")):
             path, _, query = address.partition("?")
@@ -87,7 +93,7 @@ def test_a_wrong_example_is_found() -> None:
 
 
 def test_every_request_of_the_pages_is_in_the_contract() -> None:
-    """A request that is copied from the documentation, with other ids, is not refused for its form."""
+    """Every request in the documentation has a path, parameters and a body that the contract allows."""
     examples = [one for path in PAGES for one in requests(path.name, path.read_text())]
     assert len(examples) >= AT_LEAST
     checked = [(one, faults(committed_contract(), one)) for one in examples]

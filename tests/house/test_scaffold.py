@@ -1,4 +1,7 @@
-"""Tests that `aimline scaffold` writes a noun that both APIs show and that the checks of the repository accept."""
+"""Tests the code that `aimline scaffold` writes: it works in both APIs and passes the checks of the repository.
+
+The command writes the code for a new kind of record, which is named by a noun.
+"""
 
 import shutil
 import sqlite3
@@ -38,7 +41,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def _copy_bytecode(target: Path) -> None:
-    """Copies Python's compiled files of the repository. The copied sources keep their times, which Python compares."""
+    """Copies Python's compiled files of the repository, so that Python need not compile the sources again."""
     for folder in {file.parent for file in tracked()}:
         compiled = target / folder.relative_to(REPOSITORY) / "__pycache__"
         for file in folder.glob("__pycache__/*.pyc"):
@@ -66,8 +69,9 @@ def _run(folder: Path, *command: str) -> None:
 
 @pytest.mark.long
 def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
-    """A new noun that was scaffolded passes lint, types and house tests, and works in both APIs, before a line is
-    changed.
+    """A kind of record that the scaffold command creates passes all checks and works in both APIs.
+
+    This holds before anybody edits the created files.
     """
     _copy_bytecode(copy)
     _copy_types(copy)
@@ -92,8 +96,9 @@ def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
 def test_a_noun_that_cannot_be_is_refused_before_anything_is_written(
     copy: Path, noun: str, room: str, prefix: str
 ) -> None:
-    """The scaffold command refuses an invalid or taken noun, an unknown package or a used prefix before it writes a
-    file.
+    """The scaffold command refuses an invalid or existing noun, an unknown package, or an existing prefix of ids.
+
+    It writes no file in this case.
     """
     before = {name: (copy / name).read_text() for name in EDITS}
     with pytest.raises(ValueError, match=r"noun|package|prefix"):

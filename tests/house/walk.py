@@ -78,7 +78,7 @@ class Request:
 
     @property
     def body(self) -> dict[str, Any]:
-        """Returns the body and its media type in the form that the client takes."""
+        """Returns the body of the request and its headers, as keyword arguments for the HTTP client."""
         headers = {
             one["name"]: HEADERS[one["name"]]
             for one in self.operation.parameters
@@ -137,10 +137,10 @@ def own_request(operation: Operation, district: FullDistrict) -> Request:
 def own_filters(
     operation: Operation, district: FullDistrict, *, together: bool = False, alone: Collection[str] = ()
 ) -> Iterator[Request]:
-    """Yields a read with each of its filters alone, by id and by external id.
+    """Yields read requests of an operation, each with one query parameter and one of the parameter's values.
 
-    With `together`, a request has as many expansions as are allowed, except for those in `alone`. Send such requests by
-    `whole_answers`.
+    A filter that takes the id of a row is sent with the row's id and with its external id. With `together`, a request
+    has as many expansions as are allowed, except for those in `alone`. Send such requests by `whole_answers`.
     """
     path = _path(operation, district)
     for name in operation.names("query"):
@@ -217,10 +217,10 @@ def _path(operation: Operation, district: FullDistrict, spelt: Mapping[str, str]
 
 
 def command_turn(operation: Operation) -> tuple[bool, bool, bool]:
-    """Returns a sort key for commands: planning a support comes first, deletions come late, and moving the test clock
-    comes last.
+    """Returns a sort key for commands: planning supports, then all others, then deletions, then moving the test clock.
 
-    The clock is moved to an earlier day, on which the teams do not serve their students yet.
+    The test clock comes last because it is moved to an earlier day. On that day, the teams do not serve their students
+    yet.
     """
     return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
 
@@ -259,7 +259,7 @@ def _shown_by(contract: Mapping[str, Any], described: Mapping[str, Any]) -> str 
 
 
 def _name_of(schema: Any) -> str | None:
-    """Returns the name of the schema that a reference names, or None if it is not a reference."""
+    """Returns the name of the schema to which a `$ref` refers, or None if `schema` is not a reference."""
     return schema["$ref"].rpartition("/")[2] if isinstance(schema, Mapping) and "$ref" in schema else None
 
 

@@ -41,7 +41,7 @@ def command_values() -> dict[tuple[str, str], Any]:
 
 
 def _operations(command: Command) -> Iterator[str]:
-    """Yields the names of a command's operations: with one item, and with several."""
+    """Yields the names of the operations that one command has: for example for one item, and for several items."""
     yield command.name
     if command.bulk is not None:
         yield command.bulk_name
@@ -63,7 +63,7 @@ def _examples(filters: tuple[Filter[Any], ...]) -> Mapping[str, Any]:
 
 
 def written(example: Any) -> Any:
-    """Returns an example in the form that JSON has."""
+    """Returns an example as it is written in JSON: an enum as its value, and a date or time as text."""
     if isinstance(example, StrEnum):
         return example.value
     return example.isoformat() if isinstance(example, date | datetime) else example

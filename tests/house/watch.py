@@ -1,7 +1,8 @@
 """Checks every statement that units of work send in the tests, in any role: each must name the district.
 
-Row-level security would hide a missing condition; on many nodes, a statement without its district would go to all of
-them. Also checks that the payload of every event matches the catalogue's schema.
+Without this check, no test would notice a missing condition on the district, because row-level security would still
+hide the rows of other districts. On several nodes, such a statement would be sent to all of them. Also checks that the
+payload of every event matches the catalogue's schema.
 """
 
 import os
@@ -56,10 +57,10 @@ def _look(_connection: object, statement: str) -> None:
 
 
 class Passed:
-    """The digests of statements in which the checks found nothing, in this process, other processes and earlier runs.
+    """Remembers which SQL statements passed the checks, in this process, in other processes and in earlier runs.
 
-    They are stored in a file of the checkout, one on each line. Other processes may append to it, so an incompletely
-    read line is ignored. Another version of the checks uses another file.
+    The digests of these statements are in a file of the checkout, one on each line. Other processes may append to the
+    file, so an incompletely read line is ignored. If the checks change, a new file is used.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class Passed:
         self._file: int | None = None
 
     def open(self, folder: Path) -> None:
-        """Reads which statements passed earlier, and from now on records those that pass."""
+        """Reads the digests of the statements that passed earlier. From now on, stores new digests in the same file."""
         name = _version_of_checks()
         for other in folder.iterdir():
             if other.name != name:
@@ -76,7 +77,7 @@ class Passed:
         self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def has(self, statement: str) -> bool:
-        """Returns whether a statement has passed already. Also reads what other processes have added meanwhile."""
+        """Returns whether a statement has passed the checks, in this process or in another one."""
         digest = _digest(statement)
         if digest not in self._known and self._file is not None:
             while added := os.read(self._file, 1 << 20):
@@ -96,7 +97,7 @@ def _digest(statement: str) -> str:
 
 
 def _version_of_checks() -> str:
-    """Returns a digest of everything, except the statement, that the outcome of a check depends on."""
+    """Returns a digest of the checks: of their code, of the version of sqlglot, and of the names of tables."""
     here = Path(__file__)
     code = [file.read_text() for file in (here, here.with_name("statements.py"))]
     return _digest("\n".join([*code, version("sqlglot"), *sorted(tenant_tables())]))
@@ -136,7 +137,7 @@ def _validator(type_: EventType) -> Any:
 
 
 def findings_of(statement: str) -> list[str]:
-    """Returns the findings about a statement, one for each table whose district it does not bind."""
+    """Returns a finding for each table that the statement uses without a condition on the district."""
     if NO_ROWS.match(statement):
         return []
     plain = " ".join(statement.split())

@@ -36,7 +36,7 @@ SIS_SECRET = "s3cret-of-a-source"
 
 @dataclass
 class Installation:
-    """A database with a district that has events, secrets, a waiting upload and a run that the guard holds."""
+    """A database with a district that has events, secrets, a waiting upload and a sync run that waits for approval."""
 
     settings: Settings
     town: Town
@@ -116,7 +116,7 @@ async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installat
 
 
 async def hold_a_sync(town: Town, folder: Path) -> UUID:
-    """Runs a sync that removes most students of a class, so that the guard holds the run; returns the run's id."""
+    """Runs a sync that removes most students of a class and must therefore wait for approval. Returns the run's id."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))

@@ -1,4 +1,4 @@
-"""Tests a managed PostgreSQL, without a superuser, and with roles of other names that somebody else created."""
+"""Tests a managed PostgreSQL server: there is no superuser, and an administrator has created roles with other names."""
 
 import asyncio
 import json
@@ -69,10 +69,11 @@ async def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProce
 
 
 async def test_there_and_back_without_a_superuser(source: Installation, managed: Settings, tmp_path: Path) -> None:
-    """A backup can be restored without a superuser on a server with other role names, and back again.
+    """A backup can be restored without a superuser on a server with other role names.
 
-    Policies and grants get the new names. The restore needs no more rights than a database owner has. The source has a
-    sync run that waits for approval.
+    A backup of the restored database can be restored too. Policies and grants get the new role names. The restore needs
+    only the rights of a database owner. A sync run that waits for approval in the source does not wait any more after
+    the restore.
     """
     assert (await _run(source.settings, "backup", str(tmp_path / "one"))).returncode == 0
     restored = await _run(managed, "restore", str(tmp_path / "one"), "--json")

@@ -1,4 +1,4 @@
-"""Runs writers that work in teams, meetings and groups through both APIs at once, about students whom a sync moves."""
+"""Simulates clients that change teams, meetings and groups through both APIs at once, while a sync moves students."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,10 @@ SERVE_THEN_LEAVE = """mutation($scope: AddTeamScopeInput!, $leave: LeaveGroupInp
 
 @dataclass
 class TeamWriters(Writers):
-    """Writers for some students and for one team that serves them; all writers use this team at once."""
+    """Simulates clients that change records about the same students and the same team at the same time.
+
+    The team serves all of these students.
+    """
 
     team: str = ""
     owner: str = ""
@@ -30,7 +33,7 @@ class TeamWriters(Writers):
     group: str = ""
 
     async def prepare(self) -> None:
-        """Forms a team of a member of staff that serves all of the students, and a group of those at one school."""
+        """Forms a team with one member that serves all of the students, and a group of the students at one school."""
         await super().prepare()
         client = Patient(self)
         self.owner = named("person", await row_id(self.town, "person", "t-north"))
@@ -63,7 +66,7 @@ class TeamWriters(Writers):
         return await client.post(f"/v1/team-scopes/{made.json()['id']}/end", {}) if made.is_success else made
 
     async def _archive(self, client: Patient) -> httpx.Response:
-        """Forms another team of the whole grade, and archives it."""
+        """Forms another team that serves a whole grade of the school, and archives this team."""
         team = await _made(client, "teams", {"name": "For an hour", "purpose": "grade"})
         await client.post(f"/v1/teams/{team}/scopes", {"school": self.school, "grade": "03"})
         return await client.post(f"/v1/teams/{team}/archive", {})

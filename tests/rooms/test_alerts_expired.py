@@ -69,9 +69,9 @@ async def test_an_alert_of_a_further_measure_ends_with_its_own_goal(north: Town)
 
 
 async def test_an_earlier_goal_ends_its_alert_and_leaves_the_other_measure_its_own(north: Town) -> None:
-    """An alert expires with the goal date of its own measure, and not months later with that of the phase.
+    """An alert expires with the goal date of the measure that opened it, even if the goal date of the phase is later.
 
-    That measure opens no other alert, even if its scores are amended. The other measure can open one.
+    The measure then opens no other alert, even if more of its scores are recorded. Another measure can open one.
     """
     support = await read_and_maze(north, EARLIER)
     await judged(north, *maze(north, FLAT_MAZE), *scores(north, "amy", reader(3, 8)))

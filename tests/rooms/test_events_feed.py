@@ -33,9 +33,9 @@ async def _read(town: Town, cursor: str | None, *types: str, limit: int | None =
 
 
 async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
-    """An event that is recorded first but committed last is still read by a reader who has read the later event.
+    """A reader who has read one event still gets an event with a lower id that is committed later.
 
-    It has the lower id, and a feed that is ordered by id would skip it.
+    A feed in the order of ids would skip the event with the lower id.
     """
     async with north.unit() as late:
         uncommitted = lay(late, north)
@@ -50,9 +50,9 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
 
 
 async def test_a_number_is_held_until_its_commit(north: Town) -> None:
-    """A transaction that has taken an event number keeps the district's counter locked until its end.
+    """A transaction that has taken an event number keeps the district's counter locked until the transaction ends.
 
-    So no higher number is visible before.
+    Therefore no event with a higher number can be visible before this event.
     """
 
     @needs(Can.OPERATE)
@@ -112,8 +112,9 @@ async def test_the_feed_is_paged_and_always_says_where_to_go_on(north: Town) -> 
 
 
 async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> None:
-    """A cursor is answered with 410 if an event after it has expired. Without a cursor, reading begins with the oldest
-    kept event.
+    """If an event after a cursor has expired, reading from this cursor is answered with 410.
+
+    Without a cursor, reading begins with the oldest event that is kept.
     """
     start = (await _read(north, None)).next
     old, kept = await happen(north), await happen(north)
@@ -127,9 +128,9 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
-    """The feed returns an event that is older than 30 days if it comes after an event that is not.
+    """The feed still returns an event that is older than 30 days if an earlier event of the feed is younger.
 
-    A reader who has read the earlier event gets the later one, and not a 410.
+    A reader who has read the earlier event gets the older one next, and not a 410.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await age(north, first, KEPT - timedelta(minutes=5))
@@ -141,7 +142,7 @@ async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
 
 
 async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town) -> None:
-    """If events expire while a page is read, the reader gets 410, and does not miss them without notice."""
+    """If an event is deleted while a page is read, a reader who still needs this event gets an error (410)."""
     old, kept = await happen(north), await happen(north)
     async with north.unit() as work:
         at = await feed_end(work)
@@ -154,7 +155,7 @@ async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town)
 
 
 async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
-    """After a new epoch every older cursor is refused, because the same numbers are assigned again."""
+    """After the feed was restarted with a new epoch, every cursor from before the restart is refused."""
     first = await happen(north)
     cursor = (await _read(north, None)).next
     async with north.house() as work:
@@ -225,7 +226,10 @@ async def _items(token: str, app: FastAPI) -> list[dict[str, object]]:
 
 
 async def test_a_planted_body_is_found(north: Town) -> None:
-    """The check that is applied to every event of the tests finds a name, a missing id, and an id of another kind."""
+    """`misshapen_in` finds the fault in each wrong event body, such as an unexpected name or a missing id.
+
+    The tests apply `misshapen_in` to every event.
+    """
     good = {
         "type": "sync.applied",
         "timestamp": now().isoformat(),

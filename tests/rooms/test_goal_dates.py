@@ -52,7 +52,7 @@ async def score(town: Town, on: date, value: float) -> str:
 
 
 async def remind(town: Town, today: date) -> int:
-    """Runs the reports of goal dates as if today were this day, and returns how many were sent."""
+    """Sends the reminders about goal dates for the day `today`, and returns the number of reminders."""
     async with town.house() as work:
         return await remind_goal_dates(work, today)
 
@@ -88,7 +88,7 @@ async def test_the_worker_reports_by_the_districts_own_day(north: Town) -> None:
 
 
 async def test_supports_about_which_a_decision_is_due_are_listed(app: FastAPI, north: Town) -> None:
-    """In both APIs, supports about which a decision is due are listed."""
+    """Both APIs list the supports that need a decision because their goal date is near or has passed."""
     passed = ids.format_id("support", (await reader(north, TODAY - timedelta(days=3))).id)
     due = ids.format_id("support", (await reader(north, TODAY + timedelta(days=10), "ben")).id)
     await reader(north, TODAY + timedelta(days=20), "cy")
@@ -102,8 +102,9 @@ async def test_supports_about_which_a_decision_is_due_are_listed(app: FastAPI, n
 
 
 async def test_the_last_verdict_stays_after_the_goals_date_until_there_is_a_new_goal(north: Town) -> None:
-    """After the goal date, the last verdict stays, scores are recorded, and nothing is judged until there is a new
-    goal.
+    """After the goal date, scores are still recorded, but nothing is judged until there is a new goal.
+
+    Until then, the last verdict stays.
     """
     goal_on = TODAY - timedelta(weeks=5)
     support = await reader(north, goal_on)

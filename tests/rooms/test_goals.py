@@ -81,7 +81,7 @@ async def test_a_districts_own_norm_is_published_beside_the_others_and_earlier_v
 
 
 async def test_invalid_norms_are_refused_alone(app: FastAPI, north: Town) -> None:
-    """Each wrong norm is refused with its place, and the other norms are published together."""
+    """A wrong norm is refused with an error that points to it. The other norms of the request are published."""
     sent = [OWN, OWN, {**OWN, "measure": "none"}, {**OWN, "realistic_growth": None}, {**OWN, "grade": "4"}]
     results = (await caller(app, north).post("/v1/benchmarks", {"benchmarks": sent})).json()["results"]
     assert [each["outcome"] for each in results] == ["recorded", "refused", "refused", "refused", "recorded"]
@@ -95,7 +95,10 @@ async def test_invalid_norms_are_refused_alone(app: FastAPI, north: Town) -> Non
 
 
 async def test_planning_a_goal_above_the_norms_must_be_confirmed(app: FastAPI, north: Town) -> None:
-    """A goal above the norms is refused with the figure and a realistic goal, unless it is confirmed."""
+    """A goal that needs more growth than the norms call realistic is refused, unless the request confirms it.
+
+    The refusal states the required growth and a realistic goal.
+    """
     asks = caller(app, north)
     refused = await asks.post("/v1/supports", plan(north, goal=80.0))
     problem = refused.json()
@@ -117,7 +120,7 @@ async def test_planning_a_goal_above_the_norms_must_be_confirmed(app: FastAPI, n
 
 
 async def test_a_measure_without_a_norm_refuses_nothing_and_says_so(app: FastAPI, north: Town) -> None:
-    """If a measure has no norm, no goal is refused, and the answer says that nothing was compared."""
+    """If a measure has no norm, no goal is refused. The answer has the result `no_norm` for the comparison."""
     planned = await caller(app, north).post("/v1/supports", plan(north, measure="maze", baseline=5.0, goal=55.0))
     (phase,) = planned.json()["phases"]
     assert (planned.status_code, phase["rate_check"], phase["realistic_rate"]) == (201, "no_norm", None)
@@ -127,9 +130,9 @@ async def test_a_measure_without_a_norm_refuses_nothing_and_says_so(app: FastAPI
 async def test_intensifying_states_the_rate_before_and_after_and_refuses_a_kept_goal_that_is_too_near(
     app: FastAPI, north: Town
 ) -> None:
-    """If a support is intensified and keeps its goal, the answer has the rates before and after.
+    """If a support is intensified, the answer has the required growth before and after.
 
-    The goal is refused if too few weeks remain until its date.
+    A goal that is kept is refused if it needs more growth than the norms call realistic.
     """
     support = await served(north, "amy")
     scores = [

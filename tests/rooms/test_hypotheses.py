@@ -31,7 +31,7 @@ async def carry_out(asks: Caller, hypothesis: dict[str, Any], verb: str, **body:
 
 
 async def due(asks: Caller, town: Town) -> list[str | None]:
-    """Lets the worker look for due hypotheses once, and returns the reason of each."""
+    """Makes the worker look for hypotheses that are due for review. Returns why each of them is due."""
     async with town.house() as work:
         await ask_about_hypotheses(work)
     return [row["due_because"] for row in await asks.items("/v1/hypotheses", due="true", sort="due")]
@@ -107,9 +107,7 @@ async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north:
 
 
 async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Town) -> None:
-    """If the verdict on the support that tests a hypothesis changes its state, the hypothesis becomes due for
-    review.
-    """
+    """If the state of a verdict on a support changes, the hypothesis that the support tests is due for review."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=12)))
@@ -123,7 +121,7 @@ async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Tow
 
 
 async def test_the_hourly_task_asks(app: FastAPI, north: Town) -> None:
-    """The worker's hourly task asks for the review of hypotheses, so that no client has to."""
+    """The worker's hourly task marks hypotheses as due for review, without any request of a client."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)

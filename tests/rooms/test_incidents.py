@@ -34,8 +34,10 @@ async def recorded(asks: Caller, *incidents: dict[str, Any]) -> list[dict[str, A
 
 
 async def test_an_incident_sent_again_is_corrected_and_a_removed_one_is_restored(app: FastAPI, north: Town) -> None:
-    """An incident that is sent again under its external id, or without one, corrects the stored incident. None is
-    doubled. Its day is that of the district's time zone.
+    """An incident that is sent again, with or without an external id, corrects the stored incident.
+
+    It is not stored twice. A removed incident is restored when it is sent again. The day of an incident is the day in
+    the district's time zone.
     """
     asks = caller(app, north)
     first = incident(north, "amy", external_id="i-1", place="Hall")
@@ -95,8 +97,9 @@ async def test_each_invalid_incident_is_refused_alone_with_every_violation(app: 
 
 
 async def test_a_shared_reference_shows_no_row_of_another_student(app: FastAPI, north: Town, south: Town) -> None:
-    """Whoever reads by a shared reference sees and counts only the students in reach: of the caseload, the school, or
-    the district.
+    """Several incidents can have the same shared reference.
+
+    A search for this reference returns and counts only incidents of students that the caller may see.
     """
     asks = caller(app, north)
     names = ("amy", "ben", "cy")
@@ -127,8 +130,9 @@ async def test_a_shared_reference_shows_no_row_of_another_student(app: FastAPI, 
 
 
 async def test_incidents_have_permissions_of_their_own(app: FastAPI, north: Town) -> None:
-    """Nobody reads or records incidents with other scopes, or as an aide. No event and no list of students has their
-    texts.
+    """Incidents cannot be read or recorded by an aide, or by a client without the scopes for incidents.
+
+    No event and no list of students or signals contains the texts of an incident.
     """
     asks = caller(app, north)
     (result,) = await recorded(asks, incident(north, "amy", response="Secret response.", place="Secret place"))
@@ -143,7 +147,10 @@ async def test_incidents_have_permissions_of_their_own(app: FastAPI, north: Town
 
 
 async def test_kinds_of_incidents_are_published_and_retired(app: FastAPI, north: Town) -> None:
-    """A retired kind takes no new incident, and an incident of this kind keeps it when it is sent again."""
+    """After a kind of incident was retired, no new incident of this kind is accepted.
+
+    An existing incident of the kind can be sent again and keeps its kind.
+    """
     asks = caller(app, north)
     refused = await asks.post("/v1/incident-kinds", {"code": "Not A Code", "name": ""})
     assert {one["pointer"] for one in refused.json()["violations"]} == {"/code", "/name"}
@@ -162,8 +169,9 @@ async def test_kinds_of_incidents_are_published_and_retired(app: FastAPI, north:
 
 
 async def test_several_incidents_are_suggested_until_one_is_removed(app: FastAPI, north: Town) -> None:
-    """A rule about incidents suggests a student with enough incidents of its kinds within its days, incrementally, and
-    its signal lapses when an incident is removed. The preview shows counts only.
+    """A rule about incidents suggests a student who has enough incidents of certain kinds within a number of days.
+
+    The signal lapses when an incident is removed. The preview of a rule shows only counts.
     """
     asks = caller(app, north)
     wrong = {**RULE, "area": None, "percent": 3, "incident_kinds": ["bullying", "gone"]}
@@ -202,7 +210,10 @@ async def test_several_incidents_are_suggested_until_one_is_removed(app: FastAPI
 
 
 async def test_dismissed_incidents_are_never_suggested_again(app: FastAPI, north: Town) -> None:
-    """After a signal was dismissed, its incidents count for no rule of the kind. Only new incidents are suggested."""
+    """After a signal about incidents was dismissed, no rule counts these incidents again.
+
+    Only new incidents can lead to a new signal.
+    """
     asks = caller(app, north)
     assert (await asks.post("/v1/signal-rules", RULE)).status_code == 201
     await recorded(asks, *(incident(north, "amy", days) for days in (1, 2, 3)))
@@ -227,8 +238,9 @@ async def test_dismissed_incidents_are_never_suggested_again(app: FastAPI, north
 async def test_an_answer_ends_every_suggestion_of_the_same_incidents_at_the_next_computation(
     app: FastAPI, north: Town
 ) -> None:
-    """Two rules suggest the same incidents. After a team has answered one, the other is not left on the agenda until
-    the next day. A signal into which another was merged stays until a team answers it too.
+    """If a team answers one of two signals about the same incidents, the other one lapses at the next computation.
+
+    A signal into which another signal was merged stays until a team answers it too.
     """
     asks = caller(app, north)
     for rule in (RULE, {**RULE, "code": "disruptions", "incident_kinds": ["disruption"]}):

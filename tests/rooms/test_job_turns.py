@@ -30,8 +30,9 @@ class Deadlock(asyncpg.DeadlockDetectedError):
 
 
 def test_waits_grow_and_end() -> None:
-    """Each wait is four times as long as the last, up to the longest, plus a small jitter. After the last, no attempt
-    is left.
+    """Each wait is four times as long as the wait before it, up to the longest wait, plus a small jitter.
+
+    When all attempts are used, there is no further wait.
     """
     retries = RetryPolicy(4, *(timedelta(seconds=n) for n in (10, 100)))
     waits = [retries.wait_after(number, jitter=0) for number in range(1, 5)]
@@ -102,7 +103,10 @@ async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monk
 async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
     north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the final judging of a week fails with a deadlock, it is repeated within seconds. The job stores the error."""
+    """If the last judging of a completed week fails with a deadlock, it is repeated within seconds.
+
+    The job stores the error.
+    """
     await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", [40.0]))

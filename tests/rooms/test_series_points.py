@@ -45,7 +45,7 @@ async def test_several_scores_of_a_day_are_one_point(north: Town) -> None:
 
 
 async def test_a_baseline_that_improved_already_is_reported(north: Town) -> None:
-    """A verdict reports that the student improved before the support, from five rising weekly scores.
+    """If the last five weekly scores before a support rise, a verdict reports that the student was improving already.
 
     Screening scores are not used for this.
     """

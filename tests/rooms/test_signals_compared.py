@@ -62,7 +62,7 @@ class Grades:
     )
 
     def add(self, town: Town, student: UUID, class_id: UUID, period: UUID | None) -> list[Any]:
-        """Returns the rows of one more line item of a student in a class and grading period, with its result."""
+        """Adds a line item in a class and grading period, with a result of a student. Returns the new rows."""
         day = TODAY - timedelta(days=self.random.randrange(90))
         percent = None if self.random.random() < 0.2 else float(self.random.randrange(25, 95))
         about = {"district_id": town.district_id, "id": new_id()}

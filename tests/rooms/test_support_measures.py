@@ -178,9 +178,10 @@ async def test_a_new_phase_keeps_the_goals_of_further_measures(north: Town) -> N
 
 
 async def test_a_further_measure_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """An invalid additional measure is refused with every reason.
+    """An additional measure of a support is refused with every reason if it is invalid.
 
-    It must differ from the first measure, its goal must be ahead, and its goal date may not be after that of the phase.
+    It must not be a measure of the support already, and its goal must be better than its baseline. Its goal date may
+    not be after that of the phase.
     """
     support = await followed(north)
     named = ids.format_id("support", support.id)
@@ -216,7 +217,7 @@ async def test_each_measure_has_its_chart(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_complete_week_finalizes_each_measure(north: Town) -> None:
-    """When a week is complete, each measure of a support is judged finally by a job of its own."""
+    """When a week is complete, the worker judges each measure of a support finally for this week."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])
     assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id) > 6

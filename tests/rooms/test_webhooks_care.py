@@ -33,7 +33,7 @@ async def _types(work: Work) -> list[str]:
 
 
 async def _failing_since(town: Town, made: WebhookEndpoint, at: datetime) -> None:
-    """Makes an endpoint look as if it had been failing since `at`, with its pause over."""
+    """Makes an endpoint look as if its deliveries had failed since `at`, and as if it could be tried again now."""
 
     @needs(Can.DELIVER_WEBHOOKS)
     async def write(work: Work) -> None:
@@ -52,7 +52,10 @@ async def _came(receiver: Receiver, made: WebhookEndpoint) -> list[str]:
 
 
 async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_path: Path) -> None:
-    """After 429 with Retry-After, nothing is sent to the endpoint during that time, and afterwards everything."""
+    """After an answer 429 with Retry-After, nothing is sent to the endpoint during the time that the answer states.
+
+    If the endpoint is resumed, all waiting deliveries are sent.
+    """
     with receiving(tmp_path, "--fail-first", "1", "--status", "429", "--retry-after", "3600") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -185,7 +188,10 @@ async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) ->
 
 
 async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Path) -> None:
-    """A test event is sent to one endpoint only, whatever its types, and is in the feed."""
+    """A test event is sent only to the endpoint that is tested, whatever event types the endpoint receives.
+
+    The event is also in the feed.
+    """
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         other_endpoint = await register(north, receiver, types=["endpoint.tested"])
@@ -239,7 +245,7 @@ async def test_a_resend_names_a_delivery_of_its_endpoint(north: Town, tmp_path: 
 
 
 async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
-    """A replay sends each failed delivery once more, and no delivered one."""
+    """A replay sends each failed delivery once more. Deliveries that succeeded are not sent again."""
     with receiving(tmp_path, "--fail-first", "3", "--status", "410") as receiver:
         made = await register(north, receiver)
         ids = [await happen(north) for _ in range(3)]
@@ -266,7 +272,10 @@ async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
 
 
 async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> None:
-    """A replay sends each missing event once. Events that the endpoint's client may not read are left out."""
+    """A replay of missing events sends each event once that has no delivery yet.
+
+    Events that the endpoint's client may not read are left out.
+    """
     missed = await happen(north)
     await happen(north, secured_area="sel")
     with receiving(tmp_path) as receiver:

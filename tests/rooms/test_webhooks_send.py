@@ -70,7 +70,10 @@ RESPONSE = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
 
 @pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1/32"])
 async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None:
-    """Whether an answer is marked as private depends on the address of its connection, which may be new or reused."""
+    """An answer is marked as private if its connection leads to an allowed private network, and only then.
+
+    This also applies to a connection that is used again.
+    """
     opened = Allowed((ipaddress.ip_network(network),), sandbox=True)
     async with listening(RESPONSE) as (port, heads):
         for times in (1, 3):
@@ -199,7 +202,7 @@ async def test_a_byte_now_and_then_is_not_waited_for() -> None:
     ids=["nothing", "half a line", "something else"],
 )
 async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure: str) -> None:
-    """A broken answer is recorded as a failed attempt with a name, and raises no exception."""
+    """A broken answer is recorded as a failed attempt with the kind of failure, and raises no exception."""
 
     async def break_off(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(response)
@@ -212,7 +215,9 @@ async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure
 
 
 async def test_the_socket_is_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection to a private address is refused, even if the resolver lets the address pass."""
+    """A connection to a private address is refused, even if the check after the name resolution has accepted the
+    address.
+    """
 
     async def inside(_: CheckedResolver, __: str, port: int, family: int) -> list[dict[str, object]]:
         return [

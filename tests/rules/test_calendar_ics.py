@@ -69,9 +69,10 @@ def test_the_words_of_a_meeting_are_those_of_its_purpose() -> None:
 
 
 def test_a_large_calendar_takes_little_processor_time() -> None:
-    """A calendar with 5,000 meetings takes little processor time, because anybody with the link can request it.
+    """A calendar with 5,000 meetings is rendered in little processor time.
 
-    A library took more than two seconds, and the process answered no other request meanwhile.
+    This matters because anybody with the link can request it. A library took more than two seconds for it, and the
+    process answered no other request during this time.
     """
     entries = [
         CalendarEntry(

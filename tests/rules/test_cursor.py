@@ -1,4 +1,4 @@
-"""Tests that cursors cannot be read, edited, or used with another list, without a database."""
+"""Tests that a cursor cannot be read, edited, or used with another list. Uses no database."""
 
 import base64
 import os
@@ -56,7 +56,7 @@ def test_an_edited_cursor_opens_nothing(at: int, removed: int, inserted: str) ->
 
 
 def test_every_last_sign_but_its_own_is_refused() -> None:
-    """A cursor has only one spelling: with any other last character, it is refused."""
+    """A cursor is refused if its last character is replaced by any other one."""
     for sign in ALPHABET:
         if sign != CURSOR[-1]:
             assert SEAL.open(BOUND, CURSOR[:-1] + sign) is None
@@ -78,7 +78,7 @@ def test_a_long_text_is_refused_and_long_names_are_not() -> None:
 
 
 def test_a_cursor_of_an_older_key_opens_after_a_rotation() -> None:
-    """A cursor can be read if its key is still in the keyring, by any process and after a change of keys."""
+    """After a change of keys, a cursor can still be read by every process that has the cursor's key in its keyring."""
     before = cursor_seal(ring(OLD)).seal(BOUND, PLACE)
     rotated = cursor_seal(ring(NEW, OLD))
     assert rotated.open(BOUND, before) == PLACE

@@ -93,7 +93,7 @@ def test_keys_that_always_have_requests_are_served_by_their_weights(
 
 
 def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
-    """If a request of another key comes while a hundred requests of one key wait, the new request is served next."""
+    """If a hundred requests of one key wait and a request of another key arrives, this new request is served next."""
     order = FairOrder()
     for _ in range(100):
         order.join("a")

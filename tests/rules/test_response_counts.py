@@ -31,7 +31,7 @@ def series(values: Iterable[float], *, baseline: float = 10.0, goal: float = 4.0
 def test_the_level_against_the_baseline(
     values: list[float], state: State, kind: NonresponseKind | None, week: int | None
 ) -> None:
-    """A count that falls from a baseline of ten towards a goal of four a week has the expected state in each case."""
+    """Counts with a baseline of ten and a goal of four a week get the verdict that each case of the test lists."""
     verdict = judge("level-change", series(values))
     assert (verdict.state, verdict.kind, verdict.change_week) == (state, kind, week)
 
@@ -56,7 +56,7 @@ def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, 
 def test_a_level_that_is_worse_than_before_the_support_is_stated_as_such() -> None:
     """If there are more incidents than before the support, the verdict says that the student is further from the goal.
 
-    Before, the verdict stated "0 % of the way", as if nothing had changed.
+    In an earlier version, the verdict stated "0 % of the way", as if nothing had changed.
     """
     verdict = judge("level-change", series([11, 13, 12, 14, 12, 15], goal=2.0))
     assert verdict.sentence == (
@@ -71,7 +71,10 @@ def test_a_level_that_is_worse_than_before_the_support_is_stated_as_such() -> No
 @pytest.mark.parametrize("baseline", [0.0, 5.0, 20.0, 40.0])
 @pytest.mark.parametrize("before", [[90.0] * 3, [35.0, 60.0, 90.0, 85.0, 90.0, 90.0], [90.0, 20.0, 90.0, 90.0, 85.0]])
 def test_a_collapse_is_stopped_at_the_third_such_score(rule: str, baseline: float, before: list[float]) -> None:
-    """A sudden collapse of counts is judged as stopped at its third low score, and not at its second."""
+    """After a sudden collapse, the third low score gives the verdict "not responding" of the kind `stopped`.
+
+    Two low scores do not give this verdict.
+    """
     fallen = [23.0, 28.0, 6.0]
     verdict = judge(rule, series([*before, *fallen], baseline=baseline, goal=80.0))
     assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
@@ -92,7 +95,7 @@ def test_incidents_that_come_back_are_a_collapse_too(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_a_dip_is_no_collapse(rule: str) -> None:
-    """Three weaker scores of a student who stays above half of the way to the goal raise no alert."""
+    """Three weaker scores do not give the verdict "not responding" if they are above half of the way to the goal."""
     verdict = judge(rule, series([85.0, 90.0, 85.0, 90.0, 85.0, 70.0, 65.0, 72.0], baseline=20.0, goal=80.0))
     assert verdict.state is not State.NOT_RESPONDING
 

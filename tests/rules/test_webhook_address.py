@@ -71,7 +71,7 @@ def test_a_public_address_is_public(address: str) -> None:
 
 @given(st.ip_addresses())
 def test_what_the_standard_library_calls_inner_is_refused(address: object) -> None:
-    """All addresses that `ipaddress` calls private are refused, and some more."""
+    """Each address that `ipaddress` calls private, multicast, loopback or link-local is refused, except two."""
     assert isinstance(address, type(ip_address("::1")) | type(ip_address("127.0.0.1")))
     if address.is_private or address.is_multicast or address.is_loopback or address.is_link_local:
         exempt = ["192.0.0.9/32", "192.0.0.10/32"]
@@ -103,7 +103,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("url", SPELLINGS.values(), ids=SPELLINGS.keys())
 def test_an_odd_spelling_of_an_inner_address_is_refused(url: str) -> None:
-    """An unusual spelling of a private address is refused, as a resolver would understand it."""
+    """A private address is refused in each unusual spelling that a resolver could understand."""
     with pytest.raises(Invalid) as refused:
         validate_url(url)
     assert [violation.code for violation in refused.value.violations] == ["url.address"]
@@ -167,7 +167,7 @@ def test_a_fit_url_is_kept_in_one_spelling(url: str, kept: str) -> None:
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_check(text: str) -> None:
-    """Any text is either accepted or refused, without an internal error.
+    """The check of a webhook's URL accepts or refuses any text, without an internal error.
 
     An accepted URL stays the same if it is validated again.
     """
@@ -205,7 +205,7 @@ def test_an_operator_opens_a_network() -> None:
 
 
 def test_a_private_network_is_one_that_the_operator_opened() -> None:
-    """Only addresses in the operator's networks count as private."""
+    """`opens_private` is true only for a private address in a network that the operator has allowed."""
     allowed = Allowed.parse("10.1.0.0/16, 8.8.8.0/24, fd12::/32", "", sandbox=True)
     private = {"10.1.2.3": True, "fd12::1": True, "8.8.8.8": False, "9.9.9.9": False, "127.0.0.1": False, "::1": False}
     assert {text: allowed.opens_private(ip_address(text)) for text in private} == private

@@ -28,8 +28,9 @@ def post(address: str, token: str, key: str, body: dict[str, str]) -> httpx.Resp
 
 
 async def test_one_effect_over_processes_and_their_end(settings: Settings, app: FastAPI, north: Town) -> None:
-    """Sixteen concurrent requests to two processes create one concern. A request whose process is killed also creates
-    one when it is sent again.
+    """Sixteen concurrent requests with one idempotency key, sent to two processes, create one concern.
+
+    If a process is killed during a request and the client sends the request again, one concern is created.
     """
     area = ids.format_id("area", next(iter(north.areas.values())))
     body = {"student": ids.format_id("student", north.students["amy"]), "area": area, "description": "Quiet."}

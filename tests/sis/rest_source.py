@@ -54,7 +54,7 @@ def behave(address: str, *quirks: str, day: int = 0) -> None:
 
 
 async def pulled(connection: Connection, since: datetime | None = None) -> tuple[Rows, tuple[str, ...]]:
-    """Returns every row of a pull, and its warnings."""
+    """Reads a source over REST. Returns all of its rows, and the warnings."""
     async with open_rest(connection, since=since, progress=quiet) as source:
         return rows_of(source), source.warnings
 
@@ -84,7 +84,7 @@ def without(rows: Rows, *columns: str) -> Rows:
 
 
 def alike(rows: Rows) -> Rows:
-    """Returns the rows with all booleans in the form that the checks of the sync read."""
+    """Returns the rows with `true` and `false` instead of 1 and 0 in the columns for booleans."""
     form = {"1": "true", "0": "false"}
     return {
         kind: {

@@ -1,4 +1,4 @@
-"""Tests which plans the guard (the limits on changes) holds, given their numbers."""
+"""Tests which plans exceed the guard's limits on changes, and must therefore wait for approval."""
 
 import pytest
 
@@ -41,8 +41,9 @@ def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     ],
 )
 def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
-    """A plan is held if it exceeds both the maximum share and the minimum number of rows. It is not held if it equals
-    them.
+    """A plan is held if a share of its rows is above the limit and the number of these rows is above the minimum.
+
+    A plan with exactly the limit or the minimum is not held.
     """
     assert _held(seen) is held
 
@@ -76,7 +77,10 @@ def test_every_reason_is_named_with_its_numbers() -> None:
     [(500, 500, False), (140, 90, False), (181, 90, False), (182, 90, True), (116, 91, False), (120, 0, True)],
 )
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
-    """Removals of enrollments and classes that had ended count neither as removals nor as part of the total."""
+    """The removal of an enrollment or a class that had already ended does not count as a removal.
+
+    The enrollment or class is not counted in the total either.
+    """
     seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
     assert bool(_reasons(seen)) is held
 
@@ -122,7 +126,7 @@ def test_each_limit_is_the_sources_own_to_set(
 
 
 def test_the_report_has_what_was_weighed_against_each_limit() -> None:
-    """The report has the value of each limit, also of those that were not exceeded."""
+    """The report has the numbers that were compared with each limit, even if no limit was exceeded."""
     weighed = weigh([_seen(removed=90, changed=3)], [ShrunkGroup("class", 2, 10)], 1, 1000, GuardLimits())
     results = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
     assert results == [

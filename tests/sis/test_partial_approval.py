@@ -135,7 +135,7 @@ async def test_what_is_left_out_comes_again_with_the_next_run(north: Town, tmp_p
 
 
 async def test_the_counts_of_a_part_add_up(north: Town, tmp_path: Path) -> None:
-    """After a partial approval, the planned rows equal the sum of the changed and the left-out rows."""
+    """After a partial approval, the changed rows and the left-out rows together are as many as the planned rows."""
     report = await _held(north, tmp_path)
     planned = {name: counts.changes for name, counts in report.kinds.items()}
     done = await _approve(north, report, kinds=["person", "demographics"])
@@ -200,7 +200,10 @@ async def test_a_new_school_and_all_that_is_in_it_stay_out_together(north: Town,
     ],
 )
 async def test_a_part_that_is_none_is_refused(north: Town, tmp_path: Path, part: dict[str, Any], where: str) -> None:
-    """An invalid part of a plan is refused with its place, before anything is stored."""
+    """If a plan is approved in part, an invalid selection of the part is refused before anything is stored.
+
+    The error points to the invalid value.
+    """
     report = await _held(north, tmp_path)
     with pytest.raises(Invalid) as refused:
         await _approve(north, report, **part)
@@ -227,7 +230,7 @@ async def test_a_part_is_bound_to_the_plan_that_was_read(north: Town, tmp_path: 
 
 
 async def test_a_map_is_approved_as_a_whole(north: Town, tmp_path: Path) -> None:
-    """A map of sourcedIds is approved only as a whole, because it has no schools."""
+    """A map of sourcedIds can be approved only as a whole. An approval of only one kind of rows is refused."""
     await sync(north, Export(), tmp_path)
     export = Export()
     for row in export.rows["users"] + export.rows["demographics"]:

@@ -1,4 +1,7 @@
-"""Tests that a held or dry run lists the changes that it would make, and who may read which value of the list."""
+"""Tests the list of planned changes of a dry run, and of a run that waits for approval (a held run).
+
+Also tests who may read which value of the list.
+"""
 
 import csv
 import io
@@ -177,8 +180,9 @@ async def test_a_spreadsheet_runs_nothing_of_the_list(north: Town, tmp_path: Pat
 
 
 async def test_a_likely_rekey_is_listed_beside_its_two_rows(north: Town, tmp_path: Path) -> None:
-    """A student who seems to have a new sourcedId is listed as absent, as new, and with the action `rekey`. So a reader
-    can filter by this action.
+    """A student who seems to have a new sourcedId is listed as absent, as new, and with the action `rekey`.
+
+    The list can be filtered by this action.
     """
     await sync(north, Export(), tmp_path)
     export = Export()

@@ -94,7 +94,7 @@ async def test_a_report_names_the_first_of_many_people(north: Town, tmp_path: Pa
 
 
 async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
-    """After a rekey is undone, the roster is the same as before, to the byte."""
+    """After a change of sourcedIds is undone, the roster is the same as before, to the byte."""
     _, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     done = await _approved(north, await _plan(north, held.run_id))
@@ -110,7 +110,7 @@ async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_path: Path) -> None:
-    """People who cannot be matched without doubt are counted, and stay unchanged."""
+    """People who cannot be matched with certainty are counted, and stay unchanged."""
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
     export.row("users", "new-s5")["identifier"] = ""
@@ -135,8 +135,9 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
 
 
 async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
-    """Of a given map of old to new sourcedIds, only pairs that fit the held run are used, and no id that occurs
-    twice.
+    """From a file with old and new sourcedIds, only the pairs that fit the held run are used.
+
+    A pair is left out if one of its sourcedIds occurs in another pair too.
     """
     _, held = await _held(north, tmp_path)
     file = tmp_path / "map.csv"
@@ -153,7 +154,7 @@ async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a,b,c\n", "a\n", "a,\n", '"a,b\n', "\xff"])
 def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
-    """A file that is no map is refused with its faulty row, and without the row's content."""
+    """A file that is not a list of pairs of an old and a new sourcedId is refused."""
     file = tmp_path / "map.csv"
     file.write_text(text, encoding="latin-1")
     with pytest.raises(Invalid) as refused:
@@ -176,7 +177,10 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(north: Town, tmp_path:
 
 
 async def test_a_map_that_no_longer_fits_is_refused(north: Town, tmp_path: Path) -> None:
-    """A map that no longer fits the roster, or that is not the one that was read, is refused without changes."""
+    """An approved map of sourcedIds changes nothing if it differs from the map that was shown for approval.
+
+    The plan is discarded with exit code 6.
+    """
     _, held = await _held(north, tmp_path)
     planned = await _plan(north, held.run_id)
     other = """UPDATE staging.kept_rekey SET new = 'other'

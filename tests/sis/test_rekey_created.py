@@ -1,5 +1,6 @@
-"""Tests that people who came under a new sourcedId although they were known get their former rows back by one
-command.
+"""Tests that one command restores people that a sync has removed and created again under a new sourcedId.
+
+They get their former rows back.
 """
 
 from datetime import date
@@ -28,8 +29,9 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 async def _rekeyed_run(town: Town, folder: Path) -> tuple[Report, Any]:
-    """Delivers two students without records under new sourcedIds. Returns the report, and the former row of the
-    first.
+    """Imports two students, and imports them again under new sourcedIds. They have no records.
+
+    Returns the report of the second sync, and the id that the first student's row had before it.
     """
     await sync(town, CaseZip().write(folder / "a.zip"), folder)
     former = await row_id(town, "person", "U001")
@@ -69,7 +71,7 @@ async def test_the_report_has_one_command_for_all(north: Town, tmp_path: Path) -
 async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
     """A person who was removed and created again gets the former row back, with the new sourcedId.
 
-    The next run moves memberships and other rows to it. The run after that changes nothing.
+    The next run assigns the person's enrollments to this row. The run after that changes nothing.
     """
     report, former = await _rekeyed_run(north, tmp_path)
     assert await row_id(north, "person", "01") != former
@@ -130,7 +132,7 @@ async def test_who_has_records_under_the_new_id_is_left(north: Town, tmp_path: P
 
 
 async def test_a_run_that_names_nobody_has_no_map(north: Town, tmp_path: Path) -> None:
-    """Changing sourcedIds is refused for a run in which no person has a new one."""
+    """A change of sourcedIds is refused for a run that has found nobody with a new sourcedId."""
     report = await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     with pytest.raises(Conflict):
         await _plan(north, report)

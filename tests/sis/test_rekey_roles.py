@@ -1,4 +1,4 @@
-"""Tests that roles move with their person to new sourcedIds: no role is held, removed or created by the move."""
+"""Tests that roles move with their person to new sourcedIds. No role is removed or created when this happens."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,12 +41,12 @@ async def _approved(town: Town, planned: Report) -> Report:
 
 
 async def _roles(town: Town) -> dict[UUID, str]:
-    """Returns the current roles by their key."""
+    """Returns the sourcedIds of the current roles, keyed by the ids of the roles' rows."""
     return dict([tuple(row) for row in await ask(town, ROLES)])
 
 
 async def test_over_rest_the_run_after_a_rekey_is_quiet(north: Town, sis: str) -> None:
-    """Over REST, the run after a rekey changes nothing, and the rekey can be undone."""
+    """Over REST, the run after a change of sourcedIds changes nothing, and the change can be undone."""
     behave(sis, day=DAY)
     assert (await sync_rest(north, connect(sis, "1.2"))).state == "applied"
     before = await _roles(north)
@@ -77,7 +77,7 @@ async def test_over_rest_the_run_after_a_rekey_is_quiet(north: Town, sis: str) -
 
 
 def _rekeyed() -> Delivered:
-    """Returns a delivery with every person under another id, and every role under an independent id."""
+    """Returns a delivery in which every person has a new id, and every role has an id that does not name a person."""
     export = Delivered(version="1.2")
     for row in export.rows["users"] + export.rows["demographics"]:
         row["sourcedId"] = f"new-{row['sourcedId']}"
@@ -91,7 +91,7 @@ def _rekeyed() -> Delivered:
 
 
 async def test_ids_of_roles_that_say_nothing_are_taken_as_they_came(north: Town, tmp_path: Path) -> None:
-    """Roles whose ids say nothing are matched by person, role, org and first day."""
+    """If a role's id does not show which person has the role, it is matched by person, role, org and first day."""
     first, second = Delivered(version="1.2"), _rekeyed()
     first.rows["roles"].append(Delivered.role("twice", "s1", "student", "south", "secondary"))
     first.rows["roles"].append(Delivered.role("aide", "s1", "aide", "north", "secondary"))

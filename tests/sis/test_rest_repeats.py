@@ -122,7 +122,7 @@ async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
 
 
 async def test_a_row_that_differs_each_time_is_given_up() -> None:
-    """A row that differs at each reading makes the pull fail with a sentence."""
+    """Reading a source fails if a row differs each time it is read."""
     rows, count = RowsServer(students=STUDENTS), [0]
     rows.users.insert(9, dict(rows.users[2]))
 

@@ -63,7 +63,7 @@ async def test_a_charset_that_is_stated_is_read(north: Town, codec: str, charset
 async def test_rows_that_cannot_be_read_remove_nobody(north: Town, junk: Any) -> None:
     """Rows without a sourcedId that are equal on several pages go into quarantine, and no other row counts as absent.
 
-    They once made the run end again and again, as if the source had changed while it was read.
+    Earlier, such rows made every run fail, as if the source had changed while it was read.
     """
     server = RowsServer()
     await sync_rows(north, server)

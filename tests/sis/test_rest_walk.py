@@ -87,7 +87,7 @@ async def test_a_small_collection_is_asked_about_once_more() -> None:
 
 @pytest.mark.parametrize(("count", "at"), [(60, 20), (60, 40), (20, 10)])
 async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
-    """A single empty page in the middle is requested again and is not the end."""
+    """If a page before the end is empty once, it is requested again, and all rows are read."""
     rows, slips = many(count), [at]
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -235,8 +235,9 @@ def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("metadata", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
 async def test_a_source_that_moves_is_noticed(metadata: dict[str, object], ahead: int) -> None:
-    """A change of the total or of the revision while pages are read is noticed, with and without requests in
-    advance.
+    """If the total or the revision of a source changes while its pages are read, the change is noticed.
+
+    This applies whether pages are requested one by one or in advance.
     """
     with pytest.raises(CollectionChanged):
         await walked(_turning(40, lambda: metadata), ahead=ahead)
@@ -278,7 +279,10 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
 
 
 async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
-    """If offsets lead in a circle, a source without a total is refused, even if no page equals its first page again."""
+    """A source that repeats its pages in a circle and states no total is refused.
+
+    This is noticed even if the first page is not part of the circle.
+    """
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number if number < 10 else 10 + number % 20}" for number in range(offset, offset + limit)])
@@ -288,7 +292,7 @@ async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
 
 
 async def test_a_total_ends_what_turns_in_a_circle() -> None:
-    """If a server repeats pages but states a total, reading ends after that many rows, and missing rows are noticed."""
+    """If a server repeats its pages but states a total, reading ends after this number of rows."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)

@@ -25,7 +25,10 @@ PATHS = (
 
 @contextmanager
 def _sandbox(hash_seed: int, port: int) -> Iterator[str]:
-    """Yields the address of a sandbox SIS whose process orders its sets by this hash seed."""
+    """Runs a sandbox SIS with this hash seed of Python, and yields its address.
+
+    The seed changes the order of Python's sets.
+    """
     arguments = ["sandbox", "sis", "--students", "40", "--seed", "7", "--on", ON, "--client", "north:of-a-test"]
     process = subprocess.Popen(
         [sys.executable, "-m", "app", *arguments, "--port", str(port), "--until-stdin-closes"],
@@ -65,9 +68,9 @@ def _answers(address: str) -> dict[str, tuple[int, dict[str, str], bytes]]:
 
 
 def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
-    """Two runs with one seed give the same bytes: rows, order, ids, headers, zips with their times, and refusals.
+    """Two sandbox SISs with the same seed send the same bytes in all answers.
 
-    Nothing depends on the time or on the process.
+    No answer depends on the time or on the process.
     """
     answers = []
     for hash_seed in (1, 2):
@@ -80,8 +83,9 @@ def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
 
 
 def test_a_screening_window_is_of_the_districts_students(tmp_path: Path) -> None:
-    """A file of screening scores has one score of each student, in the measure's range, and the same bytes for a
-    seed.
+    """A file of screening scores has one score for each student, within the measure's range.
+
+    Two files that are generated from the same seed are equal.
     """
     district = District(7, 60, date.fromisoformat(ON))
     texts = []

@@ -52,7 +52,10 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
 
 @pytest.mark.parametrize("case", FAULTS)
 async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
-    """A row that cannot be imported is quarantined with exit code 3, and its row of an earlier delivery stays."""
+    """A row that cannot be imported is quarantined with exit code 3.
+
+    The stored row from an earlier delivery does not change.
+    """
     file, sourced_id, cells, (field, code) = FAULTS[case]
     export = Export()
     await sync(north, export, tmp_path)
@@ -100,7 +103,7 @@ async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_pa
 
 
 async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """If any row has lost its sourcedId, no row is removed for being absent, because it could be the lost one."""
+    """If a row has no sourcedId, no row is removed as missing, because each missing row could be the row without id."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["sourcedId"] = ""
@@ -120,7 +123,7 @@ async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path:
 
 
 async def test_of_rows_that_share_an_id_and_differ_none_is_believed(north: Town, tmp_path: Path) -> None:
-    """If rows have the same sourcedId and different values, all of them are quarantined, and the stored row stays."""
+    """If rows have the same sourcedId and different values, all of them are quarantined. The roster does not change."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -188,7 +191,7 @@ async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: To
 
 
 async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None:
-    """A list that is one known id with a comma is read as that id."""
+    """A sourcedId that contains a comma is read as one id, even in a field that can contain a list of ids."""
     export, school = Export(), "no,rth"
     for name, column in (("orgs", "sourcedId"), ("users", "orgSourcedIds")):
         for row in export.rows[name]:

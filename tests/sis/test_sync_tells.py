@@ -87,7 +87,7 @@ async def test_an_unchanged_night_tells_nothing(north: Town, tmp_path: Path) -> 
 
 
 async def test_a_school_hears_of_its_own_students_only(north: Town, tmp_path: Path) -> None:
-    """An event has the school that it is about, so that a client of another school does not read it."""
+    """An event about a student has the student's school. A client of another school does not get the event."""
     export = Export()
     await sync(north, export, tmp_path)
     for name, ids in (("users", ["s3"]), ("enrollments", ["e3"]), ("demographics", ["s3"])):

@@ -41,7 +41,7 @@ async def _run_due_syncs(town: Town) -> None:
 
 
 async def _source(asks: Caller) -> str:
-    """Creates a source that is only uploaded to, and returns its path."""
+    """Creates a source that takes only uploaded files, and returns its path."""
     made = await asks.post("/v1/sis-sources", CSV)
     assert made.status_code == 201, made.text
     assert made.json()["url"] == "upload:"
@@ -57,7 +57,7 @@ async def _parts(town: Town) -> int:
 
 
 def _larger(packed: bytes, more: int) -> bytes:
-    """Returns the zip with an additional file, of a name that is not imported, whose bytes cannot be compressed."""
+    """Returns the zip with an additional file. This file is not imported, and its bytes cannot be compressed."""
     out = io.BytesIO(packed)
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("notes.bin", random.Random(1).randbytes(more))
@@ -100,7 +100,10 @@ async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
 
 
 async def test_what_is_wrong_is_said_at_once_and_all_of_it(app: FastAPI, north: Town) -> None:
-    """All faulty headers of a zip are reported at once, without a row, and no run is created."""
+    """All faulty headers of an uploaded zip are reported at once. No run is created.
+
+    The report contains no value of the zip's rows.
+    """
     asks = caller(app, north)
     path = await _source(asks)
     export = Export()
@@ -146,7 +149,10 @@ async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, nor
 
 
 async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
-    """While one upload waits for its run, a second one is refused. If a worker is lost, the next one reads the zip."""
+    """While an uploaded file waits for its run, a second upload is refused.
+
+    If the worker that has claimed the run dies, another worker imports the file.
+    """
     asks = caller(app, north)
     path = await _source(asks)
     sent = await _send(asks, path, Export().packed())
@@ -161,9 +167,9 @@ async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, settings: Settings, announced: bool) -> None:
-    """A body beyond the operator's limit gets 413, which names the setting, whether its size was announced or not.
+    """An upload that is larger than the operator's limit gets 413, even if the request does not announce its size.
 
-    Every other route keeps its own limit.
+    The answer names the setting. All other routes keep their own limits.
     """
     small = build(settings.model_copy(update={"largest_upload_mb": 3}))
     asks = caller(small, north)
@@ -211,7 +217,10 @@ async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, 
 
 
 async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
-    """A place for an upload whose lease has ended can be claimed, and its former holder can no longer free it."""
+    """If the lease of a place for uploads has ended, another upload can claim the place.
+
+    The former upload can then no longer free the place.
+    """
     slots = []
     for _ in range(upload.AT_ONCE):
         async with north.unit() as work:

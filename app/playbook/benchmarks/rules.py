@@ -42,7 +42,10 @@ class GrowthSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RealisticGrowth:
-    """The most growth a week that a norm calls realistic for a measure and grade, with the norm's id and citation."""
+    """The highest growth per week that a norm calls realistic for a measure and a grade.
+
+    `citation` names the source of the norm.
+    """
 
     rate: float
     benchmark_id: UUID

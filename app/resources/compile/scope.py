@@ -89,7 +89,7 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns a copy of this level whose `tables` also have the intermediate table `through`, if there is one.
+        """Returns a copy of this level in which `tables` also has the intermediate table `through`, if there is one.
 
         The condition of a link can then use this table.
         """
@@ -170,9 +170,9 @@ def column_of(column: Any) -> Column[Any]:
 
 
 def columns_of(source: NamedFromClause) -> Callable[[str], ColumnElement[Any]]:
-    """Returns a function that looks up a column of this alias by its name.
+    """Returns a function that looks up a column of the alias `source` by its name.
 
-    `source.c` would copy all columns of the table, of which a statement needs few.
+    Only the columns that are looked up are created. `source.c` would create all columns of the table.
     """
     columns: dict[str, ColumnElement[Any]] = {}
     table: Any = source.element  # type: ignore[attr-defined]  # of an alias

@@ -26,10 +26,10 @@ BASELINE_DAYS: Final = 84
 
 
 class PhaseRole(IntEnum):
-    """Why a phase is read: it was requested, it is the current phase of a classmate, or it has ended.
+    """Why a phase is read.
 
-    The role matters only for cohorts. If `series_statement` reads no cohorts, it gives the role `ENDED` to every phase,
-    whether the phase has ended or not.
+    * `REQUESTED`: the phase itself was requested. `CLASSMATE`: it is the current phase of a classmate.
+    * `ENDED`: it is an ended phase of the same cohort. Without cohorts, every phase has this role.
     """
 
     REQUESTED = 0
@@ -148,7 +148,7 @@ class PhaseRow(NamedTuple):
     def cohort(self) -> Cohort:
         """Returns the cohort of the row: its measure, its first school, and the student's first grade level.
 
-        If the row has no school, `series_id` takes the place of the school, so that the cohort has no other supports.
+        Without a school, `series_id` takes the place of the school, and the cohort has only this support.
         """
         school = self.school_ids[0] if self.school_ids else self.series_id
         return self.measure_id, school, self.grades[0] if self.grades else None

@@ -107,7 +107,7 @@ class DecisionRule:
         return resolved
 
     def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
-        """Returns the finding of the rule. Does not check whether the goal is already met."""
+        """Returns what the rule concludes from the scores alone. Does not check whether the goal is already met."""
         return _too_little(self, series, resolved) or self.find(series, resolved)
 
     def judge(

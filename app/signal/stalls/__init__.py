@@ -1,1 +1,1 @@
-"""Core stalls: in a whole grade, the share of students at the benchmark falls between two screening windows."""
+"""Core stalls: in a whole grade, the share of students who reach the benchmark falls between two screening windows."""

@@ -295,7 +295,7 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Updates a source after a run: since which time the next run reads changes, and when the next run starts.
+    """Updates a source after a run: the time from which the next run reads changes, and the time when it starts.
 
     `pulled_at` is the time at which the finished run read the source. With `undone`, the next run reads the whole
     source.

@@ -126,12 +126,12 @@ class Stage:
     def delivered(self, kind: str) -> str:
         """Returns SQL that selects the staged rows of one kind of record that came with the delivery.
 
-        The other staged rows are roster rows that are missing from the delivery.
+        Staged rows that came from the roster, because the delivery lacks them, are left out.
         """
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects the values staged under this name, which come from supplementary files."""
+        """Returns SQL that selects the staged values with this name. They were computed from supplementary files."""
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
@@ -158,8 +158,8 @@ class Stage:
     async def insert_parallel(self, name: str, kind: str, columns: Sequence[str], query: str) -> int:
         """Writes the rows of a query to a staging table by way of a temporary file, and returns their number.
 
-        This is for a query that reads many rows and returns few. PostgreSQL runs no parallel plan for an INSERT, but
-        does for a COPY to the client. The query selects district and run itself, and the types of its columns must be
+        This is for a query that reads many rows and returns few. PostgreSQL can use parallel workers for a COPY to the
+        client, but not for an INSERT. The query selects district and run itself, and the types of its columns must be
         exactly those of the table.
         """
         table, names = self.fills(name, kind), ["district_id", "run_id", *columns]

@@ -94,7 +94,7 @@ async def _download_once(
 
 
 def _check_status(response: aiohttp.ClientResponse, noun: str) -> None:
-    """Raises `SourceRefused` unless the response has the file."""
+    """Raises `SourceRefused` unless the response has the status 200. `noun` is the word for the file in the message."""
     status = response.status
     if 300 <= status < 400:
         raise SourceRefused(

@@ -125,7 +125,7 @@ class Connection:
 
 
 def normalize_url(url: str, allowed: Allowed, setting: str) -> str:
-    """Returns a URL from the settings without a trailing slash, and otherwise in its standard form.
+    """Returns a URL from the settings in its standard form, without a trailing slash.
 
     Raises `SourceRefused` if a connection to the URL is not allowed, or if the URL has a query. The error names the
     setting `setting`, from which the URL comes.

@@ -15,8 +15,8 @@ UNREALISTIC = "goal.unrealistic"
 class RateCheck(StrEnum):
     """How the growth that a goal requires compares with the norms.
 
-    * `realistic`: it is not more than the norms call realistic.
-    * `confirmed`: it is more, and the team has confirmed the goal.
+    * `realistic`: the required growth is not more than the norms call realistic.
+    * `confirmed`: the required growth is more than that, and the team has confirmed the goal.
     * `no_norm`: no norm of growth is known for the measure and the student's grade.
     """
 
@@ -50,7 +50,7 @@ class RequiredRate:
 
     @property
     def rate(self) -> float:
-        """Returns the growth a week that the goal requires, in the measure's units.
+        """Returns the growth per week that the goal requires, in the measure's units.
 
         It is negative if lower scores are better.
         """
@@ -79,7 +79,7 @@ class RequiredRate:
 
     @property
     def weeks_needed(self) -> int:
-        """Returns the weeks of instruction that a student with the highest realistic growth takes to reach the goal."""
+        """Returns how many weeks of instruction a student with the highest realistic growth needs to reach the goal."""
         return math.ceil(round(abs(self.goal - self.baseline) / (self.realistic or abs(self.rate)), 6))
 
 

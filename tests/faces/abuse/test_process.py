@@ -1,4 +1,4 @@
-"""Tests that an api process stays available during the whole abuse corpus, and ends when it is asked to."""
+"""Tests that an api process stays available while it gets the whole abuse corpus, and that it ends after SIGTERM."""
 
 import signal
 import subprocess
@@ -52,9 +52,9 @@ def serving(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]
 def test_a_process_stays_available_and_ends(
     serving: tuple[subprocess.Popen[bytes], str], north: Town, case: str
 ) -> None:
-    """While the corpus is sent, four requests at a time, liveness is answered at once, and SIGTERM ends the process.
+    """A process answers health checks without delay while four senders send the abuse corpus, and SIGTERM ends it.
 
-    Only the processor time of the process itself counts, because the machine may be busy.
+    The delay is measured in processor time of the process, because other processes may keep the machine busy.
     """
     process, address = serving
     headers = {"Authorization": f"Bearer {token(north)}", "Content-Type": "application/json"}

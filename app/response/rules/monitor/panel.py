@@ -143,13 +143,13 @@ class PreparedScores:
 
         If a student did not get the whole planned dose, the estimates are computed twice, under two assumptions:
 
-        1. Growth was slower in proportion to what was delivered. In a week without delivery, it may have been anything.
+        1. Growth was slower in proportion to the delivered dose. In a week without delivery, growth is unknown.
         2. The undelivered part would have brought the growth that the goal requires. This growth is added to the
            scores.
 
-        The lower of the two statistics is returned, and the lower probability of slow growth. So there is an alarm only
-        if both assumptions lead to one. All other estimates are those of the first assumption. For both, the scores in
-        `doubted` are used.
+        The result has the lower of the two statistics, and the lower of the two probabilities of slow growth. So there
+        is an alarm only if both assumptions lead to one. All other estimates are those of the first assumption. Both
+        computations use the scores in `doubted`.
         """
         if_delivered = summarize(replace(self, delivered=None).posterior(prior))
         if self.delivered is None or not (self.delivered < 1).any():

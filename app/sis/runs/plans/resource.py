@@ -44,7 +44,10 @@ class PlannedChangeResource(
     discloses="sync",
     name="PlannedChange",
 ):
-    """A row that a held or dry run would create, change, bring back or remove, or whose sourcedId it would replace."""
+    """A row in the plan of a held run (one that waits for approval) or of a dry run.
+
+    The run would create, change, bring back or remove the row, or replace its sourcedId.
+    """
 
     id: str = field(
         cast(SisPlannedChange.id, Text), "The number of the change.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"
