@@ -1,8 +1,8 @@
 """Tests that each function that uses the database session is marked with `@needs`, and that only one module ends
 transactions.
 
-A public function that takes a `Work` is marked, or its module is listed in `WITHIN`: such functions rely on the
-permission of their caller and are refused without one.
+A public function that takes a `Work` must be marked, unless its module is listed in `WITHIN`. The functions of these
+modules rely on the permission of their caller, and refuse a caller who has declared no permission.
 """
 
 import ast
@@ -108,9 +108,11 @@ def unmarked(name: str, tree: ast.Module) -> list[str]:
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
-    """Returns the places of a module that break one of four rules.
+    """Returns a finding for each place of a module that breaks one of the rules for transactions, queries and time.
 
-    They end a transaction outside of `app/access/work.py`, create a session, forget the district, or use local time.
+    Forbidden are: to end a transaction or create a session outside of the module of transactions, to go around the
+    checks of a unit of work, to get a row by its key without the district, and to read the clock other than by
+    `app.core.clock`.
     """
     findings = []
     for node in ast.walk(tree):

@@ -88,7 +88,7 @@ async def test_a_member_from_another_school_lists_the_notes_of_the_team(app: Fas
 
 
 async def test_a_students_teacher_does_not_read_notes_of_another_team(app: FastAPI, north: Town) -> None:
-    """A note of a team about a child is read only within the team, like the item and its minutes."""
+    """A note of a team about a student cannot be read by the student's teacher, who is not in the team."""
     asks = caller(app, north)
     student = named("student", north.students["amy"])
     item = await added(asks, await meeting_team(north, "administrator"), student=student)

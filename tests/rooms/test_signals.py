@@ -120,7 +120,10 @@ async def test_every_fault_of_a_rule_is_named_at_once(app: FastAPI, north: Town)
 
 @needs(Can.SYNC_ROSTER)
 async def graded(work: Work, town: Town, student: str, scores: Mapping[int, float | None]) -> None:
-    """Adds results of a student in the first class, by days before today; None is missing work."""
+    """Adds results of a student in the first class.
+
+    The keys of `scores` are numbers of days before today. A score of None means missing work.
+    """
     for days, score in scores.items():
         about = {"district_id": work.district_id, "id": new_id()}
         line_item = LineItem(**about, title="Work", class_id=town.classes[0], result_value_max=20.0)
@@ -149,9 +152,9 @@ async def age_people(work: Work) -> None:
 
 
 async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastAPI, north: Town) -> None:
-    """A signal about grades is found by class, when a student fails, drops or hands in nothing.
+    """Signals about failing grades, dropping grades and missing work are suggested.
 
-    The job reads only students whose gradebook has changed, because a sync marks them.
+    The job reads only the students that a sync has marked, because their gradebook changed.
     """
     asks = caller(app, north)
     for kind in ("failing", "grade_drop", "missing_work"):
@@ -176,9 +179,7 @@ async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastA
 
 
 async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, north: Town) -> None:
-    """A signal that lapsed and returns lists the evidence of today, by the rule of today, and not the earlier
-    evidence.
-    """
+    """A signal that lapsed and is suggested again lists the evidence of today, and not the earlier evidence."""
     asks = caller(app, north)
     body = {"code": "failing", "kind": "failing", "area": "math", "least": 3, "days": 30}
     assert (await asks.post("/v1/signal-rules", body)).status_code == 201

@@ -29,7 +29,10 @@ from tests.town import Town
 
 
 async def many(town: Town, students: int, weeks: int) -> list[UUID]:
-    """Plans an active support with weekly scores for each of `students` students of one school. A cohort is a grade."""
+    """Plans an active support with weekly scores for each of `students` students of one school.
+
+    The students of a grade form a cohort.
+    """
     rng = Random(7)
     people: list[dict[str, Any]] = []
     supports: list[dict[str, Any]] = []

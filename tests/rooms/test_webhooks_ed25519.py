@@ -1,4 +1,7 @@
-"""Tests deliveries that are signed with ed25519. The receiver has only a public key, and verifies by the standard."""
+"""Tests deliveries that are signed with ed25519.
+
+The receiver knows only the public key, and verifies signatures as Standard Webhooks describes.
+"""
 
 import asyncio
 import base64

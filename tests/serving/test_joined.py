@@ -26,7 +26,7 @@ class Sent(asyncio.Transport):
         self.sent.append(b"".join(list_of_data))
 
     def close(self) -> None:
-        """Notes that it was closed."""
+        """Records that the transport was closed."""
         self.is_closed = True
 
 

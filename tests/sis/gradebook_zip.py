@@ -1,4 +1,7 @@
-"""Builds a small OneRoster CSV delivery with a gradebook, 1.1 or 1.2, bulk or delta per file, that a test can alter."""
+"""Builds a small OneRoster CSV delivery (1.1 or 1.2) with a gradebook.
+
+A test can change its rows. Each file can have all rows (bulk) or only changed ones (delta).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -28,8 +28,9 @@ async def _answer(town: Town, run_id: UUID, plan: str, *, without_removals: bool
 
 
 async def _held(town: Town, folder: Path) -> tuple[Export, Report]:
-    """Runs a sync that is held, because a class loses most students; a student and a name are new. Returns its delivery
-    and report.
+    """Runs a sync that is held because a class loses most students. Returns its delivery and its report.
+
+    The delivery also has a new student and a changed name.
     """
     export = Export()
     await sync(town, export, folder)

@@ -44,8 +44,9 @@ async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSour
 
 
 def _port(address: str) -> str:
-    """Returns the port of an address. The source is served there again, because a run at another address would be
-    full.
+    """Returns the port of an address. A test serves the source there again.
+
+    At another address, the next run would be a full one instead of a delta.
     """
     return address.rstrip("/").rpartition(":")[2]
 
@@ -203,5 +204,5 @@ async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, 
 
 
 def test_what_may_be_left_out_is_what_a_pull_can_do_without() -> None:
-    """The settings name the collections that the pull calls optional, with their kinds."""
+    """The collections that a source may leave out are exactly the optional ones, with the same kinds of record."""
     assert {one.name: one.kind for one in COLLECTIONS if one.optional} == MAY_BE_LEFT_OUT

@@ -34,7 +34,8 @@ FULL_QUEUE_RETRY = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits on how many requests run and wait, and on how long a request pauses between its steps for another.
+    """The limits on how many requests run and wait, and on how long a running request pauses to let another request
+    run.
 
     A request of a busy key pauses while a request of a less busy key runs:
     * `favoured_seconds`: it pauses for the other request only until that request has used the event loop for this long.
