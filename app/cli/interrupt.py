@@ -19,7 +19,7 @@ CANCEL_INTERVAL = 2.0
 
 
 def raise_on_signals() -> None:
-    """Makes SIGINT and SIGTERM raise `KeyboardInterrupt`. A command that is stopped by a signal can therefore clean up."""
+    """Makes SIGINT and SIGTERM raise `KeyboardInterrupt`. A command that a signal stops can therefore clean up."""
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
 

@@ -1,4 +1,4 @@
-"""Reports what the simulated year showed: failed checks, numbers of API calls, and the states of each series by week."""
+"""Reports what the simulated year showed: failed checks, numbers of API calls, and the weekly states of each series."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_a_planted_name_is_found(pattern: str) -> None:
 
 
 def test_a_planted_module_is_found() -> None:
-    """`broken_module` finds all three faults of a module: too many lines, no docstring, and a name that says nothing."""
+    """`broken_module` finds all three faults of a module: too many lines, no docstring, and a meaningless name."""
     findings = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
     assert len(findings) == 3
 

@@ -211,7 +211,7 @@ def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: li
 def test_the_order_of_arrival_leaves_no_trace(
     past: list[State], one: list[State], other: list[State], settled: State
 ) -> None:
-    """After a finalized (complete) week, the memory of alerts does not depend on the order in which its scores arrived."""
+    """After a finalized (complete) week, the memory of alerts does not depend on the order in which scores arrived."""
     kept, _ = advance_all(weekly(*past))
     week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, finalized=True)
     first, _ = advance_all([*(ConclusionOfWeek(state, week) for state in one), last], kept)

@@ -158,7 +158,7 @@ INNER = ["https://10.0.0.1/v1p1", "https://169.254.169.254/v1p1", "http://127.0.
 
 @pytest.mark.parametrize("url", INNER)
 async def test_an_inner_address_is_not_asked(url: str) -> None:
-    """Outside of a sandbox, a source with a private address is refused, whether it is the base or the token endpoint."""
+    """Outside of a sandbox, a private address is refused, both as the base and as the token endpoint of a source."""
     with pytest.raises(SourceRefused, match="url cannot be used"):
         await pulled(connect("https://sis.example.org/", "1.1", url=url, sandbox=False))
     with pytest.raises(SourceRefused, match="token-url cannot be used"):
