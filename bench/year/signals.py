@@ -1,4 +1,4 @@
-"""Computes the signals that the data of the simulated year must give, and compares them with those of the product."""
+"""Computes the signals that follow from the data of the simulated year, and compares them with those of the product."""
 
 from __future__ import annotations
 

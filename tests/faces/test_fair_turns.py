@@ -1,4 +1,6 @@
-"""Tests the order of requests from several districts over both APIs, and the requests that never wait."""
+"""Tests in which order the requests of several districts run, over both APIs. Some requests, like health checks, never
+wait.
+"""
 
 import asyncio
 from time import thread_time
@@ -51,7 +53,7 @@ async def test_one_districts_backlog_does_not_delay_another(built: Built, north:
 
 
 async def test_requests_without_a_token_are_a_class_of_their_own(built: Built, north: Town) -> None:
-    """Requests without a token wait for each other, and do not delay a district's request."""
+    """Requests without a valid token wait for each other. A request of a district does not wait for them."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
         holder = gate.enqueue(NOBODY)

@@ -40,7 +40,10 @@ async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> 
 
 
 async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
-    """A repeated mutation returns the data of the first one, marked in the extensions, and raises no second concern."""
+    """A repeated mutation returns the data of the first one and raises no second concern.
+
+    The `extensions` of the response name the repeated fields.
+    """
     first, repeated = await send(app, north), await send(app, north)
     assert first.json()["data"] == repeated.json()["data"]
     assert first.json()["data"]["raiseConcern"]["concern"]["id"]

@@ -88,7 +88,7 @@ def test_imports_go_down_the_layers() -> None:
     ],
 )
 def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: str, contract: str) -> None:
-    """Each kind of forbidden import, planted in a copy of the tree, is reported."""
+    """If a forbidden import of any kind is added to a copy of the app, import-linter reports it."""
     shutil.copytree(APP, tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     module = tmp_path / planted

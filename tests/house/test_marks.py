@@ -295,7 +295,9 @@ async def _inner(work: Work): await work.db.scalar(x)
 
 
 def test_planted_functions_without_a_mark_are_found() -> None:
-    """Planted functions without the decorator `needs` are found. Functions with it and private functions are not."""
+    """`unmarked` reports public functions that use a session or a unit of work without the decorator `needs`, and no
+    others.
+    """
     names = [finding.split()[0].rsplit(".", 1)[-1] for finding in unmarked("app.concern.planted", ast.parse(PLANTED))]
     assert names == ["read_all", "by_another_name", "quick", "from_nowhere", "on_the_driver"]
 
@@ -315,7 +317,7 @@ def test_planted_functions_without_a_mark_are_found() -> None:
     ],
 )
 def test_a_planted_habit_is_found(line: str, words: str) -> None:
-    """Each planted violation of a coding rule is found, with its line."""
+    """`broken_habits` reports each of these violations of a coding rule."""
     tree = ast.parse(f"async def f(work: Work):\n    {line}")
     assert any(words in finding for finding in broken_habits("app.concern.planted", tree))
 

@@ -101,7 +101,10 @@ async def test_a_students_teacher_does_not_read_notes_of_another_team(app: FastA
 
 
 async def test_a_note_has_the_secured_area_of_its_item(app: FastAPI, north: Town) -> None:
-    """A note on an item about counselling can be read only by those who can see the item, with or without a student."""
+    """A note on an item about counselling can be read only by those who can see the item.
+
+    This holds for items about a student and for items about no student.
+    """
     asks, without_area = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team = await meeting_team(north)
     for about in ({}, {"student": named("student", north.students["amy"])}):

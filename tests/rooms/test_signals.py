@@ -69,7 +69,7 @@ async def test_a_score_under_the_cut_is_suggested_and_becomes_a_concern(app: Fas
 
 
 async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> None:
-    """After a signal was dismissed, no version of the rule and no other rule suggests the same again."""
+    """If a signal was dismissed, it is not suggested again, even by another version of its rule or by another rule."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)
@@ -85,7 +85,7 @@ async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> No
 
 
 async def test_a_signal_lapses_when_the_data_no_longer_bear_it_out(app: FastAPI, north: Town) -> None:
-    """A signal lapses if the data no longer support it, and returns if they do again."""
+    """A signal lapses when the data no longer support it, and is suggested again when they do."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)
@@ -196,9 +196,9 @@ async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, n
 
 
 async def test_each_rule_looks_back_its_own_days(app: FastAPI, north: Town) -> None:
-    """A rule about screening suggests no signal for a window that is older than its own number of days.
+    """A rule about screening suggests no signal for a window that closed more days ago than the rule looks back.
 
-    Another rule may look back further.
+    Another rule with more days suggests the signal.
     """
     asks = caller(app, north)
     closed = str(TODAY - timedelta(days=20))

@@ -136,7 +136,9 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """If an alert sent an event, its end sends an event too, even if a backfill or new rules cause the end."""
+    """If an alert sent an event, its end sends an event too. This also holds for an end because of a backfill or new
+    rules.
+    """
     alert = weekly(GOOD, NOT, NOT)
     assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,
@@ -232,7 +234,7 @@ def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> Non
 
 @given(st.lists(STATES, min_size=1, max_size=12))
 def test_judging_twice_changes_nothing(states: list[State]) -> None:
-    """If a verdict is applied a second time, it gives no signal and does not change the memory of alerts."""
+    """If a verdict is applied a second time, it gives no alert signal and does not change the memory of alerts."""
     kept, _ = advance_all(weekly(*states))
     repeated, signals = advance(kept, weekly(*states)[-1])
     assert signals == ()

@@ -126,9 +126,9 @@ async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town
 async def test_enough_data_is_estimated_and_verdicts_name_it(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calibration estimates growth, noise and forms by measure, and gives the same result if it is repeated.
+    """Calibration estimates growth, noise and the difficulty of forms (versions of a test) for each measure.
 
-    Then all series are judged again, without alerts.
+    A repetition gives the same result. After a calibration, all series are judged again, without alerts.
     """
     monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     await many(north, 350, 12)

@@ -81,7 +81,9 @@ class Delivered(Export):
         return _row(sourced_id, userSourcedId=user, role=role, orgSourcedId=org, roleType=role_type, **cells)
 
     def delta(self, **rows: list[Row]) -> "Delivered":
-        """Returns a delta of these files, changed just now unless a row says otherwise; the other files are absent."""
+        """Returns a delta delivery that has only these files. Each row is marked as changed just now, unless it says
+        otherwise.
+        """
         made = Delivered(version=self.version)
         made.rows = {
             name: [{"status": "active", "dateLastModified": STAMP} | row for row in of] for name, of in rows.items()

@@ -290,9 +290,9 @@ async def test_corrections_are_not_held(north: Town, tmp_path: Path, changes: di
 
 
 async def test_twins_are_held_only_if_their_ids_were_exchanged(north: Town, tmp_path: Path) -> None:
-    """If a clerk corrects exchanged given names of twins, the rows are imported.
+    """If the given names of twins were exchanged by mistake and a clerk corrects this, the rows are imported.
 
-    If the identifiers are exchanged too, the sourcedIds were exchanged, and the rows wait.
+    If the identifiers are exchanged too, the sourcedIds were exchanged, and the rows are not imported.
     """
     export, _ = _roster(11)
     for column in ("familyName", "orgSourcedIds"):

@@ -1,4 +1,4 @@
-"""Tests a configured source from end to end: signing in, a full pull, then deltas from where the last one ended."""
+"""Tests a configured source from end to end: signing in, a full pull, and then deltas since the last pull."""
 
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
 
 
 async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) -> None:
-    """After a pull that is held, the next delta begins where it would have begun before, until the run is approved."""
+    """A held run does not change the time at which the next delta begins. The time changes when the run is approved."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         await _run(north, made)
@@ -124,8 +124,9 @@ async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) 
 
 
 async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
-    """If a source cannot be reached, its run fails with exit code 5, and neither the roster nor the watermark
-    changes.
+    """If a source cannot be reached, its run fails with exit code 5.
+
+    The roster does not change, nor does the time at which the next delta begins.
     """
     with running(*SMALL) as address:
         made = await _make(north, address)
