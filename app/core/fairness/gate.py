@@ -233,7 +233,7 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Takes the slot from a long-running request that seems to wait, for example for a lock, and not to compute.
+        """Takes the slot from a long-running request that seems to wait, for example for a lock, instead of computing.
 
         The request seems to wait if this thread has hardly used the processor since the last check. The request then
         continues without a slot, and the next request gets the slot. Otherwise the next check is scheduled.
