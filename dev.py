@@ -144,7 +144,7 @@ def remove_environment() -> None:
 def install(hold: int) -> None:
     """Runs pip with hashes and the machine's own index settings.
 
-    pip inherits the lock, which stays held even if pip outlives this process.
+    pip inherits the lock file `hold`. If this process is killed, the lock therefore stays held until pip ends.
     """
     options = [
         "--require-hashes",

@@ -23,7 +23,9 @@ OFF = frozenset(BEGINS + timedelta(weeks=week) for week in (6, 7, 15, 16, 17))
 
 
 def main() -> None:
-    """Prints the median times in milliseconds: processor time, which other load does not lengthen, and elapsed time."""
+    """Prints the median times in milliseconds: the time of the processor, which does not depend on other programs, and
+    the elapsed time.
+    """
     for width in (320, 1000):
         worked, took, size = [], [], 0
         for _ in range(RUNS):

@@ -1,4 +1,4 @@
-"""Measures the sync, and prints each figure with its target; each is a ratio of times within one run.
+"""Measures the sync, and prints each figure with its target. A figure is the ratio of two times from the same run.
 
 `python -m bench.sync [--students 100000] [--rounds 3] [--dlt PYTHON [--dlt-whole]]`; see `bench/README.md`. Every sync
 runs in a separate process. The database is on the embedded server in a temporary folder, or on the server of

@@ -105,7 +105,7 @@ def _folder() -> Path:
 
 
 def _once(path: Path, suffix: str, change: Callable[[str, Rows], Rows]) -> Path:
-    """Returns the path of a changed copy of a zip, which is created at the first call next to `path`.
+    """Returns the path of a changed copy of a zip. The first call creates the copy in the folder of the zip.
 
     `change` returns the changed rows of each file.
     """

@@ -69,7 +69,10 @@ def kept_folder(of_this_run: Path) -> Path:
 
 
 async def lay_database(server: Settings, own: Settings, name: str) -> None:
-    """Creates a migrated database on a server, which may lack the template. `own` are the settings of the database."""
+    """Creates a migrated database on a server. It is copied from the server's template if there is one.
+
+    `own` are the settings of the database.
+    """
     try:
         await run_statement(server.url_of("owner"), f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     except asyncpg.InvalidCatalogNameError:
@@ -109,7 +112,9 @@ def _locked(kept: Path) -> Iterator[None]:
 
 
 def _version_of_cluster() -> str:
-    """Returns a digest of what makes the cluster: the server, the migrations, and the code that runs them."""
+    """Returns a digest of everything on which the stored cluster depends: server, migrations, and the code that runs
+    them.
+    """
     files = [*(REPOSITORY / "migrations").rglob("*"), *(REPOSITORY / "app" / "core").rglob("*.py")]
     files += [REPOSITORY / "app" / "cli" / "migrate.py", Path(__file__)]
     contents = [

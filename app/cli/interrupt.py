@@ -1,8 +1,10 @@
 """Runs a command so that SIGINT and SIGTERM interrupt it, however it was started.
 
-`asyncio.run` leaves two gaps. A shell that starts a command in the background has it ignore SIGINT. And `asyncio.run`
-cancels only once: before Python 3.12 a cancellation that arrives together with the result that `asyncio.wait_for` waits
-for is lost, and asyncpg waits in this way.
+`asyncio.run` is not enough for two reasons:
+
+* A command that a shell starts in the background ignores SIGINT.
+* `asyncio.run` cancels the work only once, and this cancellation can be lost. Before Python 3.12, `asyncio.wait_for`,
+  which asyncpg uses, loses a cancellation that arrives at the same moment as the result.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ CANCEL_INTERVAL = 2.0
 
 
 def raise_on_signals() -> None:
-    """Makes SIGINT and SIGTERM raise `KeyboardInterrupt`, so that a command that a timer stops cleans up."""
+    """Makes SIGINT and SIGTERM raise `KeyboardInterrupt`. A command that a signal stops can therefore clean up."""
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
 
@@ -25,7 +27,8 @@ def raise_on_signals() -> None:
 def run_interruptible(work: Coroutine[Any, Any, Result]) -> Result:
     """Runs `work` in a new event loop, and returns its result.
 
-    After SIGINT or SIGTERM `work` is cancelled until it ends. Raises `KeyboardInterrupt` if it ended by this.
+    After SIGINT or SIGTERM, `work` is cancelled every `CANCEL_INTERVAL` seconds until it ends. Raises
+    `KeyboardInterrupt` if it was ended by a cancellation.
     """
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     with asyncio.Runner() as runner:

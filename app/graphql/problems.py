@@ -105,8 +105,8 @@ async def find_problems(
 ) -> list[Problem]:
     """Returns all problems of a command's input.
 
-    `shape` has the violations in the form of the input, such as a text that is not a date. They are followed by the
-    violations that the command finds in the other values.
+    `shape` has the violations that were found when the input was parsed, such as a text that is not a date. They are
+    followed by the violations that the command finds in the other values.
     """
     async with context.session():
         return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))

@@ -14,7 +14,7 @@ class MayBeOnAgenda(MayBeAboutStudent):
     """Mixin for a note and its earlier texts. They belong to a student, or to the team of an agenda item, or to both.
 
     `agenda_team_id` is the team whose agenda item the note is about, and `agenda_team_school_id` is the school of this
-    team. Both are null for a note about another record. Whoever may not see the item may not see the note.
+    team. Both are null for a note about another record. A caller who may not see the item may not see the note.
     """
 
     agenda_team_id: Mapped[UUID | None]

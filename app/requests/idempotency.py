@@ -92,7 +92,7 @@ class Answer:
 def parse_key(values: Sequence[str], pointer: str) -> str:
     """Returns the idempotency key that a client sent, either in quotation marks or without.
 
-    `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`.
+    `values` are the values of the header. Raises `Malformed` for an invalid key, with `pointer` as its JSON pointer.
     """
     text = values[0].strip(" \t") if len(values) == 1 else ""
     if text.startswith('"'):

@@ -132,7 +132,7 @@ def plain(expression: Any) -> Any:
 def permissions_of(member: Member) -> tuple[Can, ...]:
     """Returns the permissions that a link or a computed value requires in addition to those of its resource.
 
-    For a plain field, these are none.
+    A plain field requires no additional permission, so the result is then empty.
     """
     if isinstance(member, OneMember | ManyMember):
         return tuple(dict.fromkeys((*declaration(member.target).requires, *member.requires)))

@@ -11,7 +11,7 @@ from app.serving.protocol import PROGRESS_PERIOD
 class Loop(uvloop.Loop):
     """uvloop's event loop with a shorter timeout for TLS handshakes.
 
-    Handshakes take place before our protocol can limit them.
+    The timeout is shorter because our protocol cannot limit a handshake, which takes place before it.
     """
 
     async def create_server(self, *args: Any, **options: Any) -> Any:

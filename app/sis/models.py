@@ -128,9 +128,9 @@ class SisQuarantine(TenantRow, Base):
 
 
 class SisAcknowledgement(TenantRow, Base):
-    """A faulty row of a source that a person has acknowledged.
+    """A person's acknowledgement of a faulty row of a source.
 
-    The acknowledgement ends when the content or the fault of the row changes.
+    It ends when the content or the fault of the row changes.
     """
 
     __tablename__ = "sis_acknowledgement"

@@ -1,4 +1,4 @@
-"""Serves REST's pages by one bare route each: Starlette and asyncpg, without anything that the product adds.
+"""Serves the pages of REST for comparison, each by a minimal route that uses only Starlette and asyncpg.
 
 A request sends BEGIN with the principal, the product's own statement, the row of the disclosure log and COMMIT. `python
 -m bench.graphql.bare PORT DISTRICT` reads the settings of the product.
@@ -39,7 +39,7 @@ CONNECTIONS = 10
 
 
 def _log_row(principal: Principal, page: str, text: str) -> list[Any]:
-    """Returns the values of the row of the log, except for its id and time."""
+    """Returns the values of a row of the disclosure log, except its id and time."""
     students = sorted(render(text.encode()).students)
     return [principal.client_id, None, principal.name, f"GET /v1/{page}", students, [PAGES[page]]]
 

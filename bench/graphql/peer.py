@@ -39,7 +39,7 @@ def folder(given: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def running(settings: Settings, made: Made, place: Path, reach: Reach, students: int) -> Iterator[str]:
-    """Runs PostGraphile bound to a principal of this reach, and yields its address.
+    """Runs PostGraphile with the access of a principal who sees the students in `reach`, and yields its address.
 
     `students` is the number of students whom each row of the disclosure log names.
     """
@@ -66,7 +66,7 @@ def running(settings: Settings, made: Made, place: Path, reach: Reach, students:
 
 
 def _settings(principal: Principal) -> dict[str, str]:
-    """Returns the settings that `app.enter` makes for a principal."""
+    """Returns the PostgreSQL settings, by name, that the SQL function `app.enter` sets for this principal."""
     settings = {"app.district_id": str(principal.district_id), "app.reach": principal.reach.value}
     settings |= {"app.schools": "{}", "app.opens": "{" + ",".join(sorted(principal.opens)) + "}"}
     if principal.reach is Reach.CASELOAD:

@@ -87,7 +87,10 @@ def one_pair(rule: str, students: int, far: float, seed: int) -> Pair:
 
 
 def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]:
-    """Prints a rule's rows, at the mean threshold of the pairs, and returns further notes."""
+    """Prints the result rows of a rule, and returns further notes.
+
+    The threshold is the mean of the thresholds of the pairs of populations.
+    """
     thresholds = {f: float(np.mean([pair.thresholds[f] for pair in pairs])) for f in pairs[0].thresholds}
     years = [simulate(World(), students, pair.seed) for pair in pairs]
     both = list(zip(pairs, years, strict=True))

@@ -2,8 +2,7 @@
 
 The rules themselves are in `app/response/rules`; a test checks that both give the same verdicts. Each function returns
 a number for every student and week, from data up to that week. The number is above zero exactly where the rule as
-commonly used concludes "not responding". It is a margin, so a threshold above zero makes a rule with fewer false
-alarms.
+commonly used concludes "not responding". With a higher threshold than zero, the rule has fewer false alarms.
 """
 
 from __future__ import annotations

@@ -16,7 +16,10 @@ NAMES = ("FAR", "between", "N8", "N12", "S6", "S8", "S10", "delay", "PPV")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one rule by name, each with the number of students, from which its standard error is computed."""
+    """The figures of one rule, keyed by name.
+
+    `count` has the number of students behind each figure. The standard error of the figure is computed from it.
+    """
 
     value: dict[str, float]
     count: dict[str, int]
@@ -29,7 +32,7 @@ def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
 
 
 def threshold_for(excess: Array, year: Year, far: float) -> float:
-    """Returns the threshold at which the share `far` of the responders is ever flagged."""
+    """Returns the threshold that the share `far` of the responders exceeds in at least one week."""
     worst = excess[year.group == RESPONDER].max(axis=1)
     return float(np.quantile(worst, 1 - far))
 
@@ -37,8 +40,9 @@ def threshold_for(excess: Array, year: Year, far: float) -> float:
 def figures(flag: NDArray[np.int64], year: Year) -> Figures:
     """Returns a rule's figures, computed from the week in which it first flags each student.
 
-    A stopper who is flagged before the stop counts as a false alarm in the positive predictive value (PPV). S6 to S10
-    leave this student out, because the stop can no longer be detected.
+    A stopper is a student whose growth stops during the year. A stopper who is flagged before the stop counts as a
+    false alarm in the positive predictive value (PPV). S6, S8 and S10 are the shares of stoppers flagged within so many
+    weeks after the stop. They leave out a stopper who was flagged before it.
     """
     never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
     late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]

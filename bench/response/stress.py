@@ -77,9 +77,10 @@ def main() -> None:
 
 
 def run_world(students: int, seed: int, world: World) -> tuple[dict[str, float], dict[str, float], float]:
-    """Returns the monitor's figures in one simulated world at the threshold for .10.
+    """Returns the monitor's figures in one simulated world, at the threshold for a false-alarm rate of .10.
 
-    The first figures are with the published parameters, the second with parameters calibrated on other students.
+    The first figures are with the published parameters, the second with parameters calibrated on other students. The
+    last value is the threshold after this calibration.
     """
     own = calibrate(panel(simulate(world, students, seed + 1)))
     year = simulate(world, students, seed)

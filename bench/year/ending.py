@@ -1,4 +1,4 @@
-"""Checks the end of the simulated year: items and reasons agree, and every unserved concern is reported."""
+"""Checks the end of the simulated year: agendas, stored agenda items, signals, and reports of unserved concerns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ AT_ONCE: Final = 40
 
 
 def end_year(year: Year) -> None:
-    """Compares the last agendas, all stored items, and the reports of unserved concerns with what they must be."""
+    """Checks the product's state at the end: signals, core stalls, agendas, stored items, and reports of unserved
+    concerns.
+    """
     follow_signals(year)
     follow_stalls(year)
     ask_all(year)
@@ -67,7 +69,11 @@ def _check_stored(year: Year, team: TeamRecord) -> None:
 
 
 def _check_unserved(year: Year) -> None:
-    """Requires a report about each concern that was unserved for the days in the playbook, and about no other one."""
+    """Checks that each concern is reported if it had no support for too many days, and that no other concern is
+    reported.
+
+    The playbook sets the number of days. The list of unserved concerns is checked too.
+    """
     reported = {event["data"]["concern"] for event in year.events if event["type"] == "concern.unserved"}
     listed = {each["id"] for each in year.caller.all("/v1/concerns", unserved="true")}
     for concern in year.concerns.values():

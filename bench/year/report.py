@@ -1,4 +1,4 @@
-"""Prints what the simulated year showed: its promises, the calls, and each series by week."""
+"""Reports what the simulated year showed: failed checks, numbers of API calls, and the weekly states of each series."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LETTERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The results of a simulated year. `failed` are the promises that did not hold."""
+    """The results of a simulated year. `failed` lists the checks that failed."""
 
     weeks: int
     students: int
@@ -51,7 +51,7 @@ class Report:
 
     @property
     def failed(self) -> list[str]:
-        """Returns every promise that did not hold, as a sentence."""
+        """Returns a sentence for each check that failed."""
         findings = self.findings
         sentences = [*findings.contradictions, *findings.open_alerts, *findings.webhooks, *self.faults]
         if self.lesson_calls != self.lessons:

@@ -65,7 +65,9 @@ STEPS: Final = (
 
 
 def play_week(year: Year) -> None:
-    """Simulates one week, in three steps of the clock: to its Monday, its Tuesday and its Friday."""
+    """Simulates one week: moves the clock to Monday, Tuesday and Friday, and does the steps that are due on each of
+    them.
+    """
     year.taught += not year.is_off and year.week > 0
     for weekday in (MONDAY, TUESDAY, FRIDAY):
         reasons = tasks.with_reason(year)

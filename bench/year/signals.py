@@ -1,4 +1,4 @@
-"""Computes the signals that the data of the simulated year must give, and compares them with those of the product."""
+"""Computes the signals that follow from the data of the simulated year, and compares them with those of the product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAYS: Final = {"unmet_goal": 7, "arrived_with_support": 30, "ahead_of_goal": 14,
 
 
 def publish_rules(year: Year) -> None:
-    """Publishes a rule of each kind that reads scores and supports, after a preview that counts students only."""
+    """Publishes a rule of each kind in `KINDS`, after checking that a preview of the rule finds no student yet."""
     for kind in KINDS:
         rule = {"code": kind.replace("_", "-"), "kind": kind}
         if kind == "screening_under_cut":
@@ -30,7 +30,7 @@ def publish_rules(year: Year) -> None:
 
 
 def follow_signals(year: Year) -> None:
-    """Compares the suggested signals with those that the data must give, and keeps the ids of the new ones."""
+    """Compares the suggested signals with those that follow from the data, and records the new ones."""
     expected = {key: record for key, record in _candidates(year) if not _is_answered(year, key)}
     by_key: dict[SignalKey, dict[str, Any]] = {}
     for signal in year.caller.all("/v1/signals", state="suggested"):
@@ -87,8 +87,10 @@ def _of(year: Year, record: SupportRecord) -> Iterator[tuple[str, str]]:
 
 
 def _key_of(year: Year, signal: dict[str, Any]) -> SignalKey:
-    """Returns the key of a signal that was read from the product. For a new signal about a support, it has today's
-    cause.
+    """Returns the key of a signal that was read from the product.
+
+    For a signal about a support, the key has the recorded cause if the signal is known and still suggested, and
+    otherwise the cause that the support has today.
     """
     student = year.names[signal["student"]]
     if signal["window"] is not None:

@@ -1,4 +1,7 @@
-"""Creates the tables of scores and their changes, verdicts, each support's state, and jobs of final judging."""
+"""Creates the tables of scores and their changes, verdicts, each support's state, and settlements.
+
+A settlement is a job that judges the series of a measure at a school again.
+"""
 
 from migrations.tenant import directory_function, student_table, tenant_table
 
@@ -16,7 +19,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables, and the function that lists the districts with due settlements."""
+    """Creates the tables, and the function that lists the districts in which a settlement (a judging job) is due."""
     _create_scores()
     _create_verdicts()
     tenant_table(

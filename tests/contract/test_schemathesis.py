@@ -1,6 +1,7 @@
-"""Tests the served API with schemathesis: its checks, with a token, with the examples and with bodies at the bounds.
+"""Tests the served API with schemathesis, which sends requests that it generates from the contract.
 
-Each part runs for at most half a minute. `tests/faces/test_rest_fuzz.py` sends generated bodies to every operation.
+They are the contract's examples, values at the declared limits, and random values. Each part runs for at most half a
+minute. `tests/faces/test_rest_fuzz.py` sends generated bodies to every operation.
 """
 
 import asyncio
@@ -41,9 +42,10 @@ STREAM = "/v1/events/stream"
 async def test_schemathesis_finds_nothing(
     serving: str, north: Town, settings: Settings, tmp_path: Path, phases: str
 ) -> None:
-    """Schemathesis finds no internal error and no undocumented answer.
+    """Schemathesis finds no internal error and no undocumented response.
 
-    It also finds no malformed request that is accepted, and no refusal that the contract could have stated as a schema.
+    It finds no malformed request that is accepted. A request that fits the contract is refused only for a reason that a
+    JSON schema cannot state.
     """
     grant = Grant(north.district_id, north.slug, ALL_SCOPES, ())
     client = KnownClient(new_id(), "schemathesis", (), (grant,))

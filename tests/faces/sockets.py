@@ -80,8 +80,10 @@ class Client:
 async def connected(
     address: str, token: str | None, *, act_for: str | None = None, origin: str | None = None
 ) -> AsyncIterator[Client]:
-    """Yields a WebSocket connection that was authenticated by its `connection_init`; without a token, nothing was sent
-    yet.
+    """Yields a WebSocket connection to the GraphQL API.
+
+    With a token, the connection is already authenticated by `connection_init`. Without a token, the client has sent
+    nothing yet.
     """
     page = None if origin is None else Origin(origin)
     async with connect(f"ws://{address}/graphql", subprotocols=[PROTOCOL], origin=page, proxy=None) as connection:

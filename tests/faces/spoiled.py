@@ -1,8 +1,7 @@
-"""Sends a wrong value at every place of a body in few requests.
+"""Sends a wrong value at every place of a body, in few requests.
 
-Values of a wrong shape are refused independently of each other. So one request that has such a value at all places
-shows the refusal of each. Places at which the shape allows the value get a request of their own, which reaches the
-command.
+One request has a value of a wrong shape at all places, because every place is checked even if others are wrong. If the
+shape of a place allows the value, this place gets a request of its own, which reaches the command.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator

@@ -160,7 +160,7 @@ def test_an_error_out_of_all_proportion_is_refused(changes: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("rule", list(RULES))
 def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
-    """A phase in its first week gets no verdict, however many scores it has."""
+    """A series gets no verdict in its first week, even if it has many scores."""
     first = [{"week": 0, "value": 30.0 + n} for n in range(9)]
     for given, options in (([], ()), ([{"week": 9, "value": 36.0}], ("--every-week",))):
         _, answers = run([line(scores=first + given)], "--rule", rule, *options)
@@ -214,7 +214,7 @@ def test_a_week_is_judged_by_what_was_known_up_to_it() -> None:
 
 
 def test_every_week_is_what_the_benchmark_scores() -> None:
-    """The command and the benchmark's arrays give the same statistic for every student and week."""
+    """For every student and week, `aimline judge` gives the same statistic as the monitor in the benchmark."""
     year = simulate(World(), 75, 4)
     watched = run_monitor(year).statistic
     answers = judged(year_lines(year), Options(every_week=True))
@@ -227,8 +227,8 @@ def test_every_week_is_what_the_benchmark_scores() -> None:
 
 @pytest.mark.parametrize("rule", list(BEYOND))
 def test_the_fields_rules_are_what_the_benchmark_scores(rule: str) -> None:
-    """For each of the field's rules, `aimline judge` and the benchmark give the same statistic at a stated false-alarm
-    rate. Without a rate, the sign of the statistic gives the state.
+    """For each decision rule of the field, `aimline judge` at a stated false-alarm rate gives the same statistic as the
+    benchmark.
     """
     year = simulate(World(), 25, 6)
     with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing

@@ -57,7 +57,7 @@ def _loaded_by(program: str) -> set[str]:
 
 
 def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
-    """Every api process logs JSON lines, without values in faults."""
+    """Every line that the api processes log is JSON with all fields of the log."""
     port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--workers", "2"]
     serving = subprocess.Popen(
@@ -133,8 +133,10 @@ async def test_a_command_over_an_empty_database_names_migrate(settings: Settings
 async def test_a_process_over_a_database_that_it_cannot_read_names_the_reason(
     settings: Settings, *, arguments: tuple[str, ...], has_schema: bool
 ) -> None:
-    """If the roles exist and the schema does not, or its grants do not, `serve` and `worker` end with a sentence that
-    names the reason. They would otherwise run and serve nothing.
+    """`serve` and `worker` end with one sentence if the database has no schema, or if their role may not read the
+    schema.
+
+    The sentence names the reason.
     """
     name = f"aimline_unread_{secrets.token_hex(4)}"
     await run_statement(settings.url_of("owner"), f"CREATE DATABASE {name}")

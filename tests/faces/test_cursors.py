@@ -91,7 +91,10 @@ async def test_a_cursor_of_another_district_is_refused(
 async def test_another_process_and_a_rotated_key_open_a_cursor(
     app: FastAPI, read_district: FullDistrict, settings: Settings
 ) -> None:
-    """A cursor from one process can be used in another process, also after a new key has been put first."""
+    """A cursor from one process can be used in another process that has an additional, newer key.
+
+    The first process lacks this key, and therefore refuses a cursor from the other one.
+    """
     cursor = (await caller(app, read_district.town).get("/v1/students", limit=1)).json()["next"]
     # The roles' passwords are derived from the first key: the addresses stay those of before.
     addresses = {f"{role}_database_url": settings.url_of(role) for role in ("api", "worker")}

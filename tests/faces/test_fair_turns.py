@@ -1,4 +1,6 @@
-"""Tests the order of requests from several districts over both APIs, and the requests that never wait."""
+"""Tests in which order the requests of several districts run, over both APIs. Some requests, like health checks, never
+wait.
+"""
 
 import asyncio
 from time import thread_time
@@ -30,7 +32,7 @@ async def test_whether_the_process_lives_is_always_answered(built: Built, north:
 
 @pytest.mark.parametrize("face", ["rest", "graphql"])
 async def test_one_districts_backlog_does_not_delay_another(built: Built, north: Town, south: Town, face: str) -> None:
-    """Another district's request runs at once although twenty requests of the first wait."""
+    """A request of one district runs at once, although twenty requests of another district wait."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
         holder = gate.enqueue(north.district_id)
@@ -51,7 +53,7 @@ async def test_one_districts_backlog_does_not_delay_another(built: Built, north:
 
 
 async def test_requests_without_a_token_are_a_class_of_their_own(built: Built, north: Town) -> None:
-    """Requests without a token wait for each other, and do not delay a district's request."""
+    """Requests without a valid token wait for each other. A request of a district does not wait for them."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
         holder = gate.enqueue(NOBODY)
@@ -148,7 +150,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_return(built: Built, north
 
 
 async def test_a_running_request_pauses_between_its_steps(built: Built, north: Town, south: Town) -> None:
-    """Running requests of one district pause for another district's request."""
+    """While a request of another district runs, the running requests of a busy district pause between their steps."""
     async with built(concurrency=4) as app:
         gate, ended = gate_of(app), list[str]()
         waits, began = asyncio.Event(), list[int]()
@@ -176,7 +178,8 @@ async def test_a_running_request_pauses_between_its_steps(built: Built, north: T
 async def test_a_request_beside_another_districts_load_waits_for_one_request_at_most(
     built: Built, north: Town, south: Town, face: str
 ) -> None:
-    """A request of one district waits for at most one request of another district, however many of these there are.
+    """A request of one district waits for at most one request of another district, even if the other district sends
+    many.
 
     The processor time of this thread is measured, so that other programs have no influence.
     """

@@ -40,7 +40,10 @@ async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> 
 
 
 async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
-    """A repeated mutation returns the data of the first one, marked in the extensions, and raises no second concern."""
+    """A repeated mutation returns the data of the first one and raises no second concern.
+
+    The `extensions` of the response name the repeated fields.
+    """
     first, repeated = await send(app, north), await send(app, north)
     assert first.json()["data"] == repeated.json()["data"]
     assert first.json()["data"]["raiseConcern"]["concern"]["id"]
@@ -91,8 +94,10 @@ async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """If the commit of a mutation is lost, the mutation is repeated with the key of each field, and has a known
-    outcome.
+    """If the connection is lost during the commit of a mutation, the server runs the mutation again under its
+    idempotency key.
+
+    The caller gets the stored response of the first run, and only one concern is raised.
     """
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
@@ -139,9 +144,10 @@ async def test_a_version_is_of_its_field_only(app: FastAPI, north: Town) -> None
 async def test_a_derived_command_keeps_the_bounds_of_its_inputs(
     north: Town, more: dict[str, Any], code: str, pointer: str
 ) -> None:
-    """A derived GraphQL command checks the limits of its inputs, and names them as GraphQL does.
+    """A derived GraphQL command checks the limits of its inputs, and its problems point to the inputs by their GraphQL
+    names.
 
-    Within an object, names stay as they are. No input causes an internal error.
+    Keys within an object are named as the caller sent them. No input causes an internal error.
     """
     given = {"name": "other", "kind": "oneroster-1.1", "url": "https://sis.example/a", "clientId": "a"}
     query = "mutation ($input: RegisterSourceInput!) { registerSource(input: $input) { problems { code pointer } } }"

@@ -36,13 +36,13 @@ class Normal:
         self.names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        """Returns a text in which ids, instants, dates and the district's own words are replaced."""
+        """Returns a text in which ids, instants, dates and the names of the district are replaced."""
         for own in (self.town.canary, self.town.canary.lower(), self.town.slug):
             text = text.replace(own, "OWN")
         return DAY.sub(self._day, INSTANT.sub("INSTANT", ID.sub(self._id, text)))
 
     def value(self, value: Any) -> Any:
-        """Returns a JSON value in which ids, instants, dates and the district's own words are replaced."""
+        """Returns a JSON value in which ids, instants, dates and the names of the district are replaced."""
         if isinstance(value, dict):
             return {name: "CURSOR" if name == "next" and inner else self.value(inner) for name, inner in value.items()}
         if isinstance(value, list):
@@ -95,7 +95,8 @@ def within(recorded: Any, now: Any) -> Any:
 
 
 async def test_every_read_answers_as_before_it_was_derived(app: FastAPI, north: Town) -> None:
-    """Every read that is derived from a declaration returns what the earlier hand-written one returned.
+    """Every read route that is generated from a declaration returns the same as the hand-written route that it
+    replaced.
 
     Members, rows, orders and statuses are compared.
     """

@@ -55,7 +55,7 @@ async def test_a_parameter_that_is_not_named_has_its_default(parameters: dict[st
 
 
 async def test_a_route_keeps_few_handlers() -> None:
-    """A route stores few handlers, even if a caller names parameters in every combination."""
+    """A route creates a limited number of handlers, even if requests name very many different sets of parameters."""
     route = next(route for route in SPARSE.routes if isinstance(route, Route))
     made: list[object] = []
 

@@ -88,7 +88,7 @@ def test_imports_go_down_the_layers() -> None:
     ],
 )
 def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: str, contract: str) -> None:
-    """Each kind of forbidden import, planted in a copy of the tree, is reported."""
+    """If a forbidden import of any kind is added to a copy of the app, import-linter reports it."""
     shutil.copytree(APP, tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     module = tmp_path / planted
@@ -118,11 +118,10 @@ def sub_rooms(folder: Path) -> set[Path]:
 
 
 def rooms_too_large(folder: Path) -> list[str]:
-    """Returns the folders of `app` that have too many Python files. The folders are those at the top level, and
-    subfolders with layers of their own.
+    """Returns a finding for each folder of `app` that has more than `MAX_FILES` Python files.
 
-    Files in other subfolders count for their parent. A subfolder with layers of its own counts as one file for its
-    parent.
+    Top-level folders are examined, and subfolders for which pyproject.toml declares layers. Such a subfolder counts as
+    one file for its parent. The files in any other subfolder count for its parent.
     """
     declared, findings = sub_rooms(folder), []
     rooms = {path for path in (folder / "app").iterdir() if path.is_dir() and path.name not in NOT_ROOMS}
@@ -145,7 +144,7 @@ def test_a_room_has_at_most_twelve_files() -> None:
 
 
 def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
-    """A file in an undeclared folder counts towards the limit of its parent, at any depth."""
+    """Files in a subfolder without declared layers count towards the limit of the folder above it, at any depth."""
     (tmp_path / "app").mkdir()
     shutil.copytree(APP / "sis", tmp_path / "app" / "sis", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
@@ -173,12 +172,12 @@ def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
 
 @pytest.mark.parametrize("pattern", [*REGISTRIES, *PLACES])
 def test_a_planted_name_is_found(pattern: str) -> None:
-    """The search finds a planted name."""
+    """`refused` finds each forbidden text, such as the name of a package registry, in a sentence that contains it."""
     assert refused(f"see {pattern}x") == [pattern]
 
 
 def test_a_planted_module_is_found() -> None:
-    """A planted module with a wrong layout is found."""
+    """`broken_module` finds all three faults of a module: too many lines, no docstring, and a meaningless name."""
     findings = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
     assert len(findings) == 3
 

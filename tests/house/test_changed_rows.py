@@ -21,16 +21,16 @@ def listed_tables() -> set[str]:
 
 
 def silent(text: str, tables: set[str]) -> Iterator[str]:
-    """Yields the updates of these tables in a text that do not set `updated_at`."""
+    """Yields each UPDATE in a text that changes one of these tables without setting `updated_at`."""
     for match in UPDATE.finditer(text):
         if match[1] in tables and "updated_at" not in match[2]:
             yield " ".join(match[0].split())
 
 
 def test_every_update_that_is_written_as_text_notes_the_change() -> None:
-    """Every UPDATE that is written as text sets the time of the change, as mapped classes do by themselves.
+    """Every UPDATE that is written as SQL text sets `updated_at`. Mapped classes set it by themselves.
 
-    Otherwise a reader of the changes would never see this one.
+    If an UPDATE did not set it, `updated_since` would not find the changed row.
     """
     tables = listed_tables()
     assert {"person", "score", "support", "sis_run"} <= tables
@@ -40,9 +40,10 @@ def test_every_update_that_is_written_as_text_notes_the_change() -> None:
 
 @pytest.mark.parametrize("table", ["score AS s", '"support"', "person"])
 def test_an_update_that_does_not_is_found(table: str) -> None:
-    """A planted UPDATE without the time of the change is found, with an alias, in quotes or plain.
+    """An UPDATE that does not set `updated_at` is found, whether the name of the table is plain, in quotes or with an
+    alias.
 
-    The same statement with the column is accepted.
+    The same UPDATE is accepted if it sets `updated_at`.
     """
     fault = f"UPDATE {table} SET value = 1 WHERE id = $1"
     assert list(silent(fault, listed_tables()))

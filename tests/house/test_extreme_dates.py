@@ -40,7 +40,10 @@ def _with(body: Any, changes: dict[tuple[Any, ...], str]) -> Any:
 
 
 def _bodies(body: Any) -> Iterator[Any]:
-    """Yields a body with each of its dates at either end of the calendar, and with all of them at once."""
+    """Yields copies of a body with dates at the beginning or the end of the calendar.
+
+    In some copies one date is replaced, in others all dates.
+    """
     places = list(_places(body))
     for day in DAYS:
         spelt = {path: f"{day}T23:59:59Z" if instant else day for path, instant in places}

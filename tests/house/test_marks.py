@@ -1,8 +1,8 @@
 """Tests that each function that uses the database session is marked with `@needs`, and that only one module ends
 transactions.
 
-A public function that takes a `Work` is marked, or its module is listed in `WITHIN`: such functions rely on the
-permission of their caller and are refused without one.
+A public function that takes a `Work` must be marked, unless its module is listed in `WITHIN`. The functions of these
+modules rely on the permission of their caller, and refuse a caller who has declared no permission.
 """
 
 import ast
@@ -108,9 +108,11 @@ def unmarked(name: str, tree: ast.Module) -> list[str]:
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
-    """Returns the places of a module that break one of four rules.
+    """Returns a finding for each place of a module that breaks one of the rules for transactions, queries and time.
 
-    They end a transaction outside of `app/access/work.py`, create a session, forget the district, or use local time.
+    Forbidden are: to end a transaction or create a session outside of the module of transactions, to go around the
+    checks of a unit of work, to get a row by its key without the district, and to read the clock other than by
+    `app.core.clock`.
     """
     findings = []
     for node in ast.walk(tree):
@@ -293,7 +295,9 @@ async def _inner(work: Work): await work.db.scalar(x)
 
 
 def test_planted_functions_without_a_mark_are_found() -> None:
-    """Planted functions without the decorator `needs` are found. Functions with it and private functions are not."""
+    """`unmarked` reports public functions that use a session or a unit of work without the decorator `needs`, and no
+    others.
+    """
     names = [finding.split()[0].rsplit(".", 1)[-1] for finding in unmarked("app.concern.planted", ast.parse(PLANTED))]
     assert names == ["read_all", "by_another_name", "quick", "from_nowhere", "on_the_driver"]
 
@@ -313,7 +317,7 @@ def test_planted_functions_without_a_mark_are_found() -> None:
     ],
 )
 def test_a_planted_habit_is_found(line: str, words: str) -> None:
-    """Each planted violation of a coding rule is found, with its line."""
+    """`broken_habits` reports each of these violations of a coding rule."""
     tree = ast.parse(f"async def f(work: Work):\n    {line}")
     assert any(words in finding for finding in broken_habits("app.concern.planted", tree))
 

@@ -47,9 +47,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_playground_in_the_folder_says_so(tmp_path: Path) -> None:
-    """A second playground in the same folder ends with a sentence, because both would use the same logs and
-    database.
-    """
+    """A second playground in the same folder ends at once, with one sentence that a playground already runs there."""
     with (tmp_path / "playground.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         ended = playground("--port", 0, "--folder", tmp_path)
@@ -67,8 +65,9 @@ def test_a_roster_that_is_not_there_is_said_before_anything_starts(tmp_path: Pat
 
 
 def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) -> None:
-    """If a process of the playground ends early, the error names it. The key and the folder stay private to their
-    owner.
+    """If a process of the playground ends early, the error names it.
+
+    The folder and the key file can be read only by their owner.
     """
     nowhere = f"postgresql://owner@/aimline?host={tmp_path}"
     ended = playground("--port", 0, "--folder", tmp_path / "folder", AIMLINE_DATABASE_URL=nowhere)
@@ -114,7 +113,10 @@ def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: S
 
 
 def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settings: Settings) -> None:
-    """A file of a killed playground is not used, because its lock is free."""
+    """If a playground was killed, the command line does not use the file that it left behind.
+
+    Nobody holds the lock of its folder any more.
+    """
     with _running(tmp_path, settings):
         left = (tmp_path / FILE).read_text()
     (tmp_path / FILE).write_text(left)

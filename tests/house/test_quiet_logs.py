@@ -83,7 +83,7 @@ def test_settings_show_no_secret(settings: Settings) -> None:
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
-    """Every way in which an exception's text could be logged gives one line with its class and place only."""
+    """An exception that is logged in any of several ways gives exactly one line, without the text of the exception."""
     ran = subprocess.run(
         [sys.executable, "-c", BEGIN + CHANNELS[channel]],
         capture_output=True,
@@ -101,7 +101,11 @@ def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
 
 
 def test_what_strangers_can_repeat_is_logged_a_few_times_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines that strangers can cause are logged a few times a minute, and the rest is counted."""
+    """If callers can cause a log line, for example by bytes that are not HTTP, it is logged at most five times a
+    minute.
+
+    A later line states how many equal lines were left out.
+    """
     lines: list[dict[str, Any]] = []
     clock = [1000.0]
     monkeypatch.setattr("app.core.library_log.time.monotonic", lambda: clock[0])

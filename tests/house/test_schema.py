@@ -101,7 +101,9 @@ def test_models_and_tables_agree(database: Described) -> None:
 
 
 def test_each_planted_difference_is_found(database: Described) -> None:
-    """Each planted difference is found."""
+    """`differences` reports a missing table, a missing model, a missing column, another type, another nullability and
+    another key.
+    """
     import_models()
     models = of_models(Base.metadata)
     columns, key = models["concern"]

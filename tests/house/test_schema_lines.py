@@ -93,7 +93,7 @@ async def _after(owner: asyncpg.Connection, change: str) -> list[str]:
 
 @pytest.mark.parametrize(("change", "words"), CHANGES, ids=[change[:40] for change, _ in CHANGES])
 async def test_a_change_is_found(owner: asyncpg.Connection, change: str, words: str) -> None:
-    """A change of any kind of object that safety depends on is found."""
+    """A changed policy, grant, function, column, constraint, table, trigger or schema is reported as a difference."""
     differences_after = await _after(owner, change)
     assert [line for line in differences_after if line.startswith(words)], differences_after
 

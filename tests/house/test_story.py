@@ -1,6 +1,6 @@
-"""Tests the sandbox's scripted example (`app.sandbox.story`) and the README's requests as a newcomer runs them.
+"""Tests the sandbox's scripted example (`app.sandbox.story`), and the requests that the README shows.
 
-They use real processes and HTTP.
+The tests use real processes and HTTP, like a newcomer who follows the README.
 """
 
 import asyncio
@@ -47,12 +47,11 @@ def _run(module: str, *arguments: str, **settings: str) -> subprocess.CompletedP
 
 @pytest.mark.long
 def test_the_story_holds_in_a_playground_that_is_killed_and_continued(tmp_path: Path) -> None:
-    """Every step of the sandbox's scripted example works, from an empty folder to a decision, and each is checked from
-    outside.
+    """Every step of the sandbox's scripted example works, also after the playground was killed and started again.
 
-    The test uses one playground, because each start takes much processor time. A step that fails is named. A playground
-    that was killed keeps its district and its client. Each example of the contract works with the printed credentials.
-    An orderly end leaves no process, and `--once` ends after the scripted example.
+    A playground that was killed keeps its district and its client. A step that fails is named. Each example of the
+    contract works with the printed credentials. When the playground is stopped, no process is left. With `--once` it
+    ends after the scripted example. All this is one test, because each start takes much processor time.
     """
     folder = tmp_path / "folder"
     first = Playground(folder)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM interrupt a command, however it was started."""
+"""Tests that SIGINT and SIGTERM interrupt a command, whether it was started in the foreground or in the background."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("number", interrupt.SIGNALS)
 def test_a_lost_cancellation_is_repeated(number: signal.Signals) -> None:
-    """Work that loses its first cancellation is cancelled again, and its cleanup runs."""
+    """If the work ignores its first cancellation, it is cancelled again, and its cleanup runs."""
     steps: list[str] = []
 
     async def work() -> None:
@@ -57,7 +57,9 @@ def test_the_result_of_uninterrupted_work_is_returned() -> None:
 
 @pytest.mark.parametrize("number", interrupt.SIGNALS)
 def test_a_signal_outside_a_loop_interrupts(number: signal.Signals) -> None:
-    """A signal that arrives before or after asynchronous work raises too, even if it was ignored at the start."""
+    """A signal outside of an event loop raises `KeyboardInterrupt`, even if the command was started with the signal
+    ignored.
+    """
     signal.signal(number, signal.SIG_IGN)
     raise_on_signals()
     with pytest.raises(KeyboardInterrupt):

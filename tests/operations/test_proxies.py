@@ -76,10 +76,10 @@ def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
 
 
 def test_a_body_that_is_too_large_gets_the_apis_own_answer(api: Proxied) -> None:
-    """A body that is too large gets the api's own problem details.
+    """A body above the api's limit gets the api's own problem details.
 
-    The proxy's limit is a little higher than the api's. A body beyond the proxy's own limit ends at the proxy. Caddy
-    streams: it answers 413 or 502, depending on whether its own limit or the broken connection comes first.
+    The proxy's limit is a little higher. A body above the proxy's limit does not reach the api, and the proxy answers
+    413. Caddy may answer 502 instead, because it already sends the body to the api while it counts the bytes.
     """
     with api.client() as client:
         larger = client.post("/v1/scores", content=b"x" * (2 * 1024 * 1024 + 1000))

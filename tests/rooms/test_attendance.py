@@ -30,7 +30,7 @@ async def recorded(asks: Caller, *attendance: dict[str, Any]) -> list[dict[str, 
 
 
 def row_of(result: dict[str, Any]) -> dict[str, Any]:
-    """Returns the record of a result."""
+    """Returns the attendance record in the result of recording it."""
     (row,) = (value for value in result.values() if isinstance(value, dict) and "day" in value)
     return row
 
@@ -91,7 +91,10 @@ async def test_each_invalid_record_is_refused_alone_with_every_violation(app: Fa
 async def test_frequent_absence_is_suggested_until_it_is_none(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal about frequent absence is suggested early in the year, but not after one bad week."""
+    """A signal about frequent absence is suggested early in the year, but not after one bad week.
+
+    It lapses when the student's absences are corrected.
+    """
     monkeypatch.setattr(compute, "YEAR_BEGINS", (TODAY - timedelta(days=95)).month)
     asks = caller(app, north)
     body = {"code": "absent", "kind": "attendance"}

@@ -118,7 +118,8 @@ async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
 async def test_a_seek_to_a_time_skips_nothing_that_was_told_late(north: Town) -> None:
     """A seek to an instant does not skip an event that was committed late.
 
-    Event instants may be in another order than their positions; the seek then begins before both.
+    Events can be in the feed in another order than their instants. The seek goes to the first event in the feed that is
+    not older than the instant.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await _keep(north)
@@ -273,7 +274,10 @@ async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
 
 
 async def test_a_new_epoch_ends_every_place(north: Town) -> None:
-    """After a restore, a consumer with an old epoch is refused, and so is a cursor from that epoch."""
+    """If the feed gets a new epoch after a restore from a backup, a consumer with the earlier epoch is refused.
+
+    A cursor from the earlier epoch is refused too.
+    """
     await _keep(north)
     made = await happen(north)
     cursor = (await _read(north)).next

@@ -139,7 +139,7 @@ async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
 
 
 async def test_a_lost_session_is_lost_for_everybody(north: Town) -> None:
-    """A group session that did not take place is one record, with the reason for each member."""
+    """If a group session did not take place, one request records this with the reason for each member."""
     group = await formed(north, "amy", "ben")
     await recorded(north, group, NewGroupSession(held_on=BEGINS, lost_because="no_provider"))
     sessions = await rows(north, Session)
@@ -208,7 +208,10 @@ async def test_a_group_ends_and_its_supports_go_on(north: Town) -> None:
 
 
 async def test_a_caller_records_for_the_members_within_reach(north: Town) -> None:
-    """A teacher records a group's session for the own students only. The session of other members stays unknown."""
+    """If a teacher records a group's session, it is recorded only for the members that the teacher may see.
+
+    For the other members nothing is recorded.
+    """
     group = await formed(north, "amy", "ben")
     principal = await bound_to_person(
         north.engine, north.settings.keyring, north.client(ALL_SCOPES), "sis:sis:teacher-1"

@@ -88,7 +88,7 @@ async def test_a_member_from_another_school_lists_the_notes_of_the_team(app: Fas
 
 
 async def test_a_students_teacher_does_not_read_notes_of_another_team(app: FastAPI, north: Town) -> None:
-    """A note of a team about a child is read only within the team, like the item and its minutes."""
+    """A note of a team about a student cannot be read by the student's teacher, who is not in the team."""
     asks = caller(app, north)
     student = named("student", north.students["amy"])
     item = await added(asks, await meeting_team(north, "administrator"), student=student)
@@ -101,7 +101,10 @@ async def test_a_students_teacher_does_not_read_notes_of_another_team(app: FastA
 
 
 async def test_a_note_has_the_secured_area_of_its_item(app: FastAPI, north: Town) -> None:
-    """A note on an item about counselling can be read only by those who can see the item, with or without a student."""
+    """A note on an item about counselling can be read only by those who can see the item.
+
+    This holds for items about a student and for items about no student.
+    """
     asks, without_area = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team = await meeting_team(north)
     for about in ({}, {"student": named("student", north.students["amy"])}):

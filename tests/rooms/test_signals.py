@@ -69,7 +69,7 @@ async def test_a_score_under_the_cut_is_suggested_and_becomes_a_concern(app: Fas
 
 
 async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> None:
-    """After a signal was dismissed, no version of the rule and no other rule suggests the same again."""
+    """If a signal was dismissed, it is not suggested again, even by another version of its rule or by another rule."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)
@@ -85,7 +85,7 @@ async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> No
 
 
 async def test_a_signal_lapses_when_the_data_no_longer_bear_it_out(app: FastAPI, north: Town) -> None:
-    """A signal lapses if the data no longer support it, and returns if they do again."""
+    """A signal lapses when the data no longer support it, and is suggested again when they do."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)
@@ -120,7 +120,10 @@ async def test_every_fault_of_a_rule_is_named_at_once(app: FastAPI, north: Town)
 
 @needs(Can.SYNC_ROSTER)
 async def graded(work: Work, town: Town, student: str, scores: Mapping[int, float | None]) -> None:
-    """Adds results of a student in the first class, by days before today; None is missing work."""
+    """Adds results of a student in the first class.
+
+    The keys of `scores` are numbers of days before today. A score of None means missing work.
+    """
     for days, score in scores.items():
         about = {"district_id": work.district_id, "id": new_id()}
         line_item = LineItem(**about, title="Work", class_id=town.classes[0], result_value_max=20.0)
@@ -149,9 +152,9 @@ async def age_people(work: Work) -> None:
 
 
 async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastAPI, north: Town) -> None:
-    """A signal about grades is found by class, when a student fails, drops or hands in nothing.
+    """Signals about failing grades, dropping grades and missing work are suggested.
 
-    The job reads only students whose gradebook has changed, because a sync marks them.
+    The job reads only the students that a sync has marked, because their gradebook changed.
     """
     asks = caller(app, north)
     for kind in ("failing", "grade_drop", "missing_work"):
@@ -176,9 +179,7 @@ async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastA
 
 
 async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, north: Town) -> None:
-    """A signal that lapsed and returns lists the evidence of today, by the rule of today, and not the earlier
-    evidence.
-    """
+    """A signal that lapsed and is suggested again lists the evidence of today, and not the earlier evidence."""
     asks = caller(app, north)
     body = {"code": "failing", "kind": "failing", "area": "math", "least": 3, "days": 30}
     assert (await asks.post("/v1/signal-rules", body)).status_code == 201
@@ -195,9 +196,9 @@ async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, n
 
 
 async def test_each_rule_looks_back_its_own_days(app: FastAPI, north: Town) -> None:
-    """A rule about screening suggests no signal for a window that is older than its own number of days.
+    """A rule about screening suggests no signal for a window that closed more days ago than the rule looks back.
 
-    Another rule may look back further.
+    Another rule with more days suggests the signal.
     """
     asks = caller(app, north)
     closed = str(TODAY - timedelta(days=20))

@@ -199,7 +199,10 @@ async def test_the_schools_of_a_client_bound_a_team_as_well(app: FastAPI, north:
 
 
 async def test_forming_teams_is_a_permission_of_administrators(north: Town) -> None:
-    """A teacher can neither form a team nor add a member. An administrator can do so only for schools within reach."""
+    """A teacher can neither form a team nor add a member or students.
+
+    An administrator can do so, but not for a school or students that the administrator may not see.
+    """
     assert {role for role, opens in ROLE_OPENS.items() if Can.FORM_TEAMS in opens} <= SEES_SCHOOL
     team = await team_of(north, "teacher")
     async with north.unit(await as_person(north, "teacher")) as work:
@@ -255,7 +258,7 @@ async def test_only_staff_with_access_become_members_once(north: Town) -> None:
 
 
 async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
-    """An entry of what a team serves names either a grade of a school, or a class, or a student.
+    """A scope of a team names either a grade of a school, or a class, or a student.
 
     The same students cannot be added twice for overlapping days.
     """
@@ -281,8 +284,8 @@ async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
 async def test_a_team_is_seen_by_its_members_and_its_school(app: FastAPI, north: Town) -> None:
     """A team is seen by its members and by those who see its school.
 
-    Another person of the school who sees only a caseload sees neither the team nor its members, and neither does the
-    other school's administrator.
+    A person of the same school who sees only a caseload does not see the team. Neither does a person or a client of
+    another school.
     """
     team = named("team", (await team_of(north, "teacher")).id)
     for person, status in (("teacher", 200), ("administrator", 200), ("aide", 404), ("other_teacher", 404)):

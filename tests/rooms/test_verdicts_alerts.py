@@ -35,16 +35,15 @@ def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
 
 
 def test_between_the_thresholds_nothing_changes() -> None:
-    """An alert stays active while the statistic is below the alert threshold but above the threshold of the watch."""
+    """An alert stays active while the statistic is below the alert threshold, but above the lower threshold for a watch
+    (an early sign).
+    """
     assert advance_all(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [AlertSignal.ALERT]
 
 
 def test_after_a_recovery_four_weeks_open_no_other_alert() -> None:
-    """After an alert has ended with a recovery, four more bad weeks do not open another one.
-
-    One support was once reported five times in five weeks.
-    """
+    """For four weeks from the recovery on, bad verdicts do not open another alert."""
     recovered = weekly(NOT, GOOD, GOOD)
     for week in (3, 4, 5, 6):
         _, signals = advance_all([*recovered, ConclusionOfWeek(NOT, week, finalized=True)])
@@ -63,7 +62,7 @@ def test_nobody_recovers_below_pace() -> None:
 
 
 def test_an_alert_is_named_at_most_once() -> None:
-    """An alert is called "not responding" once, when the probabilities justify it, and not again."""
+    """An alert is called "not responding" at most once: by the first such verdict while the alert is active."""
     assert advance_all(weekly(NOT, NOT, NAMED, NOT, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
     assert advance_all(weekly(GOOD, NAMED, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
     assert advance_all(weekly(NOT, BETWEEN, NAMED, GOOD, GOOD))[1] == [
@@ -96,7 +95,7 @@ def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
 
 
 def test_what_was_not_delivered_is_told_once() -> None:
-    """The state of too little delivery has an event of its own, and does not retract an alert."""
+    """If too little of a support was delivered, this sends one event of its own, and an active alert stays active."""
     under = State.UNDER_DELIVERED
     assert advance_all(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
     kept, signals = advance_all(weekly(NOT, under, NOT))
@@ -137,7 +136,9 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """If an alert sent an event, its end sends an event too, even if a backfill or new rules cause the end."""
+    """If an alert sent an event, its end sends an event too. This also holds for an end because of a backfill or new
+    rules.
+    """
     alert = weekly(GOOD, NOT, NOT)
     assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,
@@ -155,7 +156,7 @@ def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
 
 
 def test_new_rules_may_be_asked_to_alert() -> None:
-    """If new rules are published with alerts, an alert that was raised without an event sends one event."""
+    """If an alert was raised without an event and new rules with alerts confirm it, exactly one event is sent."""
     kept, _ = advance_all([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert advance_all(
         [ConclusionOfWeek(NOT, 3, raise_alerts=True), ConclusionOfWeek(NOT, 3, raise_alerts=True)], kept
@@ -212,7 +213,7 @@ def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: li
 def test_the_order_of_arrival_leaves_no_trace(
     past: list[State], one: list[State], other: list[State], settled: State
 ) -> None:
-    """The memory of alerts after a finalized (complete) week does not depend on the order in which scores arrived."""
+    """After a finalized (complete) week, the memory of alerts does not depend on the order in which scores arrived."""
     kept, _ = advance_all(weekly(*past))
     week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, finalized=True)
     first, _ = advance_all([*(ConclusionOfWeek(state, week) for state in one), last], kept)
@@ -233,7 +234,7 @@ def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> Non
 
 @given(st.lists(STATES, min_size=1, max_size=12))
 def test_judging_twice_changes_nothing(states: list[State]) -> None:
-    """If a verdict is applied a second time, it gives no signal and does not change the memory of alerts."""
+    """If a verdict is applied a second time, it gives no alert signal and does not change the memory of alerts."""
     kept, _ = advance_all(weekly(*states))
     repeated, signals = advance(kept, weekly(*states)[-1])
     assert signals == ()

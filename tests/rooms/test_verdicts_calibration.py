@@ -29,7 +29,10 @@ from tests.town import Town
 
 
 async def many(town: Town, students: int, weeks: int) -> list[UUID]:
-    """Plans an active support with weekly scores for each of `students` students of one school. A cohort is a grade."""
+    """Plans an active support with weekly scores for each of `students` students of one school.
+
+    The students of a grade form a cohort.
+    """
     rng = Random(7)
     people: list[dict[str, Any]] = []
     supports: list[dict[str, Any]] = []
@@ -123,9 +126,9 @@ async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town
 async def test_enough_data_is_estimated_and_verdicts_name_it(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calibration estimates growth, noise and forms by measure, and gives the same result if it is repeated.
+    """Calibration estimates growth, noise and the difficulty of forms (versions of a test) for each measure.
 
-    Then all series are judged again, without alerts.
+    A repetition gives the same result. After a calibration, all series are judged again, without alerts.
     """
     monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     await many(north, 350, 12)

@@ -1,4 +1,7 @@
-"""Tests deliveries that are signed with ed25519. The receiver has only a public key, and verifies by the standard."""
+"""Tests deliveries that are signed with ed25519.
+
+The receiver knows only the public key, and verifies signatures as Standard Webhooks describes.
+"""
 
 import asyncio
 import base64
@@ -130,8 +133,8 @@ async def test_the_private_key_is_sealed_and_never_shown(north: Town) -> None:
 
 @pytest.mark.parametrize("signature", list(Signature))
 async def test_each_kind_signs_its_own_way(north: Town, signature: Signature) -> None:
-    """A secret signs with `v1`, and a key with `v1a`. A receiver of one kind never gets a signature of the other
-    kind.
+    """An endpoint with a secret gets only signatures of the kind `v1`, and an endpoint with a key only those of the
+    kind `v1a`.
     """
     async with capturing() as (address, came):
         async with north.unit() as work:

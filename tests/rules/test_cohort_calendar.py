@@ -23,7 +23,10 @@ BREAK, AFTER = BEGINS + timedelta(weeks=5), BEGINS + timedelta(weeks=6)
 
 
 def line(number: int, begins: date, rate: float) -> ScoreSeries:
-    """Returns a series with one score in each week of instruction after the break. Each week has its own passage."""
+    """Returns a series with one score in each week of instruction after the break.
+
+    The test passage of each week has its own difficulty.
+    """
     rng, passages = Random(number), Random(0)
     mondays = [monday for monday, instructional in CALENDAR if instructional and monday > AFTER][:12]
     hard = [passages.gauss(0, 9) for _ in mondays]

@@ -39,7 +39,7 @@ def districts(draw: st.DrawFn) -> dict[Group, int]:
 
 
 def atoms_of(district: dict[Group, int], window: int) -> dict[Atom, int]:
-    """Returns the students of one window by all dimensions of a report."""
+    """Returns the numbers of students in one window, for each combination of school, grade, level and group."""
     atoms: Counter[Atom] = Counter()
     for group, students in district.items():
         if group[1 + window] != "absent":
@@ -57,7 +57,10 @@ class Attacker:
         self.rows: list[tuple[np.ndarray, float, float]] = []
 
     def form(self, grade: str, weight: dict[tuple[str, str], float]) -> np.ndarray:
-        """Returns the weight of each group in a sum over one grade. `weight` is by the levels in the two windows."""
+        """Returns the weight of each group in a sum over one grade. Groups of other grades have the weight 0.
+
+        `weight` is keyed by the two levels of a group: in the earlier and in the later window.
+        """
         return np.array([weight.get(group[1:], 0.0) if group[0] == grade else 0.0 for group in self.groups])
 
     def learn(self, form: np.ndarray, low: float, high: float = np.inf) -> None:
@@ -106,7 +109,9 @@ class Attacker:
 
 
 def is_counted(levels: tuple[str, str]) -> bool:
-    """Returns whether a student with these levels is counted."""
+    """Returns whether a student with these levels in the two windows is counted: both must be levels of screened
+    students.
+    """
     return levels[0] in SCREENED and levels[1] in SCREENED
 
 
@@ -132,7 +137,10 @@ SECRETS = {
 
 
 def weights(**of_sums: float) -> dict[tuple[str, str], float]:
-    """Adds up the named sums, each multiplied by its factor. Returns the weight of each pair of levels."""
+    """Combines some of the sums in `SUMS` into one sum, and returns its weights, keyed by the levels in both windows.
+
+    `of_sums` has the factor by which each sum is multiplied.
+    """
     total: Counter[tuple[str, str]] = Counter()
     for name, factor in of_sums.items():
         for pair, weight in SUMS[name].items():
@@ -143,8 +151,9 @@ def weights(**of_sums: float) -> dict[tuple[str, str], float]:
 @given(districts())
 @settings(max_examples=50, deadline=None)
 def test_no_small_count_follows_from_reports_and_stalls(district: dict[Group, int]) -> None:
-    """No count under 10 can be computed from all stored reports and all core stalls (falls of grades), whatever the
-    rules.
+    """No count under 10 can be computed from all stored reports and core stalls (falls of grades).
+
+    The attacker is assumed to know the stalls of every possible rule.
     """
     attacker = Attacker(district)
     withheld: set[Cell] = set()

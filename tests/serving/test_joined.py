@@ -1,4 +1,4 @@
-"""Tests the transport that joins the head of a response with its body."""
+"""Tests the transport that sends the head of a response (status and headers) in one message with the body."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ class Sent(asyncio.Transport):
         self.sent.append(b"".join(list_of_data))
 
     def close(self) -> None:
-        """Notes that it was closed."""
+        """Records that the transport was closed."""
         self.is_closed = True
 
 
@@ -42,7 +42,10 @@ async def test_a_head_and_its_body_leave_in_one_message() -> None:
 
 
 async def test_a_head_without_a_body_does_not_wait() -> None:
-    """The head of a stream is sent before its first event, and every byte is sent before the connection is closed."""
+    """The head of a stream (status and headers) is sent before the first event.
+
+    Every byte is sent before the connection is closed.
+    """
     sent = Sent()
     joined = JoinedWrites(sent, asyncio.get_running_loop())
     joined.write(HEAD)

@@ -72,8 +72,9 @@ class Served:
 def test_the_api_serves_metrics_of_all_its_processes(
     settings: Settings, app: FastAPI, north: Town, workers: str
 ) -> None:
-    """Metrics of all processes are on a port of their own, without a path and without a name of a district or
-    person.
+    """The metrics of all processes are served on a separate port.
+
+    They contain no id from a path, and no name of a district or person.
     """
     served = Served(settings, "--workers", workers)
     token = caller(app, north).token

@@ -44,7 +44,10 @@ FLOODS = {
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_of_frames_ends_the_connection(name: str) -> None:
-    """A flood of tiny frames ends the connection, because they cost more to handle than to send. Others are served."""
+    """If a client sends a flood of tiny frames, its connection is closed, and other clients are still served.
+
+    A tiny frame costs more to handle than to send.
+    """
     with serving() as port, Connection(port) as connection:
         connection.send(handshake())
         assert connection.answer()[0] == 101
@@ -143,7 +146,9 @@ async def test_one_connection_is_handed_over_in_a_turn() -> None:
 
 
 def test_many_handshakes_at_once_are_all_answered() -> None:
-    """Connections that wait for their handshake become WebSockets or, beyond their share, are refused."""
+    """If many clients request a WebSocket at once, half of the connections become WebSockets, and the others are
+    refused.
+    """
     with serving(most_connections=80) as port, ExitStack() as opened:
         callers = [opened.enter_context(Connection(port)) for _ in range(60)]
         for caller in callers:

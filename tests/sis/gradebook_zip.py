@@ -1,4 +1,7 @@
-"""Builds a small OneRoster CSV delivery with a gradebook, 1.1 or 1.2, bulk or delta per file, that a test can alter."""
+"""Builds a small OneRoster CSV delivery (1.1 or 1.2) with a gradebook.
+
+A test can change its rows. Each file can have all rows (bulk) or only changed ones (delta).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -78,7 +81,9 @@ class Delivered(Export):
         return _row(sourced_id, userSourcedId=user, role=role, orgSourcedId=org, roleType=role_type, **cells)
 
     def delta(self, **rows: list[Row]) -> "Delivered":
-        """Returns a delta of these files, changed just now unless a row says otherwise; the other files are absent."""
+        """Returns a delta delivery that has only these files. Each row is marked as changed just now, unless it says
+        otherwise.
+        """
         made = Delivered(version=self.version)
         made.rows = {
             name: [{"status": "active", "dateLastModified": STAMP} | row for row in of] for name, of in rows.items()

@@ -1,5 +1,6 @@
-"""Tests screening, attendance, handovers and notes on agendas under load and during syncs. No row keeps a former
-school, and no deadlock occurs.
+"""Tests screening, attendance, handovers and notes on agendas under load and during syncs.
+
+Afterwards every row has the present school of its student, and no deadlock has occurred.
 """
 
 from pathlib import Path
@@ -15,8 +16,9 @@ pytestmark = pytest.mark.long
 
 
 async def test_care_and_syncs_do_not_meet(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Commands of every package, the worker's tasks and syncs lock rows in one order. None is refused, and none
-    deadlocks.
+    """Commands of every package, the worker's tasks and syncs lock rows in one order when they run at the same time.
+
+    No deadlock occurs, and no command is refused because of a conflict.
     """
     outcome = await race(north, app, tmp_path, writers=4, moved=12, syncs=3, of=CareWriters)
     assert (outcome.out_of_step, outcome.deadlocks, outcome.syncs) == ({}, 0, {"applied": 3}), outcome

@@ -127,7 +127,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("name", TEXTS)
 async def test_a_text_in_another_form_is_read_and_reported(north: Town, tmp_path: Path, name: str) -> None:
-    """A text in another form gets the value that REST would give, and the rest of the file is imported."""
+    """A text with stray quotes or a NUL character gets the value that REST would give, and the rest of the file is
+    imported.
+    """
     written, value, note = TEXTS[name]
     report = await _sync(north, CaseZip().change("users", "Given1,", f"{written},"), tmp_path)
     assert (report.state, report.exit_code) == ("applied", 0), report.sentence

@@ -1,5 +1,7 @@
-"""Tests grades from CSV, 1.1 and 1.2: they are imported, quarantined by row, held for approval and undone like a
+"""Tests grades from CSV (OneRoster 1.1 and 1.2): they are imported, and can be held for approval and undone like a
 roster.
+
+Only the faulty rows of a delivery are quarantined.
 """
 
 from datetime import UTC, date, datetime
@@ -104,7 +106,7 @@ async def test_results_follow_a_student_to_another_school(north: Town, tmp_path:
 
 
 async def test_a_result_that_is_now_another_students_is_in_that_students_schools(north: Town, tmp_path: Path) -> None:
-    """A result that now belongs to another student has that student's schools."""
+    """If a result is moved to another student, it gets the schools of this student."""
     export = Delivered()
     await sync(north, export, tmp_path)
     export.row("results", "r-quiz-s1")["studentSourcedId"] = "s0"

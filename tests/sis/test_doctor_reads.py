@@ -40,7 +40,9 @@ async def test_a_source_that_a_run_reads_is_read() -> None:
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_is_named_with_its_option(name: str) -> None:
-    """If an optional collection fails, the doctor exits with 3, as the run would, and names the option."""
+    """If an optional collection fails, an inspection has exit code 3, like a run, and names the option that leaves it
+    out.
+    """
     rows = RowsServer()
     rows.answer = lambda request: FAILURES[name] if request.name == "demographics" else None
     ready, exit_code, sentences = await _exit_of(rows)
@@ -67,7 +69,7 @@ async def test_a_later_page_that_fails_fails_the_doctor() -> None:
 
 
 async def test_a_required_collection_that_fails_at_once_is_named_with_the_reason() -> None:
-    """If users cannot be read, the doctor gives the same reason as a run. It does not say that the source refuses a
+    """If users cannot be read, an inspection gives the same reason as a run. It does not say that the source refuses a
     filter.
     """
     rows = RowsServer()
@@ -94,7 +96,7 @@ CHANGES: dict[str, tuple[Change, int, str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 async def test_the_doctor_exits_as_the_run_and_writes_nothing(north: Town, name: str) -> None:
-    """The exit code of an inspection is that of a run. The reason is named, and no row of any table is changed."""
+    """An inspection has the same exit code as a run, names the reason, and changes no row of any table."""
     change, code, words = CHANGES[name]
     rows = RowsServer()
     await sync_rows(north, rows)

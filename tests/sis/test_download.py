@@ -1,4 +1,4 @@
-"""Protects the download of a delivery from a source that is busy, breaks off, refuses, or sends far too much."""
+"""Tests the download of a delivery from a source that is busy, breaks off, refuses, or sends far too much."""
 
 import asyncio
 import tempfile

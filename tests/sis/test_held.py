@@ -28,8 +28,9 @@ async def _answer(town: Town, run_id: UUID, plan: str, *, without_removals: bool
 
 
 async def _held(town: Town, folder: Path) -> tuple[Export, Report]:
-    """Runs a sync that is held, because a class loses most students; a student and a name are new. Returns its delivery
-    and report.
+    """Runs a sync that is held because a class loses most students. Returns its delivery and its report.
+
+    The delivery also has a new student and a changed name.
     """
     export = Export()
     await sync(town, export, folder)
@@ -153,7 +154,9 @@ async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: T
 
 
 async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path: Path) -> None:
-    """A later run that is applied or held discards the plan of a run that waits for approval; a dry run does not."""
+    """If a later run is applied or held, the plan of a run that waits for approval is discarded. A dry run discards no
+    plan.
+    """
     export, report = await _held(north, tmp_path)
     assert (await sync(north, export, tmp_path, dry=True)).state == "dry"
     assert [row[0] for row in await _state(north)] == ["dry", "held", "applied"]

@@ -35,7 +35,10 @@ def _map(*pairs: tuple[str, str]) -> dict[str, Any]:
 
 
 async def _planned(asks: Caller, town: Town, held: Report, body: dict[str, Any] = MATCH) -> tuple[str, Any]:
-    """Returns the path of the run that plans the map, and its report after the worker has executed it."""
+    """Requests new sourcedIds for a held run, and has the worker plan them.
+
+    Returns the path of the run that plans the change, and its report.
+    """
     answer = await asks.post(_path(held), body)
     assert (answer.status_code, answer.json()["state"], answer.json()["mode"]) == (202, "pending", "rekey"), answer.text
     run = answer.headers["location"]
@@ -81,7 +84,7 @@ async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_p
 async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp_path: Path) -> None:
     """A request over REST gives the same plan of new sourcedIds as the command line: numbers, sentence and digest.
 
-    Some people in it are ambiguous, and some unmatched.
+    In this plan, some people match several rows of the delivery, and some match none.
     """
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
@@ -100,7 +103,7 @@ async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp
 
 
 async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Of a map of old to new sourcedIds that a caller sends, only the pairs that fit the held run are applied."""
+    """If a caller sends a map from old to new sourcedIds, only the pairs that fit the held run are applied."""
     _, held = await _held(north, tmp_path)
     asks, before = caller(app, north), await row_id(north, "person", "s1")
     given = _map(("s1", "new-s2"), ("s2", "new-s1"), ("s3", "nobody"), (" s5 ", "new-s5"))
@@ -146,8 +149,9 @@ async def test_what_is_wrong_with_a_map_is_said_at_once(app: FastAPI, north: Tow
 async def test_only_a_held_run_with_people_can_be_rekeyed(
     app: FastAPI, north: Town, south: Town, tmp_path: Path
 ) -> None:
-    """REST refuses to plan new sourcedIds with 404 for an unknown run, and with 409 if the run is applied or its files
-    lack the field to match by.
+    """REST refuses to plan new sourcedIds with 404 if the run is unknown.
+
+    It refuses with 409 if the run is not held, or if its files lack the field by which people are matched.
     """
     applied = await sync(north, Export(), tmp_path)
     asks = caller(app, north)

@@ -30,8 +30,9 @@ LOST: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town, name: str) -> None:
-    """If an optional collection fails, its rows stay, the rest is synced (exit 3), and the sentence names the
-    option.
+    """If an optional collection fails, its stored rows stay, and the other collections are synced.
+
+    The exit code is 3, and a warning names the option that leaves out the collection.
     """
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"

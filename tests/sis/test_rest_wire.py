@@ -71,9 +71,9 @@ def test_a_secret_is_in_no_text_of_the_settings() -> None:
 
 
 async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
-    """Client id and secret are first encoded as RFC 6749 requires, and then sent as they are.
+    """The client's id and secret are first sent encoded, as RFC 6749 requires.
 
-    Servers that do not decode them are common.
+    If the source refuses them, they are sent without encoding, because many servers do not decode them.
     """
 
     def answer(requests: SisRequest) -> Reply:
@@ -136,7 +136,9 @@ async def test_a_next_on_another_host_gets_no_token() -> None:
 
 
 async def test_a_cursor_is_followed_on_the_same_host() -> None:
-    """A `next` link without an offset on the same host is followed with the token, also a relative one."""
+    """A `next` link without an offset is followed with the token if it leads to the same host. The link may be
+    relative.
+    """
     pages = {"": ("u0", "b"), "b": ("u1", "c"), "c": ("u2", "")}
 
     def answer(request: SisRequest) -> Reply:
@@ -156,7 +158,7 @@ INNER = ["https://10.0.0.1/v1p1", "https://169.254.169.254/v1p1", "http://127.0.
 
 @pytest.mark.parametrize("url", INNER)
 async def test_an_inner_address_is_not_asked(url: str) -> None:
-    """Without a sandbox, a private address is requested neither as the base nor as the token endpoint of a source."""
+    """Outside of a sandbox, a private address is refused, both as the base and as the token endpoint of a source."""
     with pytest.raises(SourceRefused, match="url cannot be used"):
         await pulled(connect("https://sis.example.org/", "1.1", url=url, sandbox=False))
     with pytest.raises(SourceRefused, match="token-url cannot be used"):
@@ -164,7 +166,9 @@ async def test_an_inner_address_is_not_asked(url: str) -> None:
 
 
 async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a name that looks public resolves to loopback, the connection is refused before a packet is sent."""
+    """If the public-looking name of a source resolves to a loopback address, the connection is refused before it is
+    opened.
+    """
 
     def inside(*_: object, **__: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
@@ -186,7 +190,10 @@ def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
-    """Requests to a source are repeated only up to a limit. The error then gives advice."""
+    """If a source keeps answering that it is busy, a request is repeated a limited number of times.
+
+    The error then advises to try again later.
+    """
     with answering(lambda requests: Reply(body=TOKEN) if requests.name == "token" else Reply(status, "<html>busy")) as (
         address,
         requests,
@@ -206,7 +213,7 @@ async def test_a_wait_beyond_patience_is_not_begun() -> None:
 
 
 async def test_a_retry_after_is_honoured_by_every_request() -> None:
-    """After a 429, no request is sent before the stated time. After that, one request fewer is sent at once."""
+    """After a 429 with `Retry-After`, no request is sent before the stated time."""
     named: list[float] = []
     came: list[float] = []
     turn = threading.Lock()
@@ -352,7 +359,10 @@ async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixtur
 
 
 async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
-    """If so configured, client credentials are sent in the body, with the scopes of the version that is read."""
+    """With the setting `oauth2-body`, the client's id and secret are sent in the body of the token request.
+
+    The requested scopes are those of the OneRoster version that is read.
+    """
     with answering(well) as (address, requests):
         await pulled(connect(address, "1.2", auth="oauth2-body", leave_out=frozenset({"demographics"})))
     form = parse_qs(requests[0].body)

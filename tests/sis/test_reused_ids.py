@@ -128,10 +128,10 @@ def test_another_person_is_seen_in_both_directions(before: Identity, after: Iden
     ],
 )
 def test_what_stands_for_another_person(before: Identity, after: Identity, expected: bool) -> None:
-    """A row is about another person if the names differ and more does: the birth date or identifier or, if these are
-    unknown, e-mail and username.
+    """A row is about another person if the names and something else differ.
 
-    Exchanged or longer names count as the same names.
+    This is the birth date or the identifier. If both are unknown, it is the e-mail address together with the username.
+    Exchanged or longer names do not count as different.
     """
     assert is_other_person(before, after) == expected
 
@@ -162,7 +162,10 @@ async def test_exchanged_ids_do_not_exchange_records(north: Town, tmp_path: Path
 
 @pytest.mark.parametrize("seed", [4, 5])
 async def test_exchanged_ids_are_exchanged_by_the_named_command(north: Town, tmp_path: Path, seed: int) -> None:
-    """If two students have really exchanged their ids, a map gives each the new id, and it can be undone."""
+    """If two students have really exchanged their sourcedIds, an operator can give each student the new sourcedId.
+
+    This is done by a run that plans the change of sourcedIds, and the run can be undone.
+    """
     export, chance = _roster(seed)
     await sync(north, export, tmp_path)
     one, other = chance.sample([f"s{n}" for n in range(0, 40, 2)], 2)
@@ -189,9 +192,10 @@ async def test_exchanged_ids_are_exchanged_by_the_named_command(north: Town, tmp
 
 
 async def test_an_id_issued_again_does_not_rename_a_student(north: Town, tmp_path: Path) -> None:
-    """If a sourcedId comes with another name, birth date and identifier, the row waits for approval.
+    """If a row gives a student's sourcedId to a person with another name, birth date and identifier, it is not
+    imported.
 
-    A map of sourcedIds then frees the sourcedId for the new person.
+    Once an operator has approved a plan that frees the sourcedId, the next sync adds the new person under it.
     """
     export, _ = _roster(6)
     await sync(north, export, tmp_path)
@@ -286,9 +290,9 @@ async def test_corrections_are_not_held(north: Town, tmp_path: Path, changes: di
 
 
 async def test_twins_are_held_only_if_their_ids_were_exchanged(north: Town, tmp_path: Path) -> None:
-    """If a clerk corrects exchanged given names of twins, the rows are imported.
+    """If the given names of twins were exchanged by mistake and a clerk corrects this, the rows are imported.
 
-    If the identifiers are exchanged too, the sourcedIds were exchanged, and the rows wait.
+    If the identifiers are exchanged too, the sourcedIds were exchanged, and the rows are not imported.
     """
     export, _ = _roster(11)
     for column in ("familyName", "orgSourcedIds"):
@@ -326,8 +330,9 @@ async def test_without_records_the_roster_follows_and_the_report_names_it(north:
 
 
 async def test_ids_that_are_row_numbers_hold_the_run(north: Town, tmp_path: Path) -> None:
-    """If everybody's sourcedId shifts by one row, the run is held. The map then gives each known child the new
-    sourcedId.
+    """If all sourcedIds shift by one row, the run is held.
+
+    After a plan of new sourcedIds is approved, a known child keeps name and record under the new sourcedId.
     """
     export, _ = _roster(13)
     last = export.without("users", "s39") + export.without("demographics", "s39")
@@ -354,7 +359,7 @@ async def test_ids_that_are_row_numbers_hold_the_run(north: Town, tmp_path: Path
 
 
 async def test_exchanged_ids_over_rest_wait_too(north: Town) -> None:
-    """Exchanged sourcedIds are set aside over REST too, as from CSV."""
+    """If two people's sourcedIds were exchanged, their rows over REST are not imported, as with CSV."""
     rows = RowsServer()
     await sync_rows(north, rows)
     await _give_score(north, "s3")

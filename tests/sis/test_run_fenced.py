@@ -76,7 +76,10 @@ async def test_a_killed_run_is_told_of_by_whoever_runs_next(north: Town, tmp_pat
 
 
 async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_path: Path) -> None:
-    """If a sync that was started by hand is killed, another one can be requested once the lease has run out."""
+    """If a sync that was started by hand is killed, another one can be requested after a while.
+
+    The lease of the killed run, its exclusive right to sync the district, must have ended.
+    """
     source_id = await _killed(north, tmp_path)
     await ask(north, "UPDATE sis_run SET leased_until = NULL WHERE district_id = :district")
     async with district_sync_lease(north.worker_engine, north.settings.keyring, north.district_id):

@@ -1,6 +1,6 @@
 """Tests that no submitted value appears in PostgreSQL's own log.
 
-The server of these tests logs like one that nobody has configured: with DETAIL, CONTEXT and STATEMENT of every error.
+The server of these tests logs as PostgreSQL does by default: each error with its DETAIL, CONTEXT and STATEMENT.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ def word(server_log: Path) -> Iterator[str]:
 
 
 async def test_the_log_would_show_it(settings: Settings, server_log: Path) -> None:
-    """The log contains a row that COPY cannot read, which proves that the other tests would notice a leak."""
+    """If COPY cannot read a row, the row appears in PostgreSQL's log. The other tests would therefore notice a leak."""
     canary = f"Zanary{secrets.token_hex(6)}"
     connection = await asyncpg.connect(settings.url_of("worker"))
     async with connection.transaction():

@@ -56,9 +56,10 @@ async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI,
 
 
 async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) -> None:
-    """All violations of a source are reported at once, by pointer.
+    """All violations of a source are reported at once, each with its JSON pointer.
 
-    A client may not name a file of the server, and a secret is not kept if the host changes.
+    A client cannot register a file of the server as a source. If the host of a source changes, the client must send the
+    secret again.
     """
     asks = caller(app, north)
     bad = await asks.post("/v1/sis-sources", {**REST, "url": "http://10.0.0.1/", "limits": {"removed": 2}})

@@ -1,4 +1,4 @@
-"""Tests a configured source from end to end: signing in, a full pull, then deltas from where the last one ended."""
+"""Tests a configured source from end to end: signing in, a full pull, and then deltas since the last pull."""
 
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,9 @@ async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSour
 
 
 def _port(address: str) -> str:
-    """Returns the port of an address. The source is served there again, because a run at another address would be
-    full.
+    """Returns the port of an address. A test serves the source there again.
+
+    At another address, the next run would be a full one instead of a delta.
     """
     return address.rstrip("/").rpartition(":")[2]
 
@@ -101,7 +102,7 @@ async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
 
 
 async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) -> None:
-    """After a pull that is held, the next delta begins where it would have begun before, until the run is approved."""
+    """A held run does not change the time at which the next delta begins. The time changes when the run is approved."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         await _run(north, made)
@@ -123,8 +124,9 @@ async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) 
 
 
 async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
-    """If a source cannot be reached, its run fails with exit code 5, and neither the roster nor the watermark
-    changes.
+    """If a source cannot be reached, its run fails with exit code 5.
+
+    The roster does not change, nor does the time at which the next delta begins.
     """
     with running(*SMALL) as address:
         made = await _make(north, address)
@@ -203,5 +205,5 @@ async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, 
 
 
 def test_what_may_be_left_out_is_what_a_pull_can_do_without() -> None:
-    """The settings name the collections that the pull calls optional, with their kinds."""
+    """The collections that a source may leave out are exactly the optional ones, with the same kinds of record."""
     assert {one.name: one.kind for one in COLLECTIONS if one.optional} == MAY_BE_LEFT_OUT

@@ -36,7 +36,7 @@ async def test_a_role_that_is_unknown_keeps_the_known_one(north: Town, tmp_path:
 
 @pytest.mark.parametrize("word", ["STUDENT", " student ", "ext:student", "Ext:Student"])
 async def test_a_role_in_another_spelling_is_the_role(north: Town, tmp_path: Path, word: str) -> None:
-    """A role in another case, with blanks or with the prefix of extensions is the same role."""
+    """A role that is written in another case, with blanks or with the prefix `ext:` counts as the same role."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s4")["role"] = word
@@ -91,7 +91,7 @@ async def test_a_role_of_1_2_that_is_unknown_keeps_the_known_one(north: Town, tm
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_a_role_over_rest_that_is_unknown_keeps_the_known_one(north: Town, version: str) -> None:
-    """An unknown role over REST is treated as in CSV."""
+    """If a role over REST is unknown, the row is quarantined and the person keeps the stored role, as with CSV."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
     (count,) = await ask(north, COUNT_STUDENTS)

@@ -34,7 +34,8 @@ FULL_QUEUE_RETRY = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits on how many requests run and wait, and on how long a request pauses between its steps for another.
+    """The limits on how many requests run and wait, and on how long a running request pauses to let another request
+    run.
 
     A request of a busy key pauses while a request of a less busy key runs:
     * `favoured_seconds`: it pauses for the other request only until that request has used the event loop for this long.
@@ -232,7 +233,7 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Takes the slot from a long-running request that seems to wait, for example for a lock, and not to compute.
+        """Takes the slot from a long-running request that seems to wait, for example for a lock, instead of computing.
 
         The request seems to wait if this thread has hardly used the processor since the last check. The request then
         continues without a slot, and the next request gets the slot. Otherwise the next check is scheduled.

@@ -62,7 +62,7 @@ class Plan:
 
 
 class Plans:
-    """The cache of this process's plans."""
+    """A cache of compiled plans (see `Plan`). A full cache drops the plan that was used least recently."""
 
     def __init__(self, most: int = MAX_PLANS) -> None:
         self._most = most

@@ -228,9 +228,9 @@ def at_schools(
 
     The function takes the query, its order, and the number n of rows that are needed. It reads the first n rows of each
     school from an index, and takes the first n of all these rows. Rows that satisfy one of the conditions `others` are
-    included whatever their school.
+    included too, even if they belong to another school.
 
-    An index on the array `school_ids` would be useless, because row-level security is evaluated before an array
+    PostgreSQL would not use an index on the array `school_ids`, because it evaluates row-level security before an array
     operator. Therefore three more columns store a student's first three schools. Each of them has an index in the order
     of the list.
     """

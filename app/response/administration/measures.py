@@ -29,9 +29,10 @@ AFFECTS_VERDICTS = frozenset({"sem", "sems"})
 async def amend_measure(
     work: Work, name: str, changes: Annotated[Mapping[str, Any], ChangesOf(measures.NewMeasure)]
 ) -> Measure:
-    """Amends the measure with this code or id as `playbook.measures.service.amend_measure` does.
+    """Amends the measure with this code or id; see `playbook.measures.service.amend_measure`.
 
-    If its standard error of measurement changes, the worker judges its series again without raising alerts.
+    If the standard error of measurement changes, the worker judges all series of the measure again. This raises no
+    alerts.
     """
 
     async def use_of(measure: Measure, forms: Sequence[str] | None) -> MeasureUse:

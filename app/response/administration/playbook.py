@@ -168,10 +168,10 @@ Compared = tuple[UUID, State, State]
 async def _compare(
     work: Work, stored_rules: dict[str, Any], visible: set[UUID], groups: set[tuple[UUID, UUID]]
 ) -> dict[UUID, Compared]:
-    """Returns the states of the supports in `visible`, keyed by support.
+    """Returns the states of the supports in `visible` under the present and under the new rules, keyed by support.
 
-    `groups` has the measures and the first schools of these supports. The series of one measure at one school are
-    judged at a time, because all series of a district would take much memory.
+    `groups` has the measures and the first schools of these supports. One group is judged after the other, because all
+    series of a district would need much memory at once.
     """
     new_rulebook = await rulebook(work, stored_rules)
     states: dict[UUID, Compared] = {}

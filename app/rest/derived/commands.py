@@ -257,8 +257,8 @@ def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict
     """Returns a command's keyword arguments.
 
     They are the fields of the body, the ids in the path after the first one, and the services that the server provides,
-    such as the settings. A malformed field of the body has the value `UNREAD`. If the fields form the command's input
-    dataclass, the dataclass has no value for a malformed field.
+    such as the settings. A malformed field of the body has the value `UNREAD`. If the command takes its fields as one
+    dataclass, the object lacks the malformed fields.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}

@@ -44,8 +44,8 @@ class Counts:
     * `expired`: removed and absent rows whose end date had passed. They are part of `removed` and `absent`.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
-    * `left_out`: planned rows that were not applied, because only some schools or kinds were approved. If there are
-      such rows, the sum is too low by the number of those among them that were fetched.
+    * `left_out`: planned rows that were not applied, because only some schools or kinds were approved. Those that
+      were delivered count in `fetched`, but in no other part of the sum.
     """
 
     file: str = ""
@@ -332,11 +332,11 @@ def planned_kind(
 
 
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
-    """Adds a warning to the report for each collection that cannot be read any more, if the roster has rows from it.
+    """Adds a warning to the report for each collection that can no longer be read and of which the roster has rows.
 
-    These rows stay as they are. `forbidden` has the kinds of record that the source refuses to send, and `absent` those
-    for which it has no collection. If a kind in `absent` is not optional, there is no warning here, because the whole
-    run is then held.
+    These rows stay as they are. `forbidden` has the kinds of record that the source refuses to send. `absent` has the
+    kinds for which the source has no collection. Of these, only optional kinds get a warning here: if a required kind
+    is absent, the whole run is held.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
         if known := report.kinds[name].known:
