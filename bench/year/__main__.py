@@ -1,8 +1,10 @@
-"""Simulates a school year of one grade's team over public HTTP, in a sandbox district with a test clock.
+"""Simulates a school year of the team of one grade, by requests over public HTTP.
 
-`python3 dev.py python -m bench.year [--seed 1] [--weeks 37] [--students 100] [--json] [--charts FOLDER]`. The year has
-four classes, some 27 supports of all kinds, weekly scores, sessions, decisions, breaks, and a webhook receiver. Some
-people leave, move or return. The report has each series by week. The exit code is 1 if a promise does not hold.
+The district is a sandbox with a test clock. The year has four classes, some 27 supports of all kinds, weekly scores,
+sessions, decisions, breaks, and a webhook receiver. Some people leave, move or return. The report has each series by
+week. The exit code is 1 if a promise does not hold.
+
+`python3 dev.py python -m bench.year [--seed 1] [--weeks 37] [--students 100] [--json] [--charts FOLDER]`
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ async def test_an_operator_runs_the_tasks_of_a_district_at_once(north: Town) -> 
 
 
 async def test_the_tasks_of_an_unknown_district_are_refused(north: Town) -> None:
-    """`aimline maintain` with the misspelt name of a district ends with one sentence and runs nothing."""
+    """`aimline district maintain` refuses an unknown district with an error message."""
     done = aimline(north.settings, "district", "maintain", "nowhere")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

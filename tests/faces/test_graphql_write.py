@@ -62,7 +62,7 @@ async def raised(town: Town) -> list[str]:
 
 
 def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
-    """Returns the input of a concern about amy."""
+    """Returns the input of `raiseConcern` for a concern about amy, described by `says`."""
     return {"student": stu(town, "amy"), "area": "ela.fluency", "description": says, **more}
 
 
@@ -94,10 +94,9 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
 async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
-    """A refused mutation has REST's codes in its payload's problems, pointers with GraphQL names, and no top-level
-    error.
+    """A refused mutation writes nothing, and its payload has the same problem codes as REST.
 
-    Nothing is written.
+    The pointers of the problems use GraphQL's names. The answer has no top-level error.
     """
     payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
@@ -213,7 +212,7 @@ async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) 
 
 
 async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> None:
-    """A row in a secured area without its scope gives a problem, and nothing is written."""
+    """A concern in a secured area is refused if the caller lacks the scope of this area, and nothing is written."""
     answer = await query_data(
         north, RAISE, {"input": worry(north, "Keeps apart.", area="sel")}, scopes=ALL_SCOPES - {"area:sel"}
     )

@@ -30,7 +30,7 @@ def concern(town: Town, student: str = "amy", **more: Any) -> dict[str, Any]:
 
 
 async def send(client: Caller, key: str | None, body: Any, path: str = "/v1/concerns") -> httpx.Response:
-    """Sends a command with a key."""
+    """Sends a command with an idempotency key, or without one if `key` is None."""
     return await client.ask("POST", path, json=body, headers={} if key is None else {"Idempotency-Key": key})
 
 
@@ -174,7 +174,10 @@ async def test_a_passing_fault_is_tried_again_under_the_key(app: FastAPI, north:
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """With a key, a lost commit is repeated, and the second attempt returns the first one's answer."""
+    """If the connection breaks at COMMIT, a request with an idempotency key is repeated.
+
+    The caller gets the response of the first attempt, and the concern is recorded once.
+    """
     proxy: CuttingProxy
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))

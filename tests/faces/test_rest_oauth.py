@@ -233,7 +233,10 @@ async def test_a_repeated_parameter_and_a_second_way_to_authenticate_are_refused
 
 @pytest.mark.parametrize("way", ["client_secret_basic", "client_secret_post"])
 async def test_authlib_gets_a_token_and_uses_it(app: FastAPI, north: Town, way: str) -> None:
-    """The library authlib, which many Python clients use, gets a token in both ways and understands both errors."""
+    """The Python library authlib gets a token with each of the two methods of client authentication, and uses it.
+
+    It also recognizes the error for a scope that was not granted, and the error for a wrong secret.
+    """
     client_id, secret = await made(north)
     made_of = {"transport": httpx.ASGITransport(app=app), "base_url": "http://aimline.test"}
     endpoint = "http://aimline.test/oauth/token"

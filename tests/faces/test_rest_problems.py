@@ -238,8 +238,9 @@ async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: F
 
 
 async def test_a_wrong_method_costs_a_new_process_nothing(settings: Settings) -> None:
-    """The first answer with 405 takes no time that others notice. It once built the whole contract within the event
-    loop.
+    """The first 405 answer of a new process takes little time, because the contract is not built for it.
+
+    Building the contract once blocked the event loop.
     """
     new = build(settings)
     for method, path, allowed in (

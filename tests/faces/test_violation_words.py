@@ -19,7 +19,7 @@ WRONG: tuple[Any, ...] = (None, 7, 7.5, -(10**30), True, "x", "", "2026-13-45", 
 
 
 def is_ours(detail: str) -> bool:
-    """Returns whether a sentence is one of the product's own, with its limits filled in."""
+    """Returns whether a sentence is one of the product's own sentences. Its placeholders may have any values."""
     return any(re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(words)) + r"\.", detail) for words in OURS)
 
 

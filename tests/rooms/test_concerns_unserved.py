@@ -1,4 +1,7 @@
-"""Tests that an accepted concern without an active support is listed with its days, and reported once."""
+"""Tests unserved concerns, which are accepted concerns without an active support.
+
+They are listed with the number of days without a support, and each is reported once.
+"""
 
 from datetime import date, timedelta
 from typing import Any
@@ -94,7 +97,7 @@ async def test_a_concern_is_unserved_until_a_support_is_active(app: FastAPI, nor
 
 
 async def test_one_of_two_supports_ends(app: FastAPI, north: Town) -> None:
-    """A concern with another active support stays served."""
+    """If one of a concern's two active supports ends, the concern does not become unserved."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     first = await planned(asks, concern)
@@ -149,7 +152,10 @@ async def test_unserved_concerns_need_the_permission_to_read_supports(app: FastA
 
 
 async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app: FastAPI, north: Town) -> None:
-    """An unserved concern is reported once after the playbook's days, and again only if it was served in between."""
+    """A concern is reported once when it has been unserved for the number of days that the playbook sets.
+
+    It is reported again only if a support has served it in between.
+    """
     asks = caller(app, north)
     old, young = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, old["id"], 10)

@@ -47,7 +47,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """Returns what a reader sees."""
+        """Returns the visible text of the page."""
         return " ".join(self.words)
 
 

@@ -30,7 +30,7 @@ async def add_clock(work: Work) -> None:
 
 
 async def moved(town: Town, day: date | None) -> None:
-    """Moves the test clock as a partner would."""
+    """Moves the district's test clock to a day, or back to the real date if `day` is None."""
     async with town.unit() as work:
         await move_test_clock(work, day)
 

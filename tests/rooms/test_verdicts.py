@@ -53,7 +53,7 @@ async def send(town: Town, new: list[NewScore], *, backfill: bool = False) -> No
 
 
 def content(row: VerdictRow) -> dict[str, object]:
-    """Returns the content of a verdict without the columns in which districts differ."""
+    """Returns the values of a verdict that are equal in two districts with the same scores."""
     return {name: getattr(row, name) for name in CONTENT if name not in BEYOND_NAMES}
 
 
@@ -113,8 +113,8 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
 async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Town) -> None:
     """Judging a district takes the same few statements, however different its verdicts are.
 
-    All rows are read by their keys. The planner knows hardly anything about a district that was just loaded; with a
-    plain join, it once read all scores again for each support.
+    All rows are read by their keys (LATERAL joins). With plain joins, PostgreSQL once read all scores again for each
+    support, because its planner knows hardly anything about a district that was just loaded.
     """
     values = {"mate0": [40.0] * 9, "mate1": reader(1, 9), "mate2": [40.0] * 9, "mate3": [40.0], "mate4": reader(2, 9)}
     for name in await classmates(north, len(values)):
@@ -281,9 +281,9 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
 
 @pytest.mark.parametrize("weeks", [[9], [1, 2, 3, 4, 5]])
 async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) -> None:
-    """If recent scores cause a week to be judged, the week can raise an alert.
+    """A judgement that recent scores have caused can raise an alert.
 
-    This holds even if a backfill of a classmate arrives before the week is judged.
+    This holds even if a backfill (a late import of old scores) of a classmate arrives before the judgement.
     """
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, scores(north, one, [50.0], since=9))
@@ -355,7 +355,9 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
 
 async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:
-    """If lost sessions explain an alarm, the state is `under_delivered`, with any rule and with one event."""
+    """If an alarm is explained by lost sessions, the state is `under_delivered`, whichever rule is used. One event is
+    recorded.
+    """
     await by_four_points(north)
     support = await supported(north, "amy")
     given = [

@@ -17,7 +17,10 @@ from tests.town import Town, maintain
 
 
 async def _held(town: Town, folder: Path) -> Report:
-    """Runs a sync in which people have new sourcedIds, so that the guard holds it; returns its report."""
+    """Runs a sync in which all people have new sourcedIds, and returns its report.
+
+    Checks that the run is held, because it would change too much.
+    """
     export = Export()
     await sync(town, export, folder)
     for row in export.rows["users"]:

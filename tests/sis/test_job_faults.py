@@ -163,9 +163,10 @@ async def test_a_killed_worker_is_named(north: Town, tmp_path: Path) -> None:
 async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
     north: Town, settings: Settings, tmp_path: Path, then: str
 ) -> None:
-    """If a plan cannot be applied in three attempts, the run is `failed_to_apply`, with an event and a gauge.
+    """If a plan cannot be applied in three attempts, its run gets the state `failed_to_apply`, and an event is
+    recorded.
 
-    If it is approved again, it is applied.
+    The run can then be approved again or discarded.
     """
     report, plan = await _held(north, tmp_path)
     before = await fingerprint(north, ROSTER)
@@ -205,8 +206,9 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
 
 
 async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tmp_path: Path) -> None:
-    """An answer to a held run that three workers did not survive is given up, and the run names the last lost
-    worker.
+    """If three workers have died while they applied an approved run, the run is not attempted again.
+
+    Its state is then `failed_to_apply`, and it names the last of these workers.
     """
     report, plan = await _held(north, tmp_path)
     async with north.unit() as work:
@@ -234,7 +236,7 @@ async def test_a_failing_answer_is_not_due_while_it_waits(
 
 
 async def test_no_worker_takes_an_answer_from_the_command_line(north: Town, tmp_path: Path) -> None:
-    """An approval on the command line is claimed in its own transaction, so that no worker claims it."""
+    """If the command line approves a run and applies it itself, no worker claims this run."""
     report, plan = await _held(north, tmp_path)
     async with north.house() as work:
         await approve(work, report.run_id, plan, False)

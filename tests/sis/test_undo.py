@@ -97,8 +97,9 @@ async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_p
 
 
 async def test_a_run_on_which_a_later_one_builds_is_not_undone(north: Town, tmp_path: Path) -> None:
-    """A run whose rows a later run has changed can only be undone after the later run; the error has kinds and
-    counts.
+    """A run whose rows were changed by a later run can be undone only after the later run.
+
+    Until then, the error states how many rows of each kind were changed.
     """
     export = Export()
     await sync(north, export, tmp_path)

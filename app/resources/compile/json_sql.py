@@ -31,9 +31,9 @@ FIRST_INSTANT, LAST_INSTANT = "0001-01-01T00:00:00.000000", "9999-12-31T23:59:59
 
 
 class Fragment(ColumnElement[Any]):
-    """SQL text whose parts are texts and expressions.
+    """An SQL expression that consists of texts and other expressions.
 
-    A FROM clause must name the tables of the expressions by itself: the tables of a fragment are not found in it.
+    SQLAlchemy does not find the tables of these other expressions, so a FROM clause must name these tables itself.
     """
 
     inherit_cache = False

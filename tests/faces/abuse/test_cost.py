@@ -65,8 +65,8 @@ def test_rows_are_multiplied_along_the_document(query: str, cost: int) -> None:
 
 
 def test_the_number_of_rows_may_be_a_variable() -> None:
-    """A variable for the number of rows costs as much as the number itself, whether given, defaulted, null or left
-    out.
+    """If the number of rows is a variable, its value or its default is counted. Without a valid number, 50 rows are
+    counted.
     """
     query = "query($n: Int) { students(first: $n) { edges { cursor } } }"
     defaulted = "query($n: Int = 7) { students(first: $n) { edges { cursor } } }"
