@@ -120,7 +120,7 @@ def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def uncalibrated(share: Array, calibration: tuple[float, float]) -> Array:
-    """Returns the model's own probabilities, before calibration, from the calibrated ones."""
+    """Returns the probabilities before calibration, computed from the calibrated probabilities."""
     intercept, slope = calibration
     return np.asarray(1 / (1 + np.exp(-(log_odds(share, 1 - share) - intercept) / slope)))
 

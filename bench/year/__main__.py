@@ -78,7 +78,7 @@ def _save_charts(year: Year, folder: Path) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Reads the command-line arguments and runs the benchmark."""
     parser = argparse.ArgumentParser(prog="bench.year", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--weeks", type=int, default=37, help="school weeks, with the breaks and the first week")

@@ -1,7 +1,6 @@
 """Asks the questions that a school asks each month, and compares the answers with the true ones.
 
-Each question is asked by one REST request and by one GraphQL query. The true answer comes from the data of the
-simulation.
+Each question is one REST request and one GraphQL query. The true answer comes from the data of the simulation.
 """
 
 from __future__ import annotations

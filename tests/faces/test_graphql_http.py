@@ -35,7 +35,7 @@ async def send(town: Town, method: str = "POST", *, accept: str | None = MODERN,
 
 @pytest.mark.parametrize("given", [None, "Bearer", "Bearer nonsense", "Basic abc"])
 async def test_without_a_token_there_is_nothing(north: Town, given: str | None) -> None:
-    """Without a valid token, the answer is 401 with a challenge, in the form of GraphQL."""
+    """Without a valid token, the answer is 401 with the header WWW-Authenticate and an error as GraphQL writes it."""
     async with http(north.engine, north.settings) as client:
         headers = {"Authorization": given} if given else {}
         answer = await client.post("/graphql", json={"query": AREAS}, headers=headers)
@@ -123,7 +123,10 @@ async def test_a_request_that_ran_nothing_leaves_no_principal_behind(north: Town
     ],
 )
 async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str, status: int) -> None:
-    """An invalid GraphQL request gets 400, or 415 for another content type, whatever the client accepts."""
+    """An invalid GraphQL request gets 400, and a request with another content type gets 415.
+
+    This holds for both media types that a client may accept.
+    """
     for accept in (MODERN, LEGACY):
         answer = await send(north, accept=accept, content=content, headers={"Content-Type": kind})
         assert answer.status_code == status

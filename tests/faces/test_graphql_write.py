@@ -1,4 +1,4 @@
-"""Tests GraphQL mutations: problems in payloads, savepoints, one transaction, and a commit before the response."""
+"""Tests GraphQL mutations: how problems are reported, what is rolled back, and that the response follows the commit."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
@@ -161,7 +161,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
-    """After two commands, the payload of the second has the rows as they are after both."""
+    """If a mutation contains two commands, the payload of each has the rows as they are after this command."""
     made = await in_the_loop(north, "amy")
     query = """mutation($scores: RecordScoresInput!, $input: DecideInput!) {
       recordScores(input: $scores) { results { score { student { ...now } } } }
@@ -260,7 +260,7 @@ async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
 
 
 async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the row of the disclosure log cannot be written, there is no answer."""
+    """If the row of the disclosure log cannot be written, the request gets 500 and no data."""
 
     async def broken(_: Work) -> None:
         raise RuntimeError("canary-of-a-child")

@@ -216,7 +216,7 @@ async def test_a_kept_answer_is_not_shown_beyond_the_caseload(app: FastAPI, nort
 
 
 async def test_a_replay_is_logged_as_a_disclosure(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """A repeated answer is written to the disclosure log."""
+    """If a request is repeated and the stored answer is returned, this is written to the disclosure log too."""
     client = caller(app, north)
     await send(client, KEY, concern(north))
     since = ids.new_id()

@@ -53,8 +53,9 @@ def error(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town) -> None:
-    """A client gets a token by header or by body (RFC 6749); the answer may not be cached, and the token opens the
-    district.
+    """A client gets a token, whether it sends its credentials in the header or in the body (RFC 6749).
+
+    No cache may store the answer. The token gives access to the district within the token's scopes.
     """
     client_id, secret = await made(north)
     for answer in (

@@ -1,4 +1,7 @@
-"""Tests the texts of violations of shape: each is our own, for every error that the contract's shapes can cause."""
+"""Tests that a violation of the declared types is described by one of the product's own sentences.
+
+Every error of the validation library that the contract can cause is tested.
+"""
 
 import re
 from typing import Any, get_args
@@ -25,7 +28,7 @@ def is_ours(detail: str) -> bool:
 
 @pytest.mark.parametrize("type_", get_args(ErrorType))
 def test_each_error_of_the_library_has_words_of_ours(type_: Any) -> None:
-    """Every type of error of the validation library has one of our own sentences."""
+    """For every type of error of the validation library, the product has a sentence of its own."""
     context = {
         "min_length": 1,
         "max_length": 2,

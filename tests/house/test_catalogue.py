@@ -1,4 +1,4 @@
-"""Tests that the migrated database passes each check of its catalogue, so that no table is forgotten.
+"""Tests that the schema of the migrated database follows the project's rules, in every table.
 
 Each check must also find a planted fault, in a transaction that is rolled back.
 """

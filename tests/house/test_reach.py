@@ -40,8 +40,9 @@ NO_STUDENTS = {
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """Returns a district with all kinds of rows: amy and ben are at school one, cy at school two; the teacher has
-    amy.
+    """Returns a district with all kinds of rows.
+
+    The students amy and ben are at school one, and cy is at school two. The teacher's caseload has only amy.
     """
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 

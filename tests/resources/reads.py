@@ -196,7 +196,7 @@ class Draw:
 
 
 def written(arguments: Mapping[str, Any], listing: Listing | None = None) -> str:
-    """Returns arguments as they are written in a document."""
+    """Returns arguments as the text that a GraphQL document contains."""
     parts = [f"{camel(name)}: {_literal(value)}" for name, value in arguments.items()]
     return f"({', '.join(parts)})" if parts else ""
 

@@ -56,7 +56,7 @@ async def planned(asks: Caller, concern: dict[str, Any], **more: Any) -> str:
 
 
 async def since(asks: Caller, concern: dict[str, Any]) -> str | None:
-    """Returns since when a concern is unserved."""
+    """Returns the day since which a concern is unserved, or None if it is served."""
     shown: str | None = (await asks.get(f"/v1/concerns/{concern['id']}")).json()["unserved_since"]
     return shown
 
@@ -68,7 +68,7 @@ async def unserved(asks: Caller) -> list[str]:
 
 
 async def _age(town: Town, concern: str, days: int) -> None:
-    """Moves the day since when a concern is unserved some days into the past."""
+    """Sets the day since which a concern is unserved to `days` days ago."""
 
     @needs(Can.OPERATE)
     async def run(work: Work) -> None:
@@ -126,10 +126,7 @@ async def test_a_resolved_concern_is_not_unserved(app: FastAPI, north: Town) -> 
 
 
 async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, north: Town) -> None:
-    """Both APIs list the concerns without an active support and their days without one, longest first.
-
-    Every week of the test calendar has instruction.
-    """
+    """Both APIs list the concerns without an active support, with the number of days, longest first."""
     asks = caller(app, north)
     first, second = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, second["id"], 12)

@@ -143,7 +143,7 @@ async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
 
 
 async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> None:
-    """The page of a recap shows as plain text whatever people wrote. It loads nothing, and no cache stores it."""
+    """The page of a recap shows all text that people wrote as plain text. It loads nothing, and no cache stores it."""
     asks = caller(app, north)
     _, meeting = await closed_meeting(asks, north)
     page = await page_of(asks, f"/v1/meetings/{meeting}/recap.html")

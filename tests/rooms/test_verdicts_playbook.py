@@ -1,4 +1,4 @@
-"""Tests a district's rules: published in versions, previewed before, and applied without raising alerts."""
+"""Tests the rules by which a district judges: they can be previewed, and publishing them raises no alert."""
 
 from fastapi import FastAPI
 from sqlalchemy import update

@@ -1,4 +1,7 @@
-"""Tests the playground's caseload: it has every kind of case, and a later start continues each series."""
+"""Tests the caseload of the playground (a local demo district).
+
+It must have every kind of case, and a later start must continue each series of scores.
+"""
 
 from datetime import date, timedelta
 

@@ -23,7 +23,7 @@ def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
 
 
 def test_a_signal_and_an_alarm_say_what_they_are() -> None:
-    """The text of an item says what was seen: the finding of a signal, or an alarm and the decision that is due."""
+    """The text of an item states the reason: what a signal has found, or why a decision is due."""
     assert write_reason("signal", ["failing"], DAY) == (
         "A signal: the grades in a class are failing, since October 6, 2026"
     )

@@ -178,7 +178,10 @@ async def test_a_server_that_fails_is_tried_again(north: Town, tmp_path: Path) -
 
 
 async def test_an_unknown_recipient_does_not_repeat_the_message_for_the_others(north: Town, tmp_path: Path) -> None:
-    """If the mail server accepts one recipient of two, the notice is sent; it fails only if it accepts none."""
+    """If the mail server rejects one of several recipients, the notice counts as sent and is not sent again.
+
+    Sending fails only if the server rejects all recipients.
+    """
     with _mail_server() as box:
         box.unknown = "gone@example.org"
         settings = _settings(box, default=Recipients(("it@example.org", "gone@example.org")))

@@ -76,7 +76,7 @@ def test_headers_and_manifest_are_those_of_the_binding(tmp_path: Path, version: 
 
 
 def test_roles_of_1_2_say_what_users_said_in_1_1(tmp_path: Path) -> None:
-    """The roles of a 1.2 export equal those of 1.1, and each user has one primary role."""
+    """Each user has one primary role in a 1.2 export. It is the role that the user has in a 1.1 export."""
     before = {row["sourcedId"]: row for row in _rows(_exported(tmp_path, "1.1"), "users")}
     after = _rows(_exported(tmp_path, "1.2"), "roles")
     primary = {row["userSourcedId"]: row for row in after if row["roleType"] == "primary"}

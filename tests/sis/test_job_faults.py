@@ -1,4 +1,7 @@
-"""Tests jobs whose worker is killed, that meet a deadlock, or that always fail, and what the log says."""
+"""Tests sync runs and approvals that fail: the worker is killed, a deadlock occurs, or every attempt fails.
+
+Also tests what the log contains in these cases.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -100,7 +103,10 @@ def _logged_runs(logged: list[Any], *events: str) -> list[tuple[Any, ...]]:
 
 
 async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """A run that meets a deadlock is attempted again within seconds, and its row records fault, place and worker."""
+    """A run that meets a deadlock waits and is then attempted again.
+
+    Meanwhile, its row has the error, and the place in the code where it occurred.
+    """
     await _requested_run(north, Export().write(tmp_path / "a.zip"))
     with capture_logs() as logged:
         async with failing(settings, north, DEADLOCK) as end:
@@ -223,7 +229,7 @@ async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tm
 async def test_a_failing_answer_is_not_due_while_it_waits(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """While an answer to a held run waits for its next attempt, its district is not listed as due."""
+    """If an approved run could not be applied and waits for its next attempt, its district is not listed as due."""
     for town in (north, south):
         report, plan = await _held(town, tmp_path)
         async with town.unit() as work:

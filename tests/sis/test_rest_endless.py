@@ -134,7 +134,7 @@ async def test_a_byte_now_and_then_is_no_answer() -> None:
 
 
 async def test_a_page_that_is_too_long_names_the_page_size() -> None:
-    """A page of more than 32 MB is refused, and the sentence names the page size."""
+    """A page of more than 32 MB is refused, and the error names the configured page size."""
     long = " " * (33 << 20)
     with answering(with_users(lambda _: Reply(body=f'{{"users": [{long}]}}'))) as (address, _):
         with pytest.raises(SourceRefused, match=r"over 32 MB in one page at /.*lower page-size \(5,000 now\)"):

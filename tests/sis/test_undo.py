@@ -37,7 +37,7 @@ async def _living(town: Town) -> dict[str, list[Any]]:
 
 
 async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: Path) -> None:
-    """An undo reverts created, changed, moved, removed and restored rows in a run of its own."""
+    """An undo is a separate run. It reverts the rows that a run has created, changed, moved, removed or restored."""
     export = Export()
     export.rows["users"].append({**export.row("users", "s1"), "sourcedId": "back", "identifier": "b", "email": ""})
     await sync(north, export, tmp_path)

@@ -51,7 +51,7 @@ def _compiled(fragment: Fragment, compiler: Any, **options: Any) -> str:
 
 
 def sql(*parts: Piece) -> Fragment:
-    """Returns SQL that consists of these parts; columns and fragments in it become text.
+    """Returns SQL that consists of these parts, in this order.
 
     A part that is a `str` is SQL, so it must come from a declaration or from `quoted`, and never from a request.
     """

@@ -128,7 +128,7 @@ def test_every_page_is_known_as_one() -> None:
 
 
 def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
-    """The sizes that are assumed for lists in introspection are at least as large as the real ones."""
+    """The assumed cost of an introspection query is at least the number of values that it returns."""
     draw = random.Random(7)
     documents = [FULL_INTROSPECTION, *("{" + _introspecting(draw, "Query", 6) + "}" for _ in range(400))]
     passed = 0

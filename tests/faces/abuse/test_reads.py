@@ -154,7 +154,10 @@ async def test_the_chart_of_a_group_has_a_point_for_each_day(
 
 
 async def test_many_subscriptions_at_once_leave_connections_to_requests(app: FastAPI, north: Town) -> None:
-    """Only some of a client's subscriptions use the database at the same time, so that others find connections."""
+    """A client's subscriptions use only some of the database connections at the same time.
+
+    The other connections stay free for other requests.
+    """
     services: Services = app.state.services
     pool, used = services.engine.pool, [0]
     assert isinstance(pool, QueuePool)
