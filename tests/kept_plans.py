@@ -26,7 +26,7 @@ def share_plans_of_runs() -> None:
 
 
 async def open_keeping(*options: Any, **keywords: Any) -> BoundConnection:
-    """Opens a connection as the product does, which keeps the prepared statements of several runs."""
+    """Opens a database connection like the product's, but with room for the prepared statements of several runs."""
     return await _open_connection(*options, **keywords, statement_cache_size=KEPT)
 
 

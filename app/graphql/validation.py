@@ -23,9 +23,9 @@ OTHER_RULES = tuple(rule for rule in specified_rules if rule not in VARIABLE_RUL
 
 
 class IndexedSource(Source):
-    """The text of a GraphQL document. It is searched for line ends only once.
+    """The text of a GraphQL document, which finds the lines of errors quickly.
 
-    The library's own class searches the text again for each error.
+    It searches the text for line ends only once. The library's own class searches the text again for each error.
     """
 
     @cached_property

@@ -37,7 +37,7 @@ async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> ht
 async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town) -> None:
     """The response to a preflight request of a registered origin allows every header and method of the contract.
 
-    It needs no token, allows no cookies, and has no `*`.
+    The request needs no token. The response does not allow cookies, and names the origin instead of `*`.
     """
     await client_with(app, north, ALLOWED_ORIGIN)
     for path in ("/v1/students", "/graphql", "/oauth/token"):

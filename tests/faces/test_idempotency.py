@@ -174,7 +174,7 @@ async def test_a_passing_fault_is_tried_again_under_the_key(app: FastAPI, north:
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """If the connection breaks at COMMIT, a request with an idempotency key is repeated.
+    """If the database connection breaks at COMMIT, the app repeats a request that has an idempotency key.
 
     The caller gets the response of the first attempt, and the concern is recorded once.
     """

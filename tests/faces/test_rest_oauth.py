@@ -144,8 +144,9 @@ async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north
 
 
 async def test_tokens_verify_by_the_public_keys(app: FastAPI, north: Town) -> None:
-    """Anybody can verify a token with the public keys (JWKS), which have no private part. The metadata has their
-    address.
+    """Anybody can verify a token with the public keys (JWKS). They contain no private key.
+
+    The metadata of the authorization server contain the URL of the keys.
     """
     client_id, secret = await made(north)
     token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]

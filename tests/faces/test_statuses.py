@@ -27,7 +27,7 @@ NO_SUCH_ROW = {"keep_consumer": "it creates the consumer that its path names"}
 
 @pytest.fixture(scope="module")
 async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with all kinds of rows."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 

@@ -210,7 +210,7 @@ def at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """Returns a copy of a value with another value at a path."""
+    """Returns a copy of `value` in which the value at `path` is replaced by `new`."""
     copy = deepcopy(value)
     at(copy, path[:-1])[path[-1]] = new
     return copy

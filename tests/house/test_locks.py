@@ -30,7 +30,7 @@ COMMANDS = {"concern", "support", "session", "score", "decision"}
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with all kinds of rows."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 

@@ -102,5 +102,5 @@ def test_a_planted_literal_is_found(source: str) -> None:
     ],
 )
 def test_a_planted_change_is_found(source: str) -> None:
-    """A planted change of a state is found, by assignment or by UPDATE."""
+    """The check finds code that changes the state of a run, by assignment or by an UPDATE statement."""
     assert changes_a_state(ast.parse(source))

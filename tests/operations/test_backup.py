@@ -160,7 +160,7 @@ def test_programs_too_old_are_not_used(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_errors_show_no_row(tmp_path: Path) -> None:
-    """An error of pg_restore is shown without the row that it repeats."""
+    """An error of pg_restore is shown without the contents of the row that pg_restore quotes."""
     fails = tmp_path / "pg_restore"
     fails.write_text(
         "#!/bin/sh\n"

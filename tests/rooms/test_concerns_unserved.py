@@ -34,7 +34,10 @@ async def accepted(asks: Caller, town: Town, student: str = "amy", area: str = "
 
 
 async def planned(asks: Caller, concern: dict[str, Any], **more: Any) -> str:
-    """Plans a support for a concern, which is active at once unless it starts later; returns its id."""
+    """Plans a support for a concern, and returns the id of the support.
+
+    The support is active at once, unless `more` has a later first day.
+    """
     body = {
         "student": concern["student"],
         "intervention": "Reading",

@@ -106,8 +106,8 @@ class Export:
     """A OneRoster delivery that a test can change.
 
     * `rows` has the rows of each file, keyed by the file's name.
-    * `raw` has the bytes of files that replace the generated files.
-    * `modes` has modes of files that replace the modes in the manifest.
+    * `raw` has bytes that replace a generated file, keyed by the file's name.
+    * `modes` has modes that replace those in the manifest, keyed by the file's name.
     """
 
     files: ClassVar[Iterable[str]] = FILES

@@ -132,7 +132,7 @@ async def _hold_a_run(town: Town, folder: Path) -> Report:
 async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: Path) -> None:
     """A run that is held for approval is reported once, by mail and chat, to the district's own recipients.
 
-    The text has the guard's numbers and the command to use, and nothing about a student.
+    The text states which limit the run exceeds and which command to use, but nothing about a student.
     """
     with _mail_server() as box, _chat() as (address, bodies):
         settings = _settings(box, default=Recipients(("nobody@example.org",), "https://example.org/x"))

@@ -82,7 +82,9 @@ async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: 
 
 
 async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_path: Path) -> None:
-    """If a first load is undone, no row of it remains. The next sync restores the same ids."""
+    """If the first sync of a district is undone, no row of it remains. A new sync gives the rows the same ids as
+    before.
+    """
     first = await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s3")
     assert (await _undo(north, first.run_id)).total("changes") == first.total("changes")

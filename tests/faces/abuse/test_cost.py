@@ -57,9 +57,10 @@ def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | Non
     ],
 )
 def test_rows_are_multiplied_along_the_document(query: str, cost: int) -> None:
-    """The cost of a list is `first` times the cost of one row with its nested rows.
+    """The cost of a list is the number of its rows times the cost of one row with its nested rows.
 
-    If `first` is missing, 50 is assumed. For a list without pages, it is the number that its field states.
+    The number is `first`, or 50 if `first` is missing. For a list without pages, it is the number that the list's field
+    declares.
     """
     assert cost_of(query) == cost
 
