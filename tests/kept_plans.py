@@ -18,15 +18,15 @@ _open_connection = db._open_connection
 
 
 def share_plans_of_runs() -> None:
-    """Marks each statement of a sync with the number of digits in its run's number of rows, instead of with the run.
+    """Lets sync runs of about the same size send the same statements, so that they share query plans.
 
-    Runs of about the same size then send the same statements and share their plans.
+    A statement normally contains the id of its run. Here, it contains the number of digits in the run's number of rows.
     """
     Stage._bound = _bound_for_size  # type: ignore[method-assign, assignment]  # for all tests
 
 
 async def open_keeping(*options: Any, **keywords: Any) -> BoundConnection:
-    """Opens a connection as the product does, and keeps prepared statements of several kinds of runs on it."""
+    """Opens a database connection like the product's, but with room for the prepared statements of several runs."""
     return await _open_connection(*options, **keywords, statement_cache_size=KEPT)
 
 

@@ -184,7 +184,7 @@ def system_principal(district_id: UUID, name: str) -> Principal:
 
 
 def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
-    """Returns the schools that the client may see and the person may see too. None means the whole district."""
+    """Returns the schools that both the client and the person may see. None means the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None
     if client.reach is Reach.SCHOOLS:

@@ -29,7 +29,7 @@ class Timeouts:
 
     @property
     def answer(self) -> float:
-        """Returns the seconds after which a server that has not answered a message no longer works."""
+        """Returns how many seconds a server may take to answer a message. After that, the connection is given up."""
         return self.statement + ANSWER_MARGIN
 
     def of_sessions(self) -> dict[str, str]:

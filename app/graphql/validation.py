@@ -23,7 +23,10 @@ OTHER_RULES = tuple(rule for rule in specified_rules if rule not in VARIABLE_RUL
 
 
 class IndexedSource(Source):
-    """A document's text, which is searched for line ends once; the library searches it for each error."""
+    """The text of a GraphQL document, which finds the lines of errors quickly.
+
+    It searches the text for line ends only once. The library's own class searches the text again for each error.
+    """
 
     @cached_property
     def _line_ends(self) -> list[tuple[int, int]]:
@@ -39,10 +42,10 @@ class IndexedSource(Source):
 def violations(
     schema: GraphQLSchema, document: DocumentNode, max_errors: int, hide_suggestions: bool = False
 ) -> list[GraphQLError]:
-    """Returns the errors of a document: at most `max_errors`, and if there are more, one that says so.
+    """Returns the errors of a document: at most `max_errors`, and if there are more, one more that says so.
 
-    The rules about variables run last, and only if the others have found fewer errors than that. Without a `$` in the
-    document they have nothing to find.
+    The rules about variables run last. They run only if the other rules have found no more than `max_errors` errors,
+    and only if the document contains a `$`.
     """
     errors = validate(schema, document, OTHER_RULES, max_errors, hide_suggestions)
     if len(errors) > max_errors or document.loc is None or "$" not in document.loc.source.body:

@@ -214,7 +214,10 @@ def _match(new: NewIncident, student: Person, loaded: _LoadedRows, at: str) -> I
 
 
 def _kind_of(new: NewIncident, stored: Incident | None, loaded: _LoadedRows, at: str) -> UUID:
-    """Returns the id of the kind with the sent code. A stored incident keeps its kind, although it may be retired."""
+    """Returns the id of the kind with the sent code.
+
+    If the incident is already stored with a kind of this code, it keeps this kind, even if the kind is retired.
+    """
     if stored is not None and loaded.kinds[stored.kind_id].code == new.kind:
         return stored.kind_id
     for kind in loaded.kinds.values():

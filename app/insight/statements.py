@@ -1,4 +1,4 @@
-"""Holds the SQL of the reports about a screening window, and of the report on how supports reach the students.
+"""Holds the SQL of the reports about a screening window, and of the report on the supports that students get.
 
 The results of an open and of a closed window have the same columns, so the same statements can read both.
 """

@@ -1,7 +1,8 @@
 """Manages the origins of web pages that may send requests with a client's tokens.
 
 Each process has a copy of the whole list, and reads the list again when the copy is older than half a minute. Preflight
-requests from strangers therefore cause no SQL statement. If the list cannot be read for a minute, no origin is allowed.
+requests of unknown origins therefore cause no SQL statement. If the list cannot be read for a minute, no origin is
+allowed.
 """
 
 import asyncio

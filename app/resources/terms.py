@@ -1,4 +1,7 @@
-"""Defines bind parameters for the district and the caller of a request. Declared conditions can use them."""
+"""Defines bind parameters for the district and the caller of a request.
+
+The conditions that resources declare can contain these parameters.
+"""
 
 from typing import Any
 

@@ -102,9 +102,10 @@ async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, unti
 
 
 def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
-    """Returns the Mondays of one school's weeks without instruction, or None if the school has no weeks.
+    """Returns the Mondays of one school's weeks without instruction between two dates.
 
-    `weeks` are in order, each as a pair of its Monday and whether there was instruction.
+    `weeks` are in order, each as a pair of its Monday and whether there was instruction. A week that is missing between
+    two of them counts as a week without instruction. Returns None if none of the weeks lies between the dates.
     """
     since = monday_of(begins)
     instruction = {monday: instructional for monday, instructional in weeks if since <= monday <= until}

@@ -39,8 +39,8 @@ def by_staff(
 ) -> Filter[UUID]:
     """Returns a filter that accepts a row if any of these columns refers to the member of staff.
 
-    `of_adult` has the names of the list's filters, flags and sorts that say how students do. The filter cannot be
-    combined with them in a request that acts for nobody.
+    `of_adult` has the names of the list's filters, flags and sorts that depend on how students do, such as `state`. A
+    request that does not act for a person cannot combine them with this filter.
     """
     in_a_column = _by_row(STAFF, lambda person_id: or_(*(column == person_id for column in columns)), description)
     own = "A request that acts for a person can name only this person. One that acts for nobody cannot combine it with"

@@ -211,7 +211,7 @@ class _RehearsalEnds(Exception):
 async def rehearse(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, source: OpenedSource
 ) -> Report:
-    """Tries a run of an open source: plans the changes, rolls everything back, and returns the report.
+    """Plans the changes of a run from a source that is already open, rolls everything back, and returns the report.
 
     Takes no lease, so a rehearsal does not wait for a run, and a run does not wait for a rehearsal. Raises
     `SourceRefused`.

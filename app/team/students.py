@@ -105,9 +105,9 @@ MEMBERS_GONE: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """What an update of `team_student` is limited to: one team, or one scope.
+    """Limits an update of `team_student` to one team or to one scope.
 
-    If neither is set, it is for the whole district.
+    If neither is set, the whole district is updated.
     """
 
     team_id: UUID | None = None

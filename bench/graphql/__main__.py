@@ -1,6 +1,8 @@
-"""Measures GraphQL against PostGraphile 5: the same database, role, settings and rows; the disclosure log is written.
+"""Compares the speed of GraphQL reads with that of PostGraphile 5, on the same database, role, settings and rows.
 
-`python -m bench.graphql [--seconds 8] [--rounds 3] [--postgraphile FOLDER]`. The servers take turns within each round.
+Both servers write the disclosure log. They take turns within each round.
+
+`python -m bench.graphql [--seconds 8] [--rounds 3] [--postgraphile FOLDER]`.
 """
 
 import argparse
@@ -45,7 +47,7 @@ Key = tuple[str, str, int]
 
 
 async def _rate(call: Call, connections: int, seconds: float) -> float:
-    """Returns the answers a second."""
+    """Returns how many calls are answered per second over this number of connections."""
     await closed_loop(call, connections, min(1.5, seconds))
     return len(await closed_loop(call, connections, seconds)) / seconds
 

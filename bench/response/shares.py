@@ -28,10 +28,12 @@ FAR = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Figures of a population: the statistic and the calibrated probabilities of growth below .5 g and below g.
+    """The judgements of all students of a population. Each attribute is an array with the axes students and weeks.
 
-    `g` is the goal's growth rate. A third array has the probability that slow growth was fast enough before it changed.
-    Each is by student and week.
+    * `statistic`: the number for which the monitor has a threshold. Above it, an alarm is raised.
+    * `slow`: the calibrated probability that growth is below half of the goal's growth rate.
+    * `under`: the calibrated probability that growth is below the goal's growth rate.
+    * `stopped`: the probability that slow growth was fast enough before it changed.
     """
 
     statistic: Array
@@ -42,8 +44,10 @@ class Population:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The measured figures of one population: the calibration error of each probability, and the figures of each
-    alarm.
+    """What was measured in one population.
+
+    * `errors`: the calibration error of each probability.
+    * `off_track` and `not_responding`: the figures of these two alarms, such as the false-alarm rate.
     """
 
     errors: dict[str, float]
@@ -61,7 +65,11 @@ NAMES = ("statistic", "slow", "under", "stopped")
 
 
 def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED) -> Ends:
-    """Returns the figures of one population at the stated false-alarm rate `far`."""
+    """Measures the errors of the probabilities and the quality of the alarms in one population.
+
+    `far` is the false-alarm rate that the rule states. An alarm counts as "not responding" if the probability of slow
+    growth is at least `named`.
+    """
     g, late = year.world.goal_rate, slice(FIRST_WEEK - 1, None)
     shares = {
         "slow": (judged.slow, year.rate < g / 2),
@@ -77,8 +85,9 @@ def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED)
 
 
 def kind_shares(is_named: NDArray[np.bool_], stopped: Array, year: Year) -> dict[str, float]:
-    """Returns how often the first "not responding" has the right kind: for students who never responded, and for those
-    who stopped.
+    """Returns how often the first verdict "not responding" names the right kind.
+
+    `never` is the share for students who never responded, and `stopped` the share for students who responded at first.
     """
     first = np.where(is_named.any(axis=1), is_named.argmax(axis=1) + 1, 0)
     says_stopped = stopped[np.arange(len(first)), np.maximum(first - 1, 0)] > STOPPED
@@ -88,14 +97,20 @@ def kind_shares(is_named: NDArray[np.bool_], stopped: Array, year: Year) -> dict
 
 
 def flagged(alarm: NDArray[np.bool_], year: Year, rate: float) -> dict[str, float]:
-    """Returns the figures of the first alarms, with the share of all flagged students who truly grow under `rate`."""
+    """Returns the figures of a rule that are computed from each student's first alarm, such as the false-alarm rate.
+
+    `true` is the share of the students with an alarm who truly grow more slowly than `rate`.
+    """
     first = np.where(alarm.any(axis=1), alarm.argmax(axis=1) + 1, 0)
     true = year.rate[np.arange(len(first)), np.maximum(first - 1, 0)]
     return figures(first, year).value | {"true": float((true[first > 0] < rate).mean())}
 
 
 def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
-    """Returns intercept and slope of the logistic regression of truth on log odds, by Newton's method."""
+    """Returns the intercept and the slope of a logistic regression, computed by Newton's method.
+
+    The regression predicts `true` from the log odds of the probabilities `raw`.
+    """
     x, y = log_odds(raw, 1 - raw).ravel(), true.ravel().astype(float)
     design, beta = np.stack([np.ones_like(x), x]), np.array([0.0, 1.0])
     for _ in range(30):
@@ -105,7 +120,7 @@ def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def uncalibrated(share: Array, calibration: tuple[float, float]) -> Array:
-    """Returns the model's own probabilities, before calibration, from the calibrated ones."""
+    """Returns the probabilities before calibration, computed from the calibrated probabilities."""
     intercept, slope = calibration
     return np.asarray(1 / (1 + np.exp(-(log_odds(share, 1 - share) - intercept) / slope)))
 

@@ -1,8 +1,10 @@
-"""Simulates a school year of one grade's team over public HTTP, in a sandbox district with a test clock.
+"""Simulates a school year of the team of one grade, by requests over public HTTP.
 
-`python3 dev.py python -m bench.year [--seed 1] [--weeks 37] [--students 100] [--json] [--charts FOLDER]`. The year has
-four classes, some 27 supports of all kinds, weekly scores, sessions, decisions, breaks, and a webhook receiver. Some
-people leave, move or return. The report has each series by week. The exit code is 1 if a promise does not hold.
+The district is a sandbox with a test clock. The year has four classes, some 27 supports of all kinds, weekly scores,
+sessions, decisions, breaks, and a webhook receiver. Some people leave, move or return. The report has each series by
+week. The exit code is 1 if a promise does not hold.
+
+`python3 dev.py python -m bench.year [--seed 1] [--weeks 37] [--students 100] [--json] [--charts FOLDER]`
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def _save_charts(year: Year, folder: Path) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Reads the command-line arguments and runs the benchmark."""
     parser = argparse.ArgumentParser(prog="bench.year", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--weeks", type=int, default=37, help="school weeks, with the breaks and the first week")

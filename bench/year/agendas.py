@@ -11,10 +11,10 @@ from bench.year.truth import ORDER, Expected, expected_items
 
 
 def check_agenda(year: Year, team: TeamRecord, agenda: dict[str, Any]) -> dict[str, Expected]:
-    """Compares an agenda with the expected items, and returns these by the position of the item in the agenda.
+    """Checks that an agenda has exactly the expected items, in the stated order.
 
-    The agenda must have exactly these items in the stated order. Each item must have the expected reason, day and
-    number of postponements.
+    Each item must have the expected reason, day and number of postponements. Returns the expected items that the agenda
+    has, keyed by the subject and the kind of the item.
     """
     place = f"the agenda of {team.name}"
     year.require(tuple(agenda["order"]) == ORDER, f"{place} states another order")

@@ -17,9 +17,10 @@ MISSED: Final = 0.08
 class Curve:
     """The true growth of a student in one measure.
 
-    * `rates` are pairs of an instructional week and the weekly growth from it on.
-    * `helped` is the growth from the week after a change of the support on; None if no change helps.
-    * `levels` replaces growth, for measures without it: pairs of an instructional week and the level from it on.
+    * `rates` has pairs: an instructional week, and the weekly growth from this week on.
+    * `helped` is the weekly growth after the support was changed, or None if no change helps.
+    * `levels` replaces growth in measures without growth. It has pairs: an instructional week, and the level from this
+      week on.
     """
 
     rates: tuple[tuple[int, float], ...] = ()
@@ -42,9 +43,10 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A support that the team plans. `key` names it in the report.
+    """A support that the team plans.
 
-    * `measures` are its measures, the first one first; none for a support that is reviewed.
+    * `key` is its name in the report.
+    * `measures` are its measures, in order. A support that has a review date instead of a goal has no measures.
     * `goal_weeks` is the number of school weeks until the goal's date.
     * `delivered_until` is the week up to which only every other session is given.
     * `group` is the group of which it is a member; `joins` and `leaves` are the weeks of its membership.
@@ -62,17 +64,17 @@ class Plan:
 
 
 def reading(baseline: float, *rates: tuple[int, float], helped: float | None = None, noise: float = 5.0) -> Followed:
-    """Returns a measure of oral reading with a goal of 1.4 words a week."""
+    """Returns the measure `orf` (oral reading) of a support. Its goal is a growth of 1.4 words a week."""
     return Followed("orf", baseline, baseline + 1.4 * GOAL_WEEKS, Curve(rates, noise, helped))
 
 
 def maze(baseline: float, *rates: tuple[int, float]) -> Followed:
-    """Returns a measure of comprehension with a goal of .5 a week."""
+    """Returns the measure `maze` (comprehension) of a support. Its goal is a growth of 0.5 a week."""
     return Followed("maze", baseline, baseline + 0.5 * GOAL_WEEKS, Curve(rates, 1.8))
 
 
 def facts(baseline: float, *rates: tuple[int, float], helped: float | None = None) -> Followed:
-    """Returns a measure of computation with a goal of 1.2 digits a week."""
+    """Returns the measure `computation` of a support. Its goal is a growth of 1.2 digits a week."""
     return Followed("computation", baseline, baseline + 1.2 * GOAL_WEEKS, Curve(rates, 3.5, helped))
 
 
@@ -119,7 +121,7 @@ PLANS: Final = (
 
 @dataclass
 class Child:
-    """A student's true levels in the measures of a support. The forms of a week are equally hard for everybody."""
+    """A simulated student, with the true growth in the measures of one support."""
 
     plan: Plan
     random: Random
@@ -142,7 +144,7 @@ class Child:
         return None if is_missed else value
 
     def baseline(self, followed: Followed) -> float:
-        """Returns a baseline score."""
+        """Returns a random baseline score of the student in this measure. It is 0 for the measure `criterion`."""
         if followed.measure == "criterion":
             return 0.0
         return _whole(followed.measure, followed.baseline + self.random.gauss(0, followed.curve.noise / 2))

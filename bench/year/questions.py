@@ -1,6 +1,6 @@
-"""The questions that a school asks each month, each by one REST request and one GraphQL query, with their true answers.
+"""Asks the questions that a school asks each month, and compares the answers with the true ones.
 
-Both answers are compared, as sets, with what the benchmark itself knows.
+Each question is one REST request and one GraphQL query. The true answer comes from the data of the simulation.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ def _what_is_on_the_agenda(year: Year, name: str) -> None:
 
 
 def _who_is_under_the_cut(year: Year) -> None:
-    """Asks which students are under the benchmark without a support, which were not screened, and whose level has
-    changed.
+    """Compares the reports of a screening window with the truth.
+
+    The reports list the students who need a support and have none, those who were not screened, and those with a better
+    or worse level than before.
     """
     opened = max((week for week in SEASONS if week < year.week and week in year.screened), default=None)
     if opened is None:
@@ -154,8 +156,9 @@ def _who_needs_something(year: Year, name: str) -> None:
 
 
 def _is_the_goal_realistic(year: Year) -> None:
-    """Asks whether each reader's goal requires more than the norms call realistic. Such a goal must have been
-    confirmed.
+    """Reads, for each support in reading fluency, the highest growth that the norms call realistic.
+
+    Also checks that each goal is marked as realistic, or as confirmed if it requires more growth.
     """
     read = year.caller.get("/v1/supports", area="ela.fluency", state="active", limit=200)["items"]
     document = (
@@ -228,7 +231,10 @@ def _how_many_at_which_level(year: Year) -> None:
 
 
 def _what_went_well(year: Year) -> None:
-    """Asks who met the goal, and who is ready to fade. In GraphQL, one query asks both."""
+    """Asks which supports have met their goal, and which students are ready for less support (`ready_to_fade`).
+
+    In GraphQL, one query asks both.
+    """
     met = year.caller.get("/v1/supports", verdict="goal_met", limit=200)["items"]
     ready = year.caller.get("/v1/signals", kind="ready_to_fade", state="suggested", limit=200)["items"]
     document = (

@@ -1,6 +1,7 @@
-"""Checks the core stalls of the simulated year: whether the grade as a whole fell behind between two screening windows.
+"""Checks the core stalls that the product suggests in the simulated year.
 
-Only students with a level in both windows are compared.
+A core stall is a grade in which the share of students at the benchmark fell between two screening windows. Only
+students with a level in both windows are compared.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Key = tuple[int, str | None]
 
 
 def publish_rule(year: Year) -> None:
-    """Publishes the rule, after a preview that counts grades only."""
+    """Publishes the rule for core stalls, after a preview has shown that it would not suggest any grade yet."""
     rule = {"code": "core-stall", "kind": "core_stall", "measure": MEASURE, "points": POINTS}
     preview = year.caller.post("/v1/signal-rules/preview", rule)
     year.require(preview["grades"] == 0, "the rule core_stall would suggest grades before the year begins")
@@ -68,11 +69,10 @@ def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, s
 
 
 def _falls(year: Year) -> Iterator[tuple[Key, set[int]]]:
-    """Yields each window and school in which the share of the grade at the benchmark fell. The school is None for the
-    district.
+    """Yields each window and school in which the share of students at the benchmark fell by `POINTS` or more.
 
-    With each come the falls, in points, that the product may state for it. There can be two: the fall when it was
-    suggested, and the fall after later scores.
+    The school is None for the whole district. Each pair comes with the falls that the product may state, in percentage
+    points. There can be two: the fall when it was suggested, and the fall after later scores.
     """
     for opened in sorted(year.screened)[1:]:
         if year.today < BEGINS + timedelta(weeks=opened + LASTS) + AFTER_WINDOW:
@@ -87,8 +87,10 @@ def _falls(year: Year) -> Iterator[tuple[Key, set[int]]]:
 
 
 def _fall(year: Year, opened: int, school: str | None, scores: dict[str, float]) -> int | None:
-    """Returns by how many points the share of students at the benchmark fell, or None if the grade may not be
-    compared.
+    """Returns by how many percentage points the share of students at the benchmark fell.
+
+    Returns None if the grade cannot be compared: too few students are above or below the benchmark, or too few were
+    screened in both windows.
     """
     before, counted = _before(year, opened), _counted(year, opened, school)
     reached_before = sum(year.screened[before][name] >= SEASONS[before].benchmark for name in counted)

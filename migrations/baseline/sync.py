@@ -1,6 +1,6 @@
 """Creates the sync's tables: sources with settings, runs, quarantined rows, the change log and uploads.
 
-The change log contains before-images.
+The change log has the values of each row from before the change.
 """
 
 from migrations.tenant import directory_function, tenant_table

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 
 
 async def test_the_client_of_others_gets_an_event(app: FastAPI, north: Town, tools: Path) -> None:
-    """The client connects, authenticates as its documentation shows, and reads the event that happens then."""
+    """The npm client connects, authenticates as its documentation shows, and receives the event of a new concern."""
     client = caller(app, north)
     async with listening(app) as address:
         program = await asyncio.create_subprocess_exec(

@@ -1,7 +1,7 @@
-"""Tests that independent violations are found at once: of the shape, of references, of lengths and of dates.
+"""Tests that a command reports all of its independent violations at once.
 
-The faults are generated from the inputs that the catalogue declares, and sent together, so that every pair of them is
-in a request.
+The violations are wrong types, unknown references, texts that are too long, and impossible dates. They are generated
+from the inputs that the catalogue declares. Every pair of them is sent in some request.
 """
 
 from collections.abc import Iterator, Sequence
@@ -69,9 +69,9 @@ def declared_faults(command: Command) -> list[Wrong]:
 
 
 def pairs(faults: Sequence[Wrong]) -> set[tuple[int, int]]:
-    """Returns pairs of faults that two inputs can have at once, each fault as its index.
+    """Returns the pairs of faults that one request can have, each fault as its index in `faults`.
 
-    At most one fault of a pair is a fault of the shape.
+    The two faults of a pair are in different inputs. At most one of them is a value of the wrong type (`shape`).
     """
     return {
         (one, other)

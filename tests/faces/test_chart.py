@@ -74,7 +74,10 @@ async def test_what_cannot_be_drawn_is_refused(
 
 @pytest.mark.parametrize("picture", ["chart", "chart.svg"])
 async def test_who_may_look(app: FastAPI, north: Town, south: Town, support: Support, picture: str) -> None:
-    """The chart requires the permissions for scores and verdicts, and is within the caller's reach."""
+    """A chart can be read only with the permissions for scores, verdicts and supports.
+
+    The caller must also be allowed to see the student.
+    """
     path = path_of(support, picture)
     for scope in ("score:read", "verdict:read", "support:read"):
         assert (await caller(app, north, CLIENT_SCOPES - {scope}).get(path)).status_code == 403, scope

@@ -29,7 +29,10 @@ from tests.town import Town
 
 
 async def _run(town: Town, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """Runs a command with `--json` and returns its output; a failing command prints nothing there."""
+    """Runs a command with `--json`, checks its exit code, and returns its JSON output.
+
+    If the command is expected to fail, returns the texts of `stdout` and `stderr` instead.
+    """
     ran = await asyncio.to_thread(aimline, town.settings, *arguments, "--json")
     assert ran.returncode == code, ran.stderr
     assert "Traceback" not in ran.stderr
@@ -121,7 +124,7 @@ async def test_a_revocation_holds_on_every_process(
 
 
 async def test_a_token_that_is_none_is_named_so(north: Town) -> None:
-    """An invalid token gives one sentence and exit code 2, and the output does not repeat it."""
+    """A command that gets an invalid token ends with exit code 2, and its output does not repeat the token."""
     for text in ("eyJhbGciOiJub25lIn0.e30.x", ""):
         ran = await asyncio.to_thread(_pipe, north.settings, text)
         assert ran.returncode == 2

@@ -22,8 +22,10 @@ async def _schedule(town: Town) -> None:
 
 
 async def test_an_operator_runs_the_tasks_of_a_district_at_once(north: Town) -> None:
-    """Without a worker, `aimline maintain` does the work of every recurring task, or of named ones, and counts the
-    rows.
+    """`aimline district maintain` runs all recurring tasks, or only the named ones, and returns the written rows of
+    each.
+
+    No worker runs in this test.
     """
     await _schedule(north)
     done = aimline(north.settings, "district", "maintain", north.slug, "--task", "signals", "--json")
@@ -37,7 +39,7 @@ async def test_an_operator_runs_the_tasks_of_a_district_at_once(north: Town) -> 
 
 
 async def test_the_tasks_of_an_unknown_district_are_refused(north: Town) -> None:
-    """`aimline maintain` with the misspelt name of a district ends with one sentence and runs nothing."""
+    """`aimline district maintain` refuses an unknown district with an error message."""
     done = aimline(north.settings, "district", "maintain", "nowhere")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

@@ -37,7 +37,7 @@ async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> ht
 async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town) -> None:
     """The response to a preflight request of a registered origin allows every header and method of the contract.
 
-    It needs no token, allows no cookies, and has no `*`.
+    The request needs no token. The response does not allow cookies, and names the origin instead of `*`.
     """
     await client_with(app, north, ALLOWED_ORIGIN)
     for path in ("/v1/students", "/graphql", "/oauth/token"):
@@ -62,7 +62,7 @@ async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town
     ],
 )
 async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: str) -> None:
-    """A page of any other origin gets 403 for its preflight, and its browser does not let it read answers."""
+    """A page of an unregistered origin gets 403 for its preflight, and its browser does not let it read answers."""
     client = await client_with(app, north, ALLOWED_ORIGIN)
     refused = await preflight(app, origin)
     assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
@@ -74,7 +74,7 @@ async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: st
 async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north: Town, south: Town) -> None:
     """A web page may read answers to a client's token only if this client has registered the page's origin.
 
-    Pages of both origins may read a refusal.
+    An answer that refuses an invalid token may be read by the pages of every registered origin.
     """
     ours, theirs = await client_with(app, north, ALLOWED_ORIGIN), await client_with(app, south, OTHER_ORIGIN)
     for client, origin, may_read in (
@@ -139,7 +139,7 @@ async def test_what_is_no_origin_is_not_registered(app: FastAPI, north: Town) ->
 
 
 def test_an_operator_registers_origins(north: Town) -> None:
-    """An operator registers origins with a new client and later; an invalid origin is refused."""
+    """An operator can register origins with a new client and change them later. An invalid origin is refused."""
     of_district = ("--district", north.slug, "--json")
     create = ("client", "create", "--scope", "roster:read", "--origin")
     made = aimline(north.settings, *create, ALLOWED_ORIGIN, "--origin", OTHER_ORIGIN, *of_district)

@@ -27,7 +27,7 @@ AREAS = "{ areas { code } }"
 
 
 async def send(town: Town, method: str = "POST", *, accept: str | None = MODERN, **more: Any) -> httpx.Response:
-    """Sends one request unchanged and returns the answer."""
+    """Sends one request to /graphql, with a valid token, and returns the answer."""
     headers = {"Authorization": f"Bearer {token(town)}", **({"Accept": accept} if accept else {})}
     async with http(town.engine, town.settings) as client:
         return await client.request(method, "/graphql", headers={**headers, **more.pop("headers", {})}, **more)
@@ -35,7 +35,7 @@ async def send(town: Town, method: str = "POST", *, accept: str | None = MODERN,
 
 @pytest.mark.parametrize("given", [None, "Bearer", "Bearer nonsense", "Basic abc"])
 async def test_without_a_token_there_is_nothing(north: Town, given: str | None) -> None:
-    """Without a valid token, the answer is 401 with a challenge, in the form of GraphQL."""
+    """Without a valid token, the answer is 401 with the header WWW-Authenticate and an error as GraphQL writes it."""
     async with http(north.engine, north.settings) as client:
         headers = {"Authorization": given} if given else {}
         answer = await client.post("/graphql", json={"query": AREAS}, headers=headers)
@@ -80,7 +80,10 @@ async def test_neither_media_type(north: Town) -> None:
     ],
 )
 async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> None:
-    """An invalid request gets 400 in the media type of the draft and 200 in plain JSON, without data."""
+    """An invalid request gets 400 if the client accepts `application/graphql-response+json`.
+
+    With `application/json` it gets 200, except for a subscription, which always gets 400. The answer never has `data`.
+    """
     for accept, status in ((MODERN, 400), (LEGACY, 200)):
         answer = await send(north, accept=accept, json=body)
         assert answer.status_code == (400 if "subscription" in body["query"] else status)
@@ -120,7 +123,10 @@ async def test_a_request_that_ran_nothing_leaves_no_principal_behind(north: Town
     ],
 )
 async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str, status: int) -> None:
-    """An invalid GraphQL request gets 400, or 415 for another content type, whatever the client accepts."""
+    """An invalid GraphQL request gets 400, and a request with another content type gets 415.
+
+    This holds for both media types that a client may accept.
+    """
     for accept in (MODERN, LEGACY):
         answer = await send(north, accept=accept, content=content, headers={"Content-Type": kind})
         assert answer.status_code == status
@@ -128,7 +134,7 @@ async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str,
 
 
 async def test_a_get_reads_and_never_writes(north: Town) -> None:
-    """A query by GET works, a mutation by GET gives 405, and no page of another host is shown."""
+    """A GET executes a query. A GET with a mutation gives 405, and a GET without a query gives 400."""
     query = "query A($x: ID!) { node(id: $x) { id } }"
     answer = await send(north, "GET", params={"query": query, "variables": '{"x": ""}'})
     assert (answer.status_code, answer.json()["data"]) == (200, {"node": None})
@@ -210,7 +216,7 @@ async def test_no_error_shows_a_submitted_value(north: Town, query: str, variabl
 
 
 async def test_an_error_still_says_what_to_mend(north: Town) -> None:
-    """An error message still names the place, the type and the missing field."""
+    """The message of an error names what the caller must correct: the place, the type or the missing field."""
     record = "mutation($i: RecordScoresInput!) { recordScores(input: $i) { problems { code } } }"
     for query, variables, message in (
         (

@@ -111,7 +111,7 @@ async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
 
 
 async def test_three_students_cost_as_many_statements_as_one(north: Town) -> None:
-    """A nested GraphQL read of two students needs as many statements as one of a single student."""
+    """A nested GraphQL read of three students needs as many statements as a read of one student."""
     counts = []
     with statements_sent(north.engine) as statements:
         for names in (("amy",), ("ben", "cy")):

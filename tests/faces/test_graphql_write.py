@@ -1,4 +1,4 @@
-"""Tests GraphQL mutations: problems in payloads, savepoints, one transaction, and a commit before the response."""
+"""Tests GraphQL mutations: how problems are reported, what is rolled back, and that the response follows the commit."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
@@ -62,7 +62,7 @@ async def raised(town: Town) -> list[str]:
 
 
 def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
-    """Returns the input of a concern about amy."""
+    """Returns the input of `raiseConcern` for a concern about amy, described by `says`."""
     return {"student": stu(town, "amy"), "area": "ela.fluency", "description": says, **more}
 
 
@@ -94,10 +94,9 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
 async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
-    """A refused mutation has REST's codes in its payload's problems, pointers with GraphQL names, and no top-level
-    error.
+    """A refused mutation writes nothing, and its payload has the same problem codes as REST.
 
-    Nothing is written.
+    The pointers of the problems use GraphQL's names. The answer has no top-level error.
     """
     payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
@@ -162,7 +161,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
-    """After two commands, the payload of the second has the rows as they are after both."""
+    """If a mutation contains two commands, the payload of each has the rows as they are after this command."""
     made = await in_the_loop(north, "amy")
     query = """mutation($scores: RecordScoresInput!, $input: DecideInput!) {
       recordScores(input: $scores) { results { score { student { ...now } } } }
@@ -213,7 +212,7 @@ async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) 
 
 
 async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> None:
-    """A row in a secured area without its scope gives a problem, and nothing is written."""
+    """A concern in a secured area is refused if the caller lacks the scope of this area, and nothing is written."""
     answer = await query_data(
         north, RAISE, {"input": worry(north, "Keeps apart.", area="sel")}, scopes=ALL_SCOPES - {"area:sel"}
     )
@@ -261,7 +260,7 @@ async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
 
 
 async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the row of the disclosure log cannot be written, there is no answer."""
+    """If the row of the disclosure log cannot be written, the request gets 500 and no data."""
 
     async def broken(_: Work) -> None:
         raise RuntimeError("canary-of-a-child")

@@ -30,7 +30,7 @@ def concern(town: Town, student: str = "amy", **more: Any) -> dict[str, Any]:
 
 
 async def send(client: Caller, key: str | None, body: Any, path: str = "/v1/concerns") -> httpx.Response:
-    """Sends a command with a key."""
+    """Sends a command with an idempotency key, or without one if `key` is None."""
     return await client.ask("POST", path, json=body, headers={} if key is None else {"Idempotency-Key": key})
 
 
@@ -174,7 +174,10 @@ async def test_a_passing_fault_is_tried_again_under_the_key(app: FastAPI, north:
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """With a key, a lost commit is repeated, and the second attempt returns the first one's answer."""
+    """If the database connection breaks at COMMIT, the app repeats a request that has an idempotency key.
+
+    The caller gets the response of the first attempt, and the concern is recorded once.
+    """
     proxy: CuttingProxy
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
@@ -213,7 +216,7 @@ async def test_a_kept_answer_is_not_shown_beyond_the_caseload(app: FastAPI, nort
 
 
 async def test_a_replay_is_logged_as_a_disclosure(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """A repeated answer is written to the disclosure log."""
+    """If a request is repeated and the stored answer is returned, this is written to the disclosure log too."""
     client = caller(app, north)
     await send(client, KEY, concern(north))
     since = ids.new_id()

@@ -53,8 +53,9 @@ def error(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town) -> None:
-    """A client gets a token by header or by body (RFC 6749); the answer may not be cached, and the token opens the
-    district.
+    """A client gets a token, whether it sends its credentials in the header or in the body (RFC 6749).
+
+    No cache may store the answer. The token gives access to the district within the token's scopes.
     """
     client_id, secret = await made(north)
     for answer in (
@@ -143,8 +144,9 @@ async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north
 
 
 async def test_tokens_verify_by_the_public_keys(app: FastAPI, north: Town) -> None:
-    """Anybody can verify a token with the public keys (JWKS), which have no private part. The metadata has their
-    address.
+    """Anybody can verify a token with the public keys (JWKS). They contain no private key.
+
+    The metadata of the authorization server contain the URL of the keys.
     """
     client_id, secret = await made(north)
     token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
@@ -233,7 +235,10 @@ async def test_a_repeated_parameter_and_a_second_way_to_authenticate_are_refused
 
 @pytest.mark.parametrize("way", ["client_secret_basic", "client_secret_post"])
 async def test_authlib_gets_a_token_and_uses_it(app: FastAPI, north: Town, way: str) -> None:
-    """The library authlib, which many Python clients use, gets a token in both ways and understands both errors."""
+    """The Python library authlib gets a token with each of the two methods of client authentication, and uses it.
+
+    It also recognizes the error for a scope that was not granted, and the error for a wrong secret.
+    """
     client_id, secret = await made(north)
     made_of = {"transport": httpx.ASGITransport(app=app), "base_url": "http://aimline.test"}
     endpoint = "http://aimline.test/oauth/token"

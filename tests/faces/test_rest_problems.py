@@ -191,7 +191,10 @@ async def test_every_operation_asks_for_each_of_its_scopes(
 
 
 async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, district: FullDistrict) -> None:
-    """An unknown route or method gives 404 or 405 in the form of every error, with the trace id of the header."""
+    """An unknown route gives 404, and an unknown method gives 405.
+
+    The body has the form of every error, and contains the trace id that is also in the header.
+    """
     north = caller(app, district.town)
     for method, path, status in (("GET", "/v1/nothing", 404), ("PUT", "/v1/students", 405), ("GET", "/v2", 404)):
         answer = await north.ask(method, path)
@@ -238,8 +241,9 @@ async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: F
 
 
 async def test_a_wrong_method_costs_a_new_process_nothing(settings: Settings) -> None:
-    """The first answer with 405 takes no time that others notice. It once built the whole contract within the event
-    loop.
+    """The first 405 answer of a new process takes little time, because the contract is not built for it.
+
+    Building the contract once blocked the event loop.
     """
     new = build(settings)
     for method, path, allowed in (

@@ -27,7 +27,7 @@ NO_SUCH_ROW = {"keep_consumer": "it creates the consumer that its path names"}
 
 @pytest.fixture(scope="module")
 async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with all kinds of rows."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -41,7 +41,10 @@ def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
 
 
 def id_kind(name: str, kind: str) -> str:
-    """Returns the kind of id that a path parameter takes, even if the district's rows have another name for it."""
+    """Returns the kind of id that a path parameter takes.
+
+    It is the parameter's name if there are ids of this kind, and otherwise `kind`.
+    """
     return next(kind_of_id for kind_of_id in (name, name.rstrip("_"), kind) if kind_of_id in ids.PREFIXES)
 
 
@@ -83,7 +86,11 @@ async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dic
 
 
 async def test_each_operation_gives_the_common_refusals(app: FastAPI, rows: FullDistrict) -> None:
-    """Each documented 400, 401, 404, 412, 413, 422 (of a body) and 428 can be provoked, and no other is given."""
+    """Each operation can be made to answer with every common refusal that the contract documents for it.
+
+    These are the statuses 400, 401, 404, 412, 413, 428, and 422 for an invalid body. No operation gives one of them
+    without documenting it.
+    """
     asks, wrong, provoked = caller(app, rows.town), [], 0
     for operation, documented in walked(app):
         seen = await provoke(asks, operation, rows)

@@ -1,4 +1,7 @@
-"""Tests the texts of violations of shape: each is our own, for every error that the contract's shapes can cause."""
+"""Tests that a violation of the declared types is described by one of the product's own sentences.
+
+Every error of the validation library that the contract can cause is tested.
+"""
 
 import re
 from typing import Any, get_args
@@ -19,13 +22,13 @@ WRONG: tuple[Any, ...] = (None, 7, 7.5, -(10**30), True, "x", "", "2026-13-45", 
 
 
 def is_ours(detail: str) -> bool:
-    """Returns whether a sentence is one of the product's own, with its limits filled in."""
+    """Returns whether a sentence is one of the product's own sentences. Its placeholders may have any values."""
     return any(re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(words)) + r"\.", detail) for words in OURS)
 
 
 @pytest.mark.parametrize("type_", get_args(ErrorType))
 def test_each_error_of_the_library_has_words_of_ours(type_: Any) -> None:
-    """Every type of error of the validation library has one of our own sentences."""
+    """For every type of error of the validation library, the product has a sentence of its own."""
     context = {
         "min_length": 1,
         "max_length": 2,

@@ -66,7 +66,13 @@ ALIAS = (
 
 @dataclass
 class Outcome:
-    """The outcome of a schedule: its steps and its counts."""
+    """The result of one schedule of faults.
+
+    * `steps` are the faults and other steps that were executed.
+    * `unchanged` and `applied` count the faults after which the roster was as before the sync, or as after it.
+    * `out_of_step` counts the rows with a wrong copy of their student's schools, by table.
+    * `written` counts what other requests have written meanwhile.
+    """
 
     seed: int
     steps: list[str] = field(default_factory=list)
@@ -77,7 +83,10 @@ class Outcome:
 
 
 async def content(town: Town) -> dict[str, list[Any]]:
-    """Returns the roster by the ids of its source. It is the same in a twin district, whose own ids differ."""
+    """Returns the roster's rows with the source's ids in place of the district's own ids.
+
+    Two districts with the same roster have the same content.
+    """
     rows_by_table = {}
     for kind, sql in CONTENT.items():
         rows = await ask(town, sql.format(alias=ALIAS.format(kind=kind)), source=SOURCE)
@@ -173,9 +182,7 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, outcome: Out
 
 
 async def _stage(worker: Process, number: int) -> str:
-    """Reads the worker's log until a run has begun and completed `number` stages, or has ended. Returns the point that
-    it reached.
-    """
+    """Waits until a run has completed `number` stages or has ended. Returns how far the run has come."""
     await worker.until("syncs.begun")
     for _ in range(number):
         if await worker.until("syncs.stage", *DONE) in DONE:

@@ -1,4 +1,4 @@
-"""Tests that the migrated database passes each check of its catalogue, so that no table is forgotten.
+"""Tests that the schema of the migrated database follows the project's rules, in every table.
 
 Each check must also find a planted fault, in a transaction that is rolled back.
 """
@@ -184,7 +184,10 @@ async def test_a_planted_fault_is_found(
 
 @pytest.mark.parametrize(("fault", "words"), ROLES, ids=[words for _, words in ROLES])
 async def test_a_role_that_could_pass_is_found(fault: str, words: str, owner: asyncpg.Connection) -> None:
-    """A run-time role with a right too many is found. The test creates the role and removes it."""
+    """The check finds a database role of the service that has one right too many.
+
+    The test creates this role and removes it.
+    """
     findings = await _findings_of(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
     assert words in "\n".join(findings)
 

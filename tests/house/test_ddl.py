@@ -1,6 +1,7 @@
 """Tests that only migrations contain DDL, apart from the exceptions that are listed here.
 
-On a distributed database DDL in a transaction goes to every node, waits for every shard, and keeps other runs waiting.
+On a distributed database, DDL in a transaction is sent to every node and waits for every shard. Meanwhile, other sync
+runs must wait.
 """
 
 import ast
@@ -42,7 +43,7 @@ def _texts(tree: ast.Module) -> Iterator[str]:
 
 
 def test_the_schema_is_changed_by_migrations_only() -> None:
-    """Only listed modules outside of migrations contain DDL, and each listed one does."""
+    """Outside of migrations, exactly the listed modules contain DDL."""
     assert {name for name, tree in modules().items() if ddl_in(tree)} == EXCEPTIONS.keys()
 
 

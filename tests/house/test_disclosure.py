@@ -54,11 +54,10 @@ async def logged(owner: asyncpg.Connection, district: FullDistrict, since: UUID)
 async def test_every_answer_over_rest_is_logged(
     app: FastAPI, district: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """Each REST read, filter and command writes one row with all students of its answer to the disclosure log.
+    """Each REST read, filter and command writes one row to the disclosure log, with all students of its answer.
 
-    Every read and filter must return rows. Otherwise this test, and the tests with another district's client, would
-    check nothing. Each link of a resource is expanded alone once, so that no other expansion logs its students. In all
-    other lists and rows that reach the same link, it is expanded together with others.
+    Every read and filter must return rows, because an empty answer would check nothing. Each link of a resource is
+    expanded once without other links. Otherwise, another link could be the reason why its students are in the log.
     """
     seen, since, links = 0, ids.new_id(), set[tuple[str, str]]()
 
@@ -84,9 +83,9 @@ async def test_every_answer_over_rest_is_logged(
 
 
 def link_of(operation: Operation, expansion: str) -> tuple[str, str]:
-    """Returns the link to which an expansion leads, as the names of its resource and of the link.
+    """Returns the link that an expansion leads to: the name of the link's resource, and the name of the link.
 
-    An answer that is not a resource has links of its own.
+    If the operation does not return a resource, returns the names of the operation and of the expansion.
     """
     *steps, last = expansion.split(".")
     resource = RESOURCES.get(str(operation.shows))
@@ -105,7 +104,10 @@ def is_new(seen: set[tuple[str, str]], link: tuple[str, str]) -> bool:
 
 
 def _has_rows(request: Request, answer: httpx.Response) -> bool:
-    """Returns whether a read was answered with rows. A list may be empty if its filter may match nothing."""
+    """Returns whether a read was answered with rows.
+
+    Also returns True for an answer that is not JSON, and for a list that may rightly be empty.
+    """
     if answer.status_code != 200:
         return False
     is_json = not answer.headers["content-type"].startswith(("image/", "text/csv", "text/html"))

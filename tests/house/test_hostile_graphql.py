@@ -54,7 +54,7 @@ def texts(word: str) -> Iterator[str]:
 
 
 def hostile(value: Any, word: str) -> Iterator[Any]:
-    """Yields the values that replace the value of a leaf."""
+    """Yields the hostile values that are sent in place of `value`. Hostile texts contain `word`."""
     if isinstance(value, str):
         yield from texts(word)
     else:
@@ -194,7 +194,7 @@ def type_at(document: str, path: tuple[Any, ...]) -> str:
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the path of each value in a JSON document that contains no other values."""
+    """Yields the paths of all scalars, empty lists and empty objects in a JSON document."""
     if isinstance(value, dict | list) and value:
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(inner, (*path, key))
@@ -210,7 +210,7 @@ def at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """Returns a copy of a value with another value at a path."""
+    """Returns a copy of `value` in which the value at `path` is replaced by `new`."""
     copy = deepcopy(value)
     at(copy, path[:-1])[path[-1]] = new
     return copy

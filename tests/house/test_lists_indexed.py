@@ -1,7 +1,7 @@
-"""Tests every list of the catalogue: each filter, search, order and time of change can be served by an index.
+"""Tests that an index can serve every filter, search and order of every list.
 
-Row-level security lets PostgreSQL use an index only for comparisons that cannot leak a row, so a test must read as the
-role that reads. The district is large enough for PostgreSQL to prefer a narrow index.
+The tests read with the role of the product. Under row-level security, PostgreSQL uses an index only for comparisons
+that cannot reveal a hidden row. The district is large enough for PostgreSQL to prefer a narrow index.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from tests.town import Town, found_town
 
 @pytest.fixture(scope="module")
 async def large(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """A district with thousands of rows in each list that a filter narrows."""
+    """Returns a district with thousands of rows in each list that has a filter."""
     town = await found_town("large", engine, worker_engine, settings)
     connection = await asyncpg.connect(settings.url_of("owner"))
     await fill(connection, town.district_id, (town.students["amy"], town.staff["teacher"]))

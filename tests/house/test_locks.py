@@ -1,6 +1,6 @@
-"""Tests that commands of both APIs, judging, finalizing, reminders and the sync lock rows in one common order.
+"""Tests that rows are locked in one common order, which prevents deadlocks.
 
-A common order prevents deadlocks.
+This is checked for the commands of both APIs, for judging, for final judging, for reminders and for syncs.
 """
 
 from pathlib import Path
@@ -30,12 +30,14 @@ COMMANDS = {"concern", "support", "session", "score", "decision"}
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with all kinds of rows."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 async def test_every_command_locks_in_one_order(app: FastAPI, district: FullDistrict) -> None:
-    """Each command of the contract, finalizing and reminders lock rows in the documented order."""
+    """Every command of the contract, the final judging of weeks and the recurring tasks lock rows in the documented
+    order.
+    """
     client, town = caller(app, district.town), district.town
     with recording() as recorder:
         for operation in operations(app):

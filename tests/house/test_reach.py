@@ -40,8 +40,9 @@ NO_STUDENTS = {
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """Returns a district with all kinds of rows: amy and ben are at school one, cy at school two; the teacher has
-    amy.
+    """Returns a district with all kinds of rows.
+
+    The students amy and ben are at school one, and cy is at school two. The teacher's caseload has only amy.
     """
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
@@ -76,7 +77,7 @@ def acting(app: FastAPI, district: FullDistrict, person: str, scopes: frozenset[
 
 
 def students_in(text: str, district: FullDistrict) -> set[str]:
-    """Returns the students whose ids, rows or names are in an answer."""
+    """Returns the students who appear in a text by their id or by their name."""
     return {
         name
         for name, row in district.town.students.items()
@@ -142,9 +143,7 @@ async def test_every_graphql_list_is_bound_as_well(
 
 
 async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, district: FullDistrict) -> None:
-    """A path that names a row of a student outside the caller's reach gives 404, in every read and before every
-    command.
-    """
+    """A path that names a row of a student outside the caller's reach gives 404, for reads and for commands."""
     attempts = 0
     for operation in operations(app):
         kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}
@@ -201,7 +200,10 @@ async def test_a_departed_teacher_opens_nothing(
 async def test_a_client_of_some_schools_reaches_their_students_only(
     app: FastAPI, district: FullDistrict, owned: dict[str, str]
 ) -> None:
-    """A client that is granted some schools reaches only the students of these schools, for whomever it acts."""
+    """A client that is granted some schools reaches only the students of these schools.
+
+    This holds for every person that the client acts for.
+    """
     second = (district.town.schools[1],)
     for operation in lists(app):
         if not operation.names("path"):

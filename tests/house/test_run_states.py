@@ -86,7 +86,9 @@ def test_one_function_changes_states() -> None:
     ],
 )
 def test_a_planted_literal_is_found(source: str) -> None:
-    """A planted literal state is found in each kind of place, also in SQL."""
+    """A run state that is written as a literal is found in each kind of place, such as a comparison or an SQL
+    statement.
+    """
     assert len(spelled_out(ast.parse(source))) == 1
 
 
@@ -100,5 +102,5 @@ def test_a_planted_literal_is_found(source: str) -> None:
     ],
 )
 def test_a_planted_change_is_found(source: str) -> None:
-    """A planted change of a state is found, by assignment or by UPDATE."""
+    """The check finds code that changes the state of a run, by assignment or by an UPDATE statement."""
     assert changes_a_state(ast.parse(source))

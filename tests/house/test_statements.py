@@ -67,7 +67,7 @@ def test_a_statement_that_names_its_district_passes(sql: str) -> None:
 
 @pytest.mark.parametrize(("sql", "table"), UNBOUND)
 def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
-    """Each kind of statement that does not bind the district of a table is found."""
+    """The check finds each kind of statement that does not limit a table to the district."""
     assert any(finding.startswith(table) for finding in unbound(sql, TENANTS))
 
 
@@ -88,9 +88,9 @@ def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) 
 
 
 async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
-    """The check sees what units of work send.
+    """The check finds statements without the district that a unit of work sends.
 
-    Planted statements without the district are found, through the session and in plain SQL, in both roles.
+    It finds them in both database roles, as queries of SQLAlchemy and as plain SQL.
     """
 
     @needs(Can.READ_CONCERNS, Can.READ_ROSTER)

@@ -23,7 +23,7 @@ SECRET = "Zq7SubmittedValue"
 
 
 async def test_a_session_has_the_limits_of_its_engine(settings: Settings) -> None:
-    """Every connection of an engine has the time limits from its start, in every transaction."""
+    """Every connection of an engine has the engine's time limits as soon as it is opened."""
     engine = open_engine(settings.url_of("api"), name="tests limits", timeouts=LIMITS)
     try:
         async with engine.connect() as connection:

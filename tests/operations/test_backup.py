@@ -145,7 +145,7 @@ async def test_a_dump_is_counted_row_by_row(backup: Path) -> None:
 
 
 def test_programs_too_old_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pg_dump that is too old, or cannot use TLS, is not used, and the sentence states what is needed."""
+    """A pg_dump that is too old, or that cannot use TLS, is not used. The error states what is needed."""
     old = tmp_path / "pg_dump"
     old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)'\n")
     old.chmod(0o755)
@@ -160,7 +160,7 @@ def test_programs_too_old_are_not_used(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_errors_show_no_row(tmp_path: Path) -> None:
-    """An error of pg_restore is shown without the row that it repeats."""
+    """An error of pg_restore is shown without the contents of the row that pg_restore quotes."""
     fails = tmp_path / "pg_restore"
     fails.write_text(
         "#!/bin/sh\n"
@@ -183,7 +183,7 @@ def test_the_password_is_on_no_command_line(source: Installation) -> None:
 
 
 def test_an_empty_database_is_not_backed_up(server: Settings, tmp_path: Path) -> None:
-    """An empty database is refused with a sentence and exit 2."""
+    """`aimline backup` refuses an empty database with a message and exit code 2."""
     done = aimline(with_database(server, "postgres"), "backup", str(tmp_path / "one"))
     assert (done.returncode, done.stderr.strip()) == (
         2,
@@ -205,7 +205,7 @@ async def test_every_sealed_column_is_probed(source: Installation) -> None:
 
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
-    """A backup that a newer Aimline has written is refused, and not restored in part."""
+    """A backup with a manifest of another format, such as that of a newer Aimline, is refused."""
     (tmp_path / MANIFEST).write_text('{"format": 2}')
     with pytest.raises(AimlineError, match="not a manifest of format 1"):
         read_manifest(tmp_path)

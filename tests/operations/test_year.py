@@ -15,9 +15,12 @@ pytestmark = pytest.mark.long
 def test_the_first_weeks_of_a_year_keep_every_promise(settings: Settings) -> None:
     """In the first weeks of a simulated year, every promise of the product holds.
 
-    No verdict contradicts its probabilities, every alert of the feed is shown by a state, each webhook arrives once
-    with a valid signature, and a session of a group takes one call. Each agenda has all items and no others, each
-    question has its true answer over REST and in GraphQL, and no item remains after its reason is gone.
+    * No verdict contradicts the probabilities that it states.
+    * Every alert that is open in the feed is shown by the state of its support.
+    * Each webhook arrives once with a valid signature.
+    * One call records a group's session for all members.
+    * Each agenda has exactly the expected items. An item disappears when its reason no longer exists.
+    * Each question gets the true answer over REST and in GraphQL.
     """
     address = {"base_url": f"http://127.0.0.1:{free_port()}", "sandbox": True, "token_seconds": 3600}
     with started(settings.model_copy(update=address), f"year-{secrets.token_hex(4)}") as installation:

@@ -1,4 +1,7 @@
-"""Runs writers against syncs that move their students, and compares every copied column after each sync."""
+"""Writes about students while syncs move these students to other schools.
+
+Checks after each sync that every copied column has the student's present schools.
+"""
 
 import asyncio
 import random

@@ -1,5 +1,6 @@
-"""Generates random reads of the GraphQL schema: the same tree as a GraphQL document and as a selection for the
-engine.
+"""Generates random reads of the GraphQL schema.
+
+Each read has two equivalent forms: the text of a GraphQL document, and the selection for the engine.
 """
 
 from collections.abc import Mapping
@@ -42,13 +43,13 @@ def camel(name: str) -> str:
 
 
 def shown(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns members or items by their GraphQL names."""
+    """Returns the members or items that GraphQL shows, keyed by their GraphQL names."""
     return {camel(name): one for one in members.values() if (name := one.shown_as("graphql")) is not None}
 
 
 @dataclass
 class Read:
-    """A read of one root field, as the text of a document and as the engine's selection."""
+    """A read of one root field in two forms: the text of a GraphQL document, and the selection for the engine."""
 
     text: str
     key: str
@@ -195,7 +196,7 @@ class Draw:
 
 
 def written(arguments: Mapping[str, Any], listing: Listing | None = None) -> str:
-    """Returns arguments as they are written in a document."""
+    """Returns arguments as the text that a GraphQL document contains."""
     parts = [f"{camel(name)}: {_literal(value)}" for name, value in arguments.items()]
     return f"({', '.join(parts)})" if parts else ""
 

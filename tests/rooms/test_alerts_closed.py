@@ -34,7 +34,7 @@ async def flagged(town: Town, name: str = "amy") -> tuple[Support, UUID]:
 
 
 async def payloads(town: Town) -> list[dict[str, Any]]:
-    """Returns the response events of the feed in order, each as its payload."""
+    """Returns the feed's events whose type begins with `response.`, in order, each as its type and ids."""
     async with town.unit() as work:
         feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
     return [{"type": row.type, **row.ids} for row in feed.rows if row.type.startswith("response.")]
@@ -100,10 +100,9 @@ async def test_the_goals_date_closes_the_alert_once(north: Town, south: Town) ->
 
 
 async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town) -> None:
-    """The event that closes an alert names the alert, so that a receiver finds what was opened. It has no data of the
-    child.
+    """The event that closes an alert has the alert's id, and no data about the child.
 
-    Version 1 of the event has the same ids as before.
+    Version 1 of this event does not have the alert's id.
     """
     _, alert = await flagged(north)
     async with north.unit() as work:
@@ -116,9 +115,9 @@ async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town)
 
 
 async def test_the_feed_of_a_played_year_leaves_no_alert_open_that_no_state_shows(north: Town) -> None:
-    """In the feed of a simulated year, an alert is open only if the state of its support shows it.
+    """In each week of a simulated year, the feed has exactly those open alerts that the states of the supports show.
 
-    The students of that year stall, recover, change supports and leave.
+    The students of that year stall, recover and change supports.
     """
     rng, supports = Random(7), {}
     for name in ("amy", "ben", "cy"):
@@ -148,5 +147,5 @@ async def test_the_feed_of_a_played_year_leaves_no_alert_open_that_no_state_show
 
 
 def day_of(week: int) -> date:
-    """Returns the day after the scores of a week."""
+    """Returns the day after the scores of this week were taken."""
     return BEGINS + timedelta(weeks=week + 1, days=1)

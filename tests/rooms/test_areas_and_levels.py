@@ -1,4 +1,7 @@
-"""Tests that a district changes its areas and levels: what may use them, and what earlier playbooks say."""
+"""Tests how a district changes its areas and levels.
+
+Also tests which new records may use them, and that earlier versions of the playbook stay as they were.
+"""
 
 import asyncio
 from typing import Any
@@ -55,7 +58,10 @@ async def raised(asks: Caller, town: Town, area: str) -> Any:
 async def test_a_district_adds_renames_and_orders_its_areas_in_versions_of_the_playbook(
     app: FastAPI, north: Town
 ) -> None:
-    """Each change of a district's areas is an event and a version of the playbook, which can still be read later."""
+    """Each change of a district's areas publishes a version of the playbook and records an event.
+
+    Every earlier version can still be read.
+    """
     asks = caller(app, north)
     before = (await asks.get("/v1/playbook")).json()["number"]
     added = await asks.post("/v1/areas", {"code": "ela.writing", "name": "Writing"})
@@ -141,10 +147,7 @@ async def test_an_area_below_a_secured_one_is_secured_with_it(app: FastAPI, nort
 
 
 async def test_an_invalid_area_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """An invalid area is refused in both APIs, with every violation.
-
-    For example, the area above it must exist.
-    """
+    """An invalid area is refused in both APIs, with every violation, such as a parent area that does not exist."""
     asks = caller(app, north)
     answer = await asks.post("/v1/areas", {"code": "ELA:x", "name": " "})
     assert code_of(answer) == [(422, "shape.string_too_short"), (422, "area.code")]

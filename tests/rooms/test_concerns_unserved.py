@@ -1,4 +1,7 @@
-"""Tests that an accepted concern without an active support is listed with its days, and reported once."""
+"""Tests unserved concerns, which are accepted concerns without an active support.
+
+They are listed with the number of days without a support, and each is reported once.
+"""
 
 from datetime import date, timedelta
 from typing import Any
@@ -31,7 +34,10 @@ async def accepted(asks: Caller, town: Town, student: str = "amy", area: str = "
 
 
 async def planned(asks: Caller, concern: dict[str, Any], **more: Any) -> str:
-    """Plans a support for a concern, which is active at once unless it starts later; returns its id."""
+    """Plans a support for a concern, and returns the id of the support.
+
+    The support is active at once, unless `more` has a later first day.
+    """
     body = {
         "student": concern["student"],
         "intervention": "Reading",
@@ -53,7 +59,7 @@ async def planned(asks: Caller, concern: dict[str, Any], **more: Any) -> str:
 
 
 async def since(asks: Caller, concern: dict[str, Any]) -> str | None:
-    """Returns since when a concern is unserved."""
+    """Returns the day since which a concern is unserved, or None if it is served."""
     shown: str | None = (await asks.get(f"/v1/concerns/{concern['id']}")).json()["unserved_since"]
     return shown
 
@@ -65,7 +71,7 @@ async def unserved(asks: Caller) -> list[str]:
 
 
 async def _age(town: Town, concern: str, days: int) -> None:
-    """Moves the day since when a concern is unserved some days into the past."""
+    """Sets the day since which a concern is unserved to `days` days ago."""
 
     @needs(Can.OPERATE)
     async def run(work: Work) -> None:
@@ -94,7 +100,7 @@ async def test_a_concern_is_unserved_until_a_support_is_active(app: FastAPI, nor
 
 
 async def test_one_of_two_supports_ends(app: FastAPI, north: Town) -> None:
-    """A concern with another active support stays served."""
+    """If one of a concern's two active supports ends, the concern does not become unserved."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     first = await planned(asks, concern)
@@ -123,10 +129,7 @@ async def test_a_resolved_concern_is_not_unserved(app: FastAPI, north: Town) -> 
 
 
 async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, north: Town) -> None:
-    """Both APIs list the concerns without an active support and their days without one, longest first.
-
-    Every week of the test calendar has instruction.
-    """
+    """Both APIs list the concerns without an active support, with the number of days, longest first."""
     asks = caller(app, north)
     first, second = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, second["id"], 12)
@@ -149,7 +152,10 @@ async def test_unserved_concerns_need_the_permission_to_read_supports(app: FastA
 
 
 async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app: FastAPI, north: Town) -> None:
-    """An unserved concern is reported once after the playbook's days, and again only if it was served in between."""
+    """A concern is reported once when it has been unserved for the number of days that the playbook sets.
+
+    It is reported again only if a support has served it in between.
+    """
     asks = caller(app, north)
     old, young = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, old["id"], 10)

@@ -39,7 +39,10 @@ async def shown(asks: Caller, document: str) -> dict[str, Any]:
 
 
 async def both_agendas(asks: Caller, team: str, **filters: str) -> list[dict[str, Any]]:
-    """Returns the items of an agenda in REST, after comparing their names with those of the same GraphQL query."""
+    """Returns the items of an agenda in REST.
+
+    Checks first that the same agenda in GraphQL has the same items with the same names.
+    """
     items: list[dict[str, Any]] = (await agenda_of(asks, team, **filters))["items"]
     meeting = "".join(f', meetingId: "{name}"' for name in filters.values())
     document = f'{{ agenda(teamId: "{team}"{meeting}) {{ items {{ subjectId {NAMES} }} }} }}'
@@ -49,9 +52,10 @@ async def both_agendas(asks: Caller, team: str, **filters: str) -> list[dict[str
 
 
 async def test_an_agenda_names_students_supports_and_actions(app: FastAPI, north: Town) -> None:
-    """A screen shows an agenda from one answer: it has the student's name, and what the support does and follows.
+    """An agenda has every name that a screen shows: of the student, the area, the intervention, the measures and the
+    action.
 
-    This holds before the meeting is opened, while it is open, and in both APIs.
+    This holds before the meeting is opened and while it is open, in both APIs.
     """
     asks = caller(app, north)
     team = await meeting_team(north)
@@ -73,7 +77,10 @@ async def test_an_agenda_names_students_supports_and_actions(app: FastAPI, north
 
 
 async def test_names_need_the_permission_for_the_record(app: FastAPI, north: Town) -> None:
-    """An agenda names nobody to a client that may not read the roster, and no intervention to one without supports."""
+    """An agenda shows no student's name to a client that may not read the roster.
+
+    It shows no intervention to a client that may not read supports.
+    """
     team = await meeting_team(north)
     support = await followed(north)
     for missing, expected in (

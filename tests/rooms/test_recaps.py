@@ -47,7 +47,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """Returns what a reader sees."""
+        """Returns the visible text of the page."""
         return " ".join(self.words)
 
 
@@ -143,7 +143,7 @@ async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
 
 
 async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> None:
-    """The page of a recap shows as plain text whatever people wrote. It loads nothing, and no cache stores it."""
+    """The page of a recap shows all text that people wrote as plain text. It loads nothing, and no cache stores it."""
     asks = caller(app, north)
     _, meeting = await closed_meeting(asks, north)
     page = await page_of(asks, f"/v1/meetings/{meeting}/recap.html")

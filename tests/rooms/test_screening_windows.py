@@ -52,7 +52,8 @@ async def test_a_window_says_who_is_expected_by_which_measure(app: FastAPI, nort
 async def test_a_window_that_overlaps_another_of_its_measure_and_school_is_refused(app: FastAPI, north: Town) -> None:
     """A screening window is refused if it overlaps another one of the same measure and school.
 
-    A window of all schools overlaps a window of a single school. No child gets two results in one season.
+    Otherwise, a child could have two results in one season. A window of all schools overlaps a window of a single
+    school.
     """
     asks, one, two = caller(app, north), *(named("org", school) for school in north.schools)
     first = await scheduled(asks, window(school=one))
@@ -95,7 +96,7 @@ async def test_every_fault_of_a_window_is_named_at_once(app: FastAPI, north: Tow
 
 
 async def test_a_principal_schedules_windows_of_the_own_school_only(app: FastAPI, north: Town) -> None:
-    """A principal schedules windows of the own school only, and a teacher schedules none."""
+    """A school's administrator can schedule windows of this school only. A teacher cannot cancel them."""
     one, two = (named("org", school) for school in north.schools)
     principal = caller(app, north, act_for="sis:sis:administrator-1")
     own = await scheduled(principal, window(school=one))

@@ -189,7 +189,7 @@ async def seen(town: Town, principal: Principal) -> set[UUID]:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_the_reach_by_sql_is_the_plain_rules(north: Town, seed: int) -> None:
-    """Under row-level security, every member of staff sees exactly the students that a plain computation gives."""
+    """Under row-level security, every member of staff sees exactly the students that a computation in Python gives."""
     made, rows = make(north, seed)
     async with north.house() as work:
         await lay(work, *rows)

@@ -30,7 +30,7 @@ async def add_clock(work: Work) -> None:
 
 
 async def moved(town: Town, day: date | None) -> None:
-    """Moves the test clock as a partner would."""
+    """Moves the district's test clock to a day, or back to the real date if `day` is None."""
     async with town.unit() as work:
         await move_test_clock(work, day)
 
@@ -68,8 +68,9 @@ async def test_the_day_of_the_district_moves(sandbox: Town, south: Town) -> None
 
 
 async def test_a_week_is_finalized_when_the_clock_has_passed_it(sandbox: Town) -> None:
-    """An incomplete week of a sandbox district is finalized once the district's test clock has passed it, and not
-    before.
+    """A week with missing scores is judged for the last time (finalized) when it has passed.
+
+    In a sandbox district, the district's test clock decides whether it has passed.
     """
     for name in (await classmates(sandbox, 3))[:2]:
         await supported(sandbox, name)

@@ -53,12 +53,12 @@ async def send(town: Town, new: list[NewScore], *, backfill: bool = False) -> No
 
 
 def content(row: VerdictRow) -> dict[str, object]:
-    """Returns the content of a verdict without the columns in which districts differ."""
+    """Returns the values of a verdict that are equal in two districts with the same scores."""
     return {name: getattr(row, name) for name in CONTENT if name not in BEYOND_NAMES}
 
 
 async def settle_all(town: Town) -> int:
-    """Makes all scheduled jobs of final judging due, and executes them as the worker does."""
+    """Makes all scheduled jobs of final judging due, and executes them as the worker does. Returns their number."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
@@ -113,8 +113,8 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
 async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Town) -> None:
     """Judging a district takes the same few statements, however different its verdicts are.
 
-    All rows are read by their keys. The planner knows hardly anything about a district that was just loaded; with a
-    plain join, it once read all scores again for each support.
+    All rows are read by their keys (LATERAL joins). With plain joins, PostgreSQL once read all scores again for each
+    support, because its planner knows hardly anything about a district that was just loaded.
     """
     values = {"mate0": [40.0] * 9, "mate1": reader(1, 9), "mate2": [40.0] * 9, "mate3": [40.0], "mate4": reader(2, 9)}
     for name in await classmates(north, len(values)):
@@ -133,8 +133,9 @@ async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Tow
 
 
 async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:
-    """Two districts that got the same scores in another order have equal verdicts, byte by byte, once weeks are
-    finalized.
+    """If two districts get the same scores in different orders, their verdicts are identical to the byte.
+
+    This holds once the weeks have been judged for the last time (finalized).
     """
     hard = {6: 9.0}
     kept = []
@@ -160,8 +161,9 @@ async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north
 
 
 async def test_a_hard_passage_is_seen_in_the_class(north: Town) -> None:
-    """If a whole class scores low in a week, each student's low score counts less than it would for one student
-    alone.
+    """If a whole class scores low in a week, a low score counts less against each student.
+
+    For a student without classmates, the same low score counts more.
     """
     names = await classmates(north, 6)
     supports = [await supported(north, name) for name in names]
@@ -260,7 +262,9 @@ async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
 
 
 async def test_two_workers_settle_each_week_once(north: Town) -> None:
-    """Two workers never finalize the same week, that is, judge it for the last time."""
+    """If two workers finalize weeks at the same time, each week is finalized once. To finalize is to judge for the last
+    time.
+    """
     await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 8)))
     settled = await asyncio.gather(
@@ -281,9 +285,9 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
 
 @pytest.mark.parametrize("weeks", [[9], [1, 2, 3, 4, 5]])
 async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) -> None:
-    """If recent scores cause a week to be judged, the week can raise an alert.
+    """A judgement that recent scores have caused can raise an alert.
 
-    This holds even if a backfill of a classmate arrives before the week is judged.
+    This holds even if a backfill (a late import of old scores) of a classmate arrives before the judgement.
     """
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, scores(north, one, [50.0], since=9))
@@ -295,7 +299,7 @@ async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) 
 
 
 async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None:
-    """A series whose last scores come from a backfill raises no alert.
+    """A backfill (a late import of old scores) raises no alert.
 
     This holds even if an ordinary score of a classmate causes an earlier week to be judged again.
     """
@@ -339,7 +343,7 @@ async def _stalls_unjudged(town: Town) -> tuple[Support, list[str]]:
 
 
 async def _settle(town: Town, mondays: list[date]) -> None:
-    """Finalizes exactly these weeks."""
+    """Judges exactly these weeks for the last time."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
@@ -355,7 +359,9 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
 
 async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:
-    """If lost sessions explain an alarm, the state is `under_delivered`, with any rule and with one event."""
+    """If an alarm is explained by lost sessions, the state is `under_delivered`, whichever rule is used. One event is
+    recorded.
+    """
     await by_four_points(north)
     support = await supported(north, "amy")
     given = [

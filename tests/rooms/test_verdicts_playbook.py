@@ -1,4 +1,4 @@
-"""Tests a district's rules: published in versions, previewed before, and applied without raising alerts."""
+"""Tests the rules by which a district judges: they can be previewed, and publishing them raises no alert."""
 
 from fastapi import FastAPI
 from sqlalchemy import update
@@ -19,9 +19,7 @@ FOUR = {"rules": [{"rule": "four-point"}]}
 
 
 async def _support_with_stall(town: Town, name: str) -> object:
-    """Returns a student with a support and with scores that the four-point rule flags and the monitor does not flag
-    yet.
-    """
+    """Returns a support for which the four-point rule raises an alarm, and the monitor does not yet."""
     support = await supported(town, name)
     async with town.unit() as work:
         await record_scores(work, scores(town, name, STOPS))

@@ -1,4 +1,4 @@
-"""Tests the worker as a process: it delivers, ends cleanly on request, and does not start if it must not."""
+"""Tests the worker as a process: it delivers, ends cleanly on a signal, and refuses an unsuitable database role."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
 
 
 def test_a_role_that_passes_row_level_security_is_refused(settings: Settings) -> None:
-    """A worker that is started as the owner of the database ends with one sentence and exit code 1."""
+    """If the worker's database role can bypass row-level security, the worker prints one line and exits with code 1."""
     worker = start_worker(settings, AIMLINE_WORKER_DATABASE_URL=settings.database_url)
     _, err = worker.communicate(timeout=120)
     assert worker.returncode == 1

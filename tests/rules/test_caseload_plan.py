@@ -1,4 +1,7 @@
-"""Tests the playground's caseload: it has every kind of case, and a later start continues each series."""
+"""Tests the caseload of the playground (a local demo district).
+
+It must have every kind of case, and a later start must continue each series of scores.
+"""
 
 from datetime import date, timedelta
 
@@ -35,7 +38,10 @@ def test_the_caseload_covers_two_years_and_every_subject() -> None:
 @pytest.mark.parametrize("days", [0, 1, 4, 7, 30])
 @pytest.mark.parametrize("series", ALL, ids=lambda one: f"{one.number}-{one.plan.subject}")
 def test_a_later_start_sends_what_is_missing_and_nothing_twice(series: Series, days: int) -> None:
-    """Two starts of the playground send the same scores and sessions as one, whatever the day of the first start."""
+    """If the playground is started twice, it sends the same scores and sessions as if it is started once.
+
+    This holds for every day of the first start.
+    """
     begin, middle, end = date(2020, 1, 1), MONDAY + timedelta(days=days), MONDAY + timedelta(days=45)
     at_once = list(series.scores(begin, end)), list(series.sessions(begin, end))
     twice = (

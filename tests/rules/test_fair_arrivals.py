@@ -29,7 +29,7 @@ async def test_a_quiet_process_waits_a_few_turns() -> None:
 
 
 async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
-    """While a burst of input arrives, requests wait. If the input never stops, they wait for a limited time only."""
+    """Requests wait as long as new input arrives. If the input never stops, they wait for a limited time only."""
     arrivals = Arrivals()
     arrivals.receive()
     burst = [turn in (0, 4, 8) for turn in range(9)]
@@ -40,7 +40,7 @@ async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
 
 
 async def test_a_second_long_step_meanwhile_prolongs_nothing() -> None:
-    """If a second long step follows while requests wait for arrivals, the same wait is used and is not prolonged."""
+    """A second long step does not prolong the time for which requests already wait for new input."""
     arrivals = Arrivals()
     arrivals.receive()
     first = arrivals.awaited

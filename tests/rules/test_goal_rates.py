@@ -13,7 +13,7 @@ from app.support.changes.rates import RateCheck, RequiredRate, check_rate
 
 @dataclass(frozen=True)
 class Norm:
-    """The columns of a benchmark on which the rates of growth depend."""
+    """Stands for a row of the table of benchmarks, with only the columns that the calculation of rates reads."""
 
     grade: str
     typical_growth: float | None = None
@@ -33,7 +33,7 @@ PUBLISHED = {"01": 2.0, "02": 1.6, "03": 1.0, "04": 1.2, "05": 0.8, "06": 0.3}
 
 @pytest.mark.parametrize(("grade", "rate"), PUBLISHED.items())
 def test_the_published_norms_state_a_realistic_growth_for_each_grade(grade: str, rate: float) -> None:
-    """For each grade, the realistic growth is the published rate of that grade."""
+    """For each grade, the highest growth that counts as realistic is the rate in the published norms."""
     norms = [
         Norm(each.grade, each.typical_growth, each.realistic_growth, citation=each.citation)
         for each in published_benchmarks()
@@ -55,8 +55,9 @@ def test_a_districts_own_norm_takes_precedence_and_grades_are_compared_by_their_
 
 
 def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
-    """A goal that requires more growth than the norms call realistic is refused, with the figure and a goal that
-    passes.
+    """A goal that requires more growth than the norms call realistic is refused, unless it is confirmed.
+
+    The error has both rates, and proposes a goal that is accepted.
     """
     rate_check = required(47.0, 70.0, 10, 1.0)
     with pytest.raises(Invalid) as refused:
@@ -94,8 +95,9 @@ def test_the_proposed_goal_is_realistic_itself(direction: str, weeks: int, reali
 
 
 def test_figures_that_contradict_each_other_are_refused() -> None:
-    """Norms that contradict each other are refused: out of range, percentiles in the wrong order, a cut above the
-    goal.
+    """Norms are refused if they contradict each other.
+
+    For example, percentiles are in the wrong order, or the risk cut is above the benchmark goal.
     """
 
     def codes(direction: str = "up", **figures: float) -> list[str]:

@@ -15,7 +15,7 @@ DAY = date(2026, 10, 6)
 
 
 def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
-    """A goal date or a due date is not shown as the day since which something exists ("is near, since October 20")."""
+    """The text about a goal date or a due date does not say "since". The text about a new concern does."""
     assert write_reason("goal_due", ["goal_due"], DAY) == "The date of the goal is near: October 6, 2026"
     assert write_reason("goal_passed", ["review_due"], DAY) == "The support is to be reviewed: October 6, 2026"
     assert write_reason("action_due", ["action_due"], DAY) == "What we agreed is due: October 6, 2026"
@@ -23,7 +23,7 @@ def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
 
 
 def test_a_signal_and_an_alarm_say_what_they_are() -> None:
-    """The text of an item says what was seen: the finding of a signal, or an alarm and the decision that is due."""
+    """The text of an item states the reason: what a signal has found, or why a decision is due."""
     assert write_reason("signal", ["failing"], DAY) == (
         "A signal: the grades in a class are failing, since October 6, 2026"
     )
@@ -44,7 +44,7 @@ def test_each_kind_of_signal_says_what_was_seen() -> None:
 
 
 def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:
-    """Each kind of item has a text on the page, even with a reason code that only a later version has."""
+    """Each kind of item has a text on the page, even if its reason code is unknown or missing."""
     for kind in DEFAULT_ORDER:
         assert write_reason(kind, ["something_else"], DAY).endswith("October 6, 2026")
         assert len(write_reason(kind, [], DAY)) > 20

@@ -41,7 +41,7 @@ async def _fails() -> None:
 
 
 async def test_a_result_and_an_error_come_through() -> None:
-    """A coroutine that may be paused returns its result. A timeout or an error within it works as without pauses."""
+    """A coroutine that may be paused still returns its result or raises its error. Timeouts within it still work."""
     log: list[str] = []
     pacer = _Pacer()
     assert await paced(_adds(log), pacer) == "done"

@@ -22,8 +22,9 @@ def days(rule: str, count: int) -> list[str]:
 
 
 def test_rules_of_teams_name_the_days_that_a_calendar_shows() -> None:
-    """The recurrence rules that teams use (weekly, every other week, first Tuesday, last Friday, until a day) give
-    these days.
+    """Recurrence rules such as teams use give the days that a calendar shows.
+
+    Examples are: weekly, every other week, the first Tuesday, the last Friday, or until a given day.
     """
     assert days("FREQ=WEEKLY;BYDAY=TU", 2) == ["2026-09-08", "2026-09-15"]
     assert days("RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH;WKST=MO", 3) == ["2026-09-10", "2026-09-21", "2026-09-24"]
@@ -35,16 +36,19 @@ def test_rules_of_teams_name_the_days_that_a_calendar_shows() -> None:
 
 
 def test_a_series_goes_on_from_its_beginning_whatever_is_read() -> None:
-    """COUNT and INTERVAL are counted from the series' beginning, also when only later weeks are read."""
+    """INTERVAL and COUNT of a recurrence rule are counted from the first day of the series.
+
+    This holds even if only later weeks are read.
+    """
     rule = parse_rule("FREQ=WEEKLY;INTERVAL=3;COUNT=4")
     later = BEGINS + timedelta(weeks=5)
     assert [str(day) for day in rule.days(BEGINS, later, UNTIL)] == ["2026-10-20", "2026-11-10"]
 
 
 def test_random_rules_name_the_days_that_dateutil_names() -> None:
-    """For random rules, the days equal those of the library dateutil.
+    """For random recurrence rules, the days equal those of the library dateutil.
 
-    Mixtures of parts that dateutil reads differently are left out.
+    The rules have no combinations of parts that dateutil interprets differently.
     """
     rrulestr: Any = pytest.importorskip("dateutil.rrule").rrulestr
     seeded, compared = random.Random(17), 0
@@ -59,9 +63,9 @@ def test_random_rules_name_the_days_that_dateutil_names() -> None:
 
 
 def test_the_days_of_an_old_series_are_those_of_its_beginning_and_cost_little() -> None:
-    """The days of an old series are the same as those from its beginning, and are found quickly.
+    """The days of a meeting series that began in 2000 are right, and are found quickly.
 
-    For a series that began in 2000, the earlier years are not computed.
+    The days of the present school year equal those that are computed from the first day of the series.
     """
     seeded = random.Random(18)
     since, until = date(2026, 9, 1), date(2027, 10, 1)

@@ -34,7 +34,7 @@ GROUPS = (None, 2, 3)
 
 @dataclass
 class Year:
-    """A school year: its children, and the windows that were closed, with what they published."""
+    """A random school year: its children, its closed screening windows, and the counts that were published for them."""
 
     children: dict[Child, int]
     random: Random
@@ -73,7 +73,9 @@ class Year:
         return atoms
 
     def earlier(self, group: int | None, school: str | None, atoms: Counts) -> EarlierReports:
-        """Returns the earlier reports of the year that the closing of a window depends on."""
+        """Returns what earlier reports of the year have counted and withheld. It decides what a new report must
+        withhold.
+        """
         by_measure: dict[UUID, set[Cell]] = {}
         withheld_of_all: set[Cell] = set()
         grades: set[frozenset[str]] = set()
@@ -95,7 +97,10 @@ class Year:
         return EarlierReports(by_measure, withheld_of_all, grades, apart)
 
     def secrets(self) -> Iterator[tuple[Cell, list[int]]]:
-        """Yields each cell with 1 to 9 children, and the positions of these children. Cells by level are left out."""
+        """Yields each cell that counts 1 to 9 children, with the positions of these children.
+
+        Cells that count only the children of one level are left out.
+        """
         for group in (2, 3):
             atoms: dict[Atom, int] = {}
             for child, students in self.children.items():
@@ -136,7 +141,11 @@ class Year:
 
 
 def is_in(cell: Cell, child: Child, group: int | None) -> bool:
-    """Returns whether a cell counts a child. The cell's window counts children by this group."""
+    """Returns whether a cell counts a child.
+
+    `group` is the place in `child` of the group by which the cell's window counts. It is None if the window counts by
+    no group.
+    """
     values = {0: child[0], 1: child[1], 3: "" if group is None else child[group]}
     return all(values[place] == value for place, value in zip(*cell, strict=True))
 

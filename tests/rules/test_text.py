@@ -36,7 +36,10 @@ def test_what_is_declared_is_found() -> None:
     ],
 )
 def test_every_violation_is_named_with_its_place(new: object, violations: list[tuple[str, str]]) -> None:
-    """A text at its limit is accepted, and each longer one is named with its place, also in nested inputs."""
+    """Every text that is too long is reported with its place, also in nested inputs.
+
+    A text at its limit is accepted.
+    """
     assert [(one.pointer, one.code) for one in input_violations(new)] == violations
 
 

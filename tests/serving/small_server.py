@@ -42,7 +42,10 @@ async def small_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def talk(scope: Any, receive: Any, send: Any) -> None:
-    """Serves a WebSocket."""
+    """Serves a WebSocket.
+
+    On the path /large, sends many bytes and closes. On other paths, reads until the caller is gone.
+    """
     await receive()
     await send({"type": "websocket.accept"})
     if scope["path"] == "/large":
@@ -81,7 +84,7 @@ def serving(most_connections: int | None = None) -> Iterator[int]:
 
 
 class Connection:
-    """A raw connection."""
+    """A TCP connection to the server, without an HTTP library."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
@@ -117,14 +120,14 @@ class Connection:
         return int(head.split(b" ")[1]), head + b"\r\n\r\n" + rest[:length]
 
     def read(self, size: int) -> bytes:
-        """The next bytes."""
+        """Returns the next `size` bytes, or fewer if the connection has ended."""
         while len(self._kept) < size and self._more():
             pass
         data, self._kept = self._kept[:size], self._kept[size:]
         return data
 
     def is_closed(self) -> bool:
-        """Waits until the other side has closed."""
+        """Returns whether the server closes the connection before the timeout. Ignores what the server sends."""
         while True:
             try:
                 if not self.socket.recv(65536):

@@ -103,7 +103,12 @@ def _enrolled(sourced_id: str, school: str, user: str, role: str, **cells: str) 
 
 @dataclass
 class Export:
-    """The files of a delivery by name; `raw` replaces a file's bytes, `modes` a file's mode in the manifest."""
+    """A OneRoster delivery that a test can change.
+
+    * `rows` has the rows of each file, keyed by the file's name.
+    * `raw` has bytes that replace a generated file, keyed by the file's name.
+    * `modes` has modes that replace those in the manifest, keyed by the file's name.
+    """
 
     files: ClassVar[Iterable[str]] = FILES
     rows: dict[str, list[Row]] = field(default_factory=_rows)
@@ -122,7 +127,7 @@ class Export:
         return gone
 
     def columns(self, name: str) -> list[str]:
-        """The columns of a file."""
+        """Returns the column names of a file."""
         return header(name)
 
     def sheet(self, name: str) -> str:
@@ -197,7 +202,7 @@ async def staged_rows(town: Town) -> dict[str, int]:
 
 
 async def lose_a_worker(town: Town) -> None:
-    """Claims the waiting run as a worker that then dies, so that the run waits again."""
+    """Claims the waiting run, ends its lease as if the worker had died, and schedules the run again."""
     async with town.house() as work:
         (claimed,) = await claim_run(work)
     await ask(

@@ -97,7 +97,7 @@ def _chat(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Says nothing."""
+            """Suppresses the server's log of requests."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -132,7 +132,7 @@ async def _hold_a_run(town: Town, folder: Path) -> Report:
 async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: Path) -> None:
     """A run that is held for approval is reported once, by mail and chat, to the district's own recipients.
 
-    The text has the guard's numbers and the command to use, and nothing about a student.
+    The text states which limit the run exceeds and which command to use, but nothing about a student.
     """
     with _mail_server() as box, _chat() as (address, bodies):
         settings = _settings(box, default=Recipients(("nobody@example.org",), "https://example.org/x"))
@@ -178,7 +178,10 @@ async def test_a_server_that_fails_is_tried_again(north: Town, tmp_path: Path) -
 
 
 async def test_an_unknown_recipient_does_not_repeat_the_message_for_the_others(north: Town, tmp_path: Path) -> None:
-    """If the mail server accepts one recipient of two, the notice is sent; it fails only if it accepts none."""
+    """If the mail server rejects one of several recipients, the notice counts as sent and is not sent again.
+
+    Sending fails only if the server rejects all recipients.
+    """
     with _mail_server() as box:
         box.unknown = "gone@example.org"
         settings = _settings(box, default=Recipients(("it@example.org", "gone@example.org")))

@@ -57,7 +57,10 @@ async def test_an_export_with_grades_is_taken_whole(north: Town, tmp_path: Path,
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_headers_and_manifest_are_those_of_the_binding(tmp_path: Path, version: str) -> None:
-    """Every file has its columns in their order; the manifest names each file of the version once."""
+    """Every file of an export has the specified columns in their order.
+
+    The manifest has an entry for each file that this version of OneRoster defines.
+    """
     path = _exported(tmp_path, version)
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".csv") for name in archive.namelist() if name != "manifest.csv"]
@@ -73,7 +76,7 @@ def test_headers_and_manifest_are_those_of_the_binding(tmp_path: Path, version: 
 
 
 def test_roles_of_1_2_say_what_users_said_in_1_1(tmp_path: Path) -> None:
-    """The roles of a 1.2 export equal those of 1.1, and each user has one primary role."""
+    """Each user has one primary role in a 1.2 export. It is the role that the user has in a 1.1 export."""
     before = {row["sourcedId"]: row for row in _rows(_exported(tmp_path, "1.1"), "users")}
     after = _rows(_exported(tmp_path, "1.2"), "roles")
     primary = {row["userSourcedId"]: row for row in after if row["roleType"] == "primary"}
@@ -86,7 +89,7 @@ def test_roles_of_1_2_say_what_users_said_in_1_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quirk", SPOILT)
 def test_a_badly_made_export_is_refused(tmp_path: Path, quirk: str) -> None:
-    """Each kind of bad export is refused as the sync must refuse it."""
+    """Each kind of defective export is refused with an error that describes its defect."""
     path = _exported(tmp_path, quirks=(quirk,))
     with pytest.raises(SourceRefused, match=SPOILT[quirk]), open_zip(path):
         pass

@@ -55,7 +55,10 @@ def _refused(report: Report) -> set[tuple[str, str | None, str, str]]:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_same_rows_have_the_same_outcome(north: Town, tmp_path: Path, seed: int) -> None:
-    """After CSV, the same rows over REST change nothing and are refused with the same codes."""
+    """After a sync by CSV, a sync of the same rows over REST changes nothing.
+
+    It refuses the same rows with the same codes.
+    """
     dice, export = random.Random(seed), Export()
     await sync(north, export, tmp_path)
     for file, values in VALUES.items():

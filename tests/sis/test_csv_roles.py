@@ -1,6 +1,6 @@
 """Tests the roles of OneRoster 1.2, which determine a person's role and orgs.
 
-They come in bulk files, or in a delta of roles alone.
+A delivery may contain all roles, or only changed roles without any users.
 """
 
 from datetime import timedelta
@@ -38,7 +38,10 @@ def _ago(days: int) -> str:
 
 
 async def test_roles_make_what_a_person_is(north: Town, tmp_path: Path) -> None:
-    """A person's role is student if any role is, then the primary role, then the first. All current orgs count."""
+    """A person with several roles is a student if one of them is student, and otherwise has the primary role.
+
+    A person belongs to the orgs of all roles that are current. A role that has ended or not begun is not current.
+    """
     export = _delivered()
     export.rows["roles"] += [
         role("a", "s0", "aide", "south", "secondary"),

@@ -17,7 +17,10 @@ from tests.town import Town, maintain
 
 
 async def _held(town: Town, folder: Path) -> Report:
-    """Runs a sync in which people have new sourcedIds, so that the guard holds it; returns its report."""
+    """Runs a sync in which all people have new sourcedIds, and returns its report.
+
+    Checks that the run is held, because it would change too much.
+    """
     export = Export()
     await sync(town, export, folder)
     for row in export.rows["users"]:
@@ -55,7 +58,10 @@ async def test_another_districts_plan_cannot_be_read(north: Town, south: Town, t
 
 
 async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Path) -> None:
-    """Maintenance deletes the stored plan of an ended run, and keeps the plan of a held run that has no answer yet."""
+    """Maintenance deletes the stored plan of an ended run.
+
+    It keeps the plan of a held run that nobody has approved or discarded yet.
+    """
     left, waits = await _held(north, tmp_path), await _held(south, tmp_path)
     await ask(north, "UPDATE sis_run SET state = 'failed' WHERE district_id = :district AND id = :run", run=left.run_id)
     await ask(north, "INSERT INTO staging.moved (district_id, run_id, id) VALUES (:district, :run, :run)", run=new_id())

@@ -1,4 +1,7 @@
-"""Tests jobs whose worker is killed, that meet a deadlock, or that always fail, and what the log says."""
+"""Tests sync runs and approvals that fail: the worker is killed, a deadlock occurs, or every attempt fails.
+
+Also tests what the log contains in these cases.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -100,7 +103,10 @@ def _logged_runs(logged: list[Any], *events: str) -> list[tuple[Any, ...]]:
 
 
 async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """A run that meets a deadlock is attempted again within seconds, and its row records fault, place and worker."""
+    """A run that meets a deadlock waits and is then attempted again.
+
+    Meanwhile, its row has the error, and the place in the code where it occurred.
+    """
     await _requested_run(north, Export().write(tmp_path / "a.zip"))
     with capture_logs() as logged:
         async with failing(settings, north, DEADLOCK) as end:
@@ -163,9 +169,10 @@ async def test_a_killed_worker_is_named(north: Town, tmp_path: Path) -> None:
 async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
     north: Town, settings: Settings, tmp_path: Path, then: str
 ) -> None:
-    """If a plan cannot be applied in three attempts, the run is `failed_to_apply`, with an event and a gauge.
+    """If a plan cannot be applied in three attempts, its run gets the state `failed_to_apply`, and an event is
+    recorded.
 
-    If it is approved again, it is applied.
+    The run can then be approved again or discarded.
     """
     report, plan = await _held(north, tmp_path)
     before = await fingerprint(north, ROSTER)
@@ -205,8 +212,9 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
 
 
 async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tmp_path: Path) -> None:
-    """An answer to a held run that three workers did not survive is given up, and the run names the last lost
-    worker.
+    """If three workers have died while they applied an approved run, the run is not attempted again.
+
+    Its state is then `failed_to_apply`, and it names the last of these workers.
     """
     report, plan = await _held(north, tmp_path)
     async with north.unit() as work:
@@ -221,7 +229,7 @@ async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tm
 async def test_a_failing_answer_is_not_due_while_it_waits(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """While an answer to a held run waits for its next attempt, its district is not listed as due."""
+    """If an approved run could not be applied and waits for its next attempt, its district is not listed as due."""
     for town in (north, south):
         report, plan = await _held(town, tmp_path)
         async with town.unit() as work:
@@ -234,7 +242,7 @@ async def test_a_failing_answer_is_not_due_while_it_waits(
 
 
 async def test_no_worker_takes_an_answer_from_the_command_line(north: Town, tmp_path: Path) -> None:
-    """An approval on the command line is claimed in its own transaction, so that no worker claims it."""
+    """If the command line approves a run and applies it itself, no worker claims this run."""
     report, plan = await _held(north, tmp_path)
     async with north.house() as work:
         await approve(work, report.run_id, plan, False)

@@ -36,7 +36,7 @@ async def test_a_lease_has_one_holder(north: Town, south: Town) -> None:
 
 
 async def test_a_dead_processs_lease_ends_and_a_late_one_renews_nothing(north: Town) -> None:
-    """After the lease has ended another process takes it, and the former holder cannot renew it."""
+    """After a process's lease has ended, another process can take the lease, and the former holder cannot renew it."""
     dead, alive = new_id(), new_id()
     async with north.house() as work:
         length = await take_lease(work, dead)
@@ -55,8 +55,9 @@ async def test_a_dead_processs_lease_ends_and_a_late_one_renews_nothing(north: T
 
 
 async def test_who_still_writes_keeps_the_lease_from_being_taken(north: Town) -> None:
-    """If a process is frozen in the middle of its transaction, its lease has ended, but its lock prevents another
-    run.
+    """If a process is frozen in the middle of a transaction, its lock keeps other processes from taking its lease.
+
+    This holds even after the lease has ended.
     """
     async with north.house() as work:
         await take_lease(work, new_id())

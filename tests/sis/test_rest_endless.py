@@ -77,14 +77,14 @@ async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
 
 
 async def test_a_collection_without_an_end_fills_no_disk() -> None:
-    """A collection without end is stopped by the limit of disk space, and the sentence names the setting."""
+    """A collection without end is stopped by the limit of disk space, and the error names the setting of this limit."""
     with answering(with_users(without_an_end)) as (address, _):
         with pytest.raises(SourceRefused, match=r"over 0\.001 GB and has not ended.*raise the source's pull-gb"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_gb=0.001)), 120)
 
 
 async def test_a_collection_without_an_end_ends_with_its_time() -> None:
-    """A collection without end is stopped by the time limit, and the sentence names what was not read."""
+    """A collection without end is stopped by the time limit, and the error names the collection that was not read."""
     with answering(with_users(without_an_end)) as (address, _):
         with pytest.raises(SourceRefused, match=r"0\.02 minutes and has not ended \(.*users.*pull-minutes"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_minutes=0.02, page_size=10)), 120)
@@ -92,7 +92,10 @@ async def test_a_collection_without_an_end_ends_with_its_time() -> None:
 
 @asynccontextmanager
 async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
-    """Yields a server that sends single bytes without end, and a list of how many answers it began."""
+    """Yields the address of a server that sends single bytes without end.
+
+    Also yields a list with one entry for each response that the server has begun.
+    """
     begun: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,7 +134,7 @@ async def test_a_byte_now_and_then_is_no_answer() -> None:
 
 
 async def test_a_page_that_is_too_long_names_the_page_size() -> None:
-    """A page of more than 32 MB is refused, and the sentence names the page size."""
+    """A page of more than 32 MB is refused, and the error names the configured page size."""
     long = " " * (33 << 20)
     with answering(with_users(lambda _: Reply(body=f'{{"users": [{long}]}}'))) as (address, _):
         with pytest.raises(SourceRefused, match=r"over 32 MB in one page at /.*lower page-size \(5,000 now\)"):

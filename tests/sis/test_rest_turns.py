@@ -1,4 +1,4 @@
-"""Tests the order of page requests and the number of pages in memory; no turn is lost."""
+"""Tests the order in which pages are requested, and that only a limited number of pages is in memory."""
 
 import asyncio
 from collections.abc import Callable

@@ -37,7 +37,7 @@ async def _living(town: Town) -> dict[str, list[Any]]:
 
 
 async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: Path) -> None:
-    """An undo reverts created, changed, moved, removed and restored rows in a run of its own."""
+    """An undo is a separate run. It reverts the rows that a run has created, changed, moved, removed or restored."""
     export = Export()
     export.rows["users"].append({**export.row("users", "s1"), "sourcedId": "back", "identifier": "b", "email": ""})
     await sync(north, export, tmp_path)
@@ -82,7 +82,9 @@ async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: 
 
 
 async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_path: Path) -> None:
-    """If a first load is undone, no row of it remains. The next sync restores the same ids."""
+    """If the first sync of a district is undone, no row of it remains. A new sync gives the rows the same ids as
+    before.
+    """
     first = await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s3")
     assert (await _undo(north, first.run_id)).total("changes") == first.total("changes")
@@ -97,8 +99,9 @@ async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_p
 
 
 async def test_a_run_on_which_a_later_one_builds_is_not_undone(north: Town, tmp_path: Path) -> None:
-    """A run whose rows a later run has changed can only be undone after the later run; the error has kinds and
-    counts.
+    """A run whose rows were changed by a later run can be undone only after the later run.
+
+    Until then, the error states how many rows of each kind were changed.
     """
     export = Export()
     await sync(north, export, tmp_path)

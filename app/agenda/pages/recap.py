@@ -42,7 +42,7 @@ class NamedPerson:
 
 @dataclass(frozen=True, slots=True)
 class RecapDecision:
-    """A decision that was made from an item."""
+    """A decision that was recorded for an agenda item of the meeting."""
 
     decision_id: UUID
     kind: str

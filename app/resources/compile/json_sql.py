@@ -31,9 +31,9 @@ FIRST_INSTANT, LAST_INSTANT = "0001-01-01T00:00:00.000000", "9999-12-31T23:59:59
 
 
 class Fragment(ColumnElement[Any]):
-    """SQL text whose parts are texts and expressions.
+    """An SQL expression that consists of texts and other expressions.
 
-    A FROM clause must name the tables of the expressions by itself: the tables of a fragment are not found in it.
+    SQLAlchemy does not find the tables of these other expressions, so a FROM clause must name these tables itself.
     """
 
     inherit_cache = False
@@ -51,7 +51,7 @@ def _compiled(fragment: Fragment, compiler: Any, **options: Any) -> str:
 
 
 def sql(*parts: Piece) -> Fragment:
-    """Returns SQL that consists of these parts; columns and fragments in it become text.
+    """Returns SQL that consists of these parts, in this order.
 
     A part that is a `str` is SQL, so it must come from a declaration or from `quoted`, and never from a request.
     """

@@ -346,7 +346,9 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
 
 
 def _repeats(rows: Whole, cells: Whole) -> Whole:
-    """Returns, for each score, how many earlier scores are in the same place of the table (see `_table`)."""
+    """Returns, for each score, how many earlier scores have the same row and the same column of the table (see
+    `_table`).
+    """
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")
     repeats, position = np.empty(len(key), np.int64), np.arange(len(key))

@@ -155,7 +155,7 @@ async def _rows_of(records: Sequence[Sequence[Any]]) -> list[PhaseRow]:
 def _assemble(
     district_id: UUID, rows: Sequence[PhaseRow], rules: Rulebook, measures: Mapping[UUID, Measure]
 ) -> LoadedSeries:
-    """Returns the series of these rows. Pure."""
+    """Builds the loaded series from rows of phases. Pure."""
     series, calendars = _build_series(rows, measures)
     loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]))
     for row, score_series in zip(rows, series, strict=True):

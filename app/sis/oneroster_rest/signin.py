@@ -49,7 +49,7 @@ class Credentials(Protocol):
         """
 
     def accept(self, used: str) -> None:
-        """Is called after the header `used` was accepted."""
+        """Notes that the source has accepted a request with the header `used`."""
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:

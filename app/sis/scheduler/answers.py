@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Applies the plans of a district's approved runs, and deletes the plans of its discarded runs, if this is due.
+    """Carries out the decisions that are due: applies the plans of approved runs, and deletes those of discarded runs.
 
     Returns the number of runs for which this succeeded.
     """

@@ -13,7 +13,7 @@ from tests.processor import least_seconds, least_seconds_awaited
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of the app."""
+    """The app's response to a measured request: its status and its body."""
 
     status: int
     body: bytes

@@ -57,16 +57,17 @@ def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | Non
     ],
 )
 def test_rows_are_multiplied_along_the_document(query: str, cost: int) -> None:
-    """The cost of a list is `first` times the cost of one row with its nested rows.
+    """The cost of a list is the number of its rows times the cost of one row with its nested rows.
 
-    If `first` is missing, 50 is assumed. For a list without pages, it is the number that its field states.
+    The number is `first`, or 50 if `first` is missing. For a list without pages, it is the number that the list's field
+    declares.
     """
     assert cost_of(query) == cost
 
 
 def test_the_number_of_rows_may_be_a_variable() -> None:
-    """A variable for the number of rows costs as much as the number itself, whether given, defaulted, null or left
-    out.
+    """If the number of rows is a variable, its value or its default is counted. Without a valid number, 50 rows are
+    counted.
     """
     query = "query($n: Int) { students(first: $n) { edges { cursor } } }"
     defaulted = "query($n: Int = 7) { students(first: $n) { edges { cursor } } }"
@@ -128,7 +129,7 @@ def test_every_page_is_known_as_one() -> None:
 
 
 def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
-    """The sizes that are assumed for lists in introspection are at least as large as the real ones."""
+    """The assumed cost of an introspection query is at least the number of values that it returns."""
     draw = random.Random(7)
     documents = [FULL_INTROSPECTION, *("{" + _introspecting(draw, "Query", 6) + "}" for _ in range(400))]
     passed = 0

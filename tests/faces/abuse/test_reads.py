@@ -63,9 +63,9 @@ async def quarantined_run(town: Town) -> UUID:
 
 
 async def test_a_long_quarantine_does_not_block_the_process(app: FastAPI, north: Town) -> None:
-    """A request to acknowledge 100,000 rows once blocked the event loop until the process was ended.
+    """Neither listing nor acknowledging many quarantined rows blocks the event loop for long.
 
-    A request for their list blocked it for seconds.
+    With 100,000 rows, listing them once blocked it for seconds, and acknowledging them until the process was ended.
     """
     run = format_id("run", await quarantined_run(north))
     client = caller(app, north)
@@ -81,9 +81,9 @@ async def test_a_long_quarantine_does_not_block_the_process(app: FastAPI, north:
 async def test_a_preview_is_computed_beside_the_event_loop(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A preview of rules judges every support twice. In a district with 1,300 supports, this once ended the process.
+    """A preview of rules is computed in a thread, so that the event loop stays free for other requests.
 
-    Series are now judged for one measure at one school at a time, in a thread.
+    A preview judges every support twice. In a district with 1,300 supports, this once ended the process.
     """
     monkeypatch.setattr(load, "MANY", 1, raising=False)
     threads: list[threading.Thread] = []
@@ -154,7 +154,10 @@ async def test_the_chart_of_a_group_has_a_point_for_each_day(
 
 
 async def test_many_subscriptions_at_once_leave_connections_to_requests(app: FastAPI, north: Town) -> None:
-    """Only some of a client's subscriptions use the database at the same time, so that others find connections."""
+    """A client's subscriptions use only some of the database connections at the same time.
+
+    The other connections stay free for other requests.
+    """
     services: Services = app.state.services
     pool, used = services.engine.pool, [0]
     assert isinstance(pool, QueuePool)

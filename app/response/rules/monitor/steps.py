@@ -70,8 +70,9 @@ class Steps:
 def undelivered_weeks(delivered: Array, phase_weeks: Weeks) -> Array:
     """Returns, for each of `phase_weeks`, how many weeks of dose were not delivered up to that week.
 
-    `phase_weeks` and the result have the axes (slots, students). `delivered` (weeks of the phase, students) has the
-    share of the planned dose that was delivered in week 1 of each phase, in week 2, and so on.
+    `phase_weeks` and the result have the axes (slots, students). A slot is a form (version of the test) in a week.
+    `delivered` (weeks of the phase, students) has the share of the planned dose that was delivered in week 1 of each
+    phase, in week 2, and so on.
     """
     lost = np.zeros((max(int(phase_weeks.max(initial=0)), len(delivered)) + 1, delivered.shape[1]))
     lost[1 : len(delivered) + 1] = 1 - delivered

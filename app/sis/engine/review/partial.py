@@ -48,7 +48,10 @@ SENTENCES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ApprovedPart:
-    """The schools and kinds of a plan that a person approved. None stands for all schools, or for all kinds."""
+    """The part of a plan that a person has approved: some schools, and some kinds of record.
+
+    None stands for all schools, or for all kinds.
+    """
 
     schools: Collection[UUID] | None = None
     kinds: Collection[str] | None = None

@@ -40,7 +40,7 @@ _SENT_BEFORE: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_
 async def stage_measures(work: Work, stage: Stage) -> None:
     """Writes each measure of the district to a staging table twice: once under its code, and once under its id.
 
-    So a file may name a measure by either.
+    A file may therefore name a measure by its code or by its id.
     """
     columns = ("name", "measure_id", "secured_area", "lowest", "highest", "forms")
     areas: dict[object, str | None] = {}
