@@ -37,7 +37,9 @@ class Frozen:
 
 @contextmanager
 def process(command: list[str], settings: Settings, log: Path, **limits: str) -> Iterator[Frozen]:
-    """Starts a process of the product over these settings and limits; it is killed at the end, frozen or not."""
+    """Starts a process of the product with these settings and limits, and yields it. Kills it at the end, even if
+    frozen.
+    """
     with log.open("w") as out, open(os.devnull) as nothing:
         streams = [nothing.fileno(), out.fileno(), out.fileno()]
         pid = warm().start(command, environment(settings, **limits), streams)
@@ -49,7 +51,7 @@ def process(command: list[str], settings: Settings, log: Path, **limits: str) ->
 
 @asynccontextmanager
 async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator[Frozen]:
-    """Yields a running api."""
+    """Starts `aimline serve`, waits until it answers requests, and yields its process."""
     port = free_port()
     with process(["app", "serve", "--port", str(port)], settings, log, **limits) as api:
         api.address = f"http://127.0.0.1:{port}"
@@ -98,10 +100,10 @@ async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1)
 
 
 async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> int:
-    """Freezes a process while its insertion waits (see `gate`), and then releases the insertion. The process keeps its
-    database locks.
+    """Freezes a process in the middle of a transaction, so that it keeps its database locks.
 
-    Returns the id of its database session, which then waits for the frozen process.
+    Before, the process must be waiting to insert a row, because `gate` delays its insertion. After the freeze, the
+    insertion is released. Returns the id of the server's process for this transaction.
     """
     (pid,) = await blocked_by(watcher, await holder.fetchval("SELECT pg_backend_pid()"))
     api.freeze()

@@ -20,7 +20,7 @@ def least_seconds(work: Callable[[], object], limit: float, tries: int = TRIES) 
 
 
 async def least_seconds_awaited(work: Callable[[], Awaitable[object]], limit: float) -> float:
-    """Returns the least processor time of the awaited work in seconds, like `least_seconds`."""
+    """Returns the least processor time of awaiting `work()`, in seconds, in the same way as `least_seconds`."""
     least = float("inf")
     for _ in range(TRIES):
         began = time.process_time()

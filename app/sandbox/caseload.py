@@ -26,11 +26,11 @@ EARLIER = timedelta(days=7)
 
 
 def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records the planned supports and dismissed concerns, each for a different student if possible.
+    """Records the supports of `CASELOAD` and the dismissed concerns, each for a different student if possible.
 
-    Returns for each support its number in the plan, its student and its id. `monday` is the Monday from which the plan
-    counts its weeks. `taken` is a student who gets none of these supports, because the example of `app.sandbox.story`
-    has already given this student one.
+    Returns for each support its number in `CASELOAD`, its student and its id. The weeks in `CASELOAD` are counted from
+    the Monday `monday`. The student `taken` gets none of these supports, because `app.sandbox.story` has already given
+    this student one.
     """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))

@@ -48,12 +48,12 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """The simulated scores of one population: `baseline` (students, 3) and `scores` (students, weeks); nan is a missing
-    one.
+    """The simulated scores of one population: `baseline` (students, 3) and `scores` (students, weeks).
 
-    `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER. `stop` is the last week before growth changed, or 0 for none.
-    `cohort` is the index of the group of students that share their forms. The rules do not get `true` and `rate`
-    (students, weeks), which are the true level and growth, nor `sd` (students,), each student's noise.
+    A missing score is nan. `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER. `stop` is the last week before growth
+    changed, or 0 for none. `cohort` is the index of the group of students that share their forms. The rules do not get
+    `true` and `rate` (students, weeks), which are the true level and growth, nor `sd` (students,), each student's
+    noise.
     """
 
     baseline: Array

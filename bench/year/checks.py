@@ -1,4 +1,4 @@
-"""Checks the simulated year: no verdict contradicts its own figures, and the states show every alert of the feed."""
+"""Checks the simulated year: no verdict contradicts its own figures, and alerts and states agree with each other."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ async def owner(north: Town) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def raise_by_graphql(client: Caller, town: Town) -> httpx.Response:
-    """Raises a concern by a mutation with a key, whose payload shows the student's name."""
+    """Raises a concern by a GraphQL mutation with an idempotency key. The response shows the student's name."""
     variables = {"input": concern(town), "key": KEY}
     return await client.ask("POST", "/graphql", json={"query": RAISE, "variables": variables})
 

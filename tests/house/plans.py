@@ -73,14 +73,17 @@ def scans_of_a_district(plan: dict[str, Any], exceptions: set[str]) -> Iterator[
 
 
 async def indexes_of_exceptions(db: asyncpg.Connection) -> set[str]:
-    """Returns the indexes that have only few rows: the partial ones on `has_more`, and those of norms."""
+    """Returns the names of indexes that have only few rows.
+
+    They are the partial indexes whose condition contains `has_more`, and the indexes of the table of norms.
+    """
     query = """SELECT indexrelid::regclass::text AS name FROM pg_index
                WHERE pg_get_expr(indpred, indrelid) LIKE '%has_more%' OR indrelid = 'benchmark'::regclass"""
     return {row["name"] for row in await db.fetch(query)}
 
 
 def counts(listing: Listing) -> Iterator[tuple[str, ListRoot]]:
-    """Yields a read of the total of a list, for each filter, for a search, and for the time of change.
+    """Yields reads of the total of a list: one read for each filter, and one for a search.
 
     A total has no order, so only an index on the filtered column can serve it.
     """

@@ -74,7 +74,8 @@ def adult_words() -> set[str]:
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
     """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared.
 
-    Two exceptions are allowed: filters that declare with what they cannot be combined, and listed ones.
+    Two exceptions are allowed: a filter that declares with which others it cannot be combined, and those that this test
+    lists.
     """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults
@@ -151,13 +152,13 @@ def test_no_operation_of_the_contracts_takes_an_adult() -> None:
 
 @pytest.mark.parametrize("face", ["rest", "graphql"])
 async def test_a_caseload_is_the_own_one(app: FastAPI, north: Town, face: str) -> None:
-    """A person can list only the own caseload. A client without a person cannot filter a caseload by how its students
-    do.
+    """A person can list only that person's own caseload. A caller without a person cannot combine a caseload with a
+    filter.
     """
     teacher, other = (named("person", north.staff[name]) for name in ("teacher", "administrator"))
 
     async def codes(act_for: str | None, person: str, **more: str) -> list[tuple[str, str]]:
-        """Returns the pointers and codes of the violations of a list of supports."""
+        """Requests a list of supports, and returns the pointers and codes of the violations in the response."""
         if face == "rest":
             answer = await caller(app, north, act_for=act_for).get("/v1/supports", caseload=person, **more)
             return [(one["pointer"], one["code"]) for one in answer.json().get("violations", [])]

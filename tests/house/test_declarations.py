@@ -75,7 +75,7 @@ def undescribed() -> Iterator[str]:
 
 
 def undescribed_commands() -> Iterator[str]:
-    """Yields commands that a contract cannot describe or that an API cannot derive."""
+    """Yields a finding for each command that lacks what a contract needs, such as a description or a path."""
     for command in CATALOG.commands.values():
         inputs = command.inputs
         fields = dict(inputs.fields) | (dict(input_fields(inputs.type)) if inputs.items else {})
@@ -217,7 +217,7 @@ def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def conditions(plan: dict[str, Any]) -> Iterator[str]:
-    """Yields the conditions of a plan."""
+    """Yields the conditions in a query plan of PostgreSQL."""
     yield from (str(value) for name, value in plan.items() if name.endswith(("Cond", "Filter")))
     for inner in plan.get("Plans", ()):
         yield from conditions(inner)

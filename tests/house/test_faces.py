@@ -131,7 +131,7 @@ def exists(place: str) -> bool:
 
 
 def test_each_operation_has_its_field() -> None:
-    """An operation that only one API has, without a listed reason, is found."""
+    """Every REST operation has a field in GraphQL, unless it is listed as an exception with a reason."""
     missing = []
     for name in operations():
         place = READS.get(name) or f"Mutation.{camel(name)}"

@@ -16,13 +16,13 @@ AT_LEAST = 20
 
 
 def other_spellings(text: str) -> tuple[int, set[str]]:
-    """Returns how many instants a text has, and what they end with if this is not `Z`."""
+    """Returns the number of instants in a text, and the endings of the instants that do not end in `Z`."""
     ends = [instant[1] for instant in INSTANT.finditer(text)]
     return len(ends), set(ends) - {"Z"}
 
 
 def test_another_spelling_is_found() -> None:
-    """The comparison finds an offset, and an instant without one."""
+    """`other_spellings` reports an instant that ends in an offset, and an instant without any offset."""
     text = '{"a": "2026-09-08T13:00:00Z", "b": ["2026-09-08T13:00:00.5+00:00", "2026-09-08T13:00:00"], "c": "T08:00"}'
     assert other_spellings(text) == (3, {"+00:00", ""})
 

@@ -19,10 +19,9 @@ Empty = Callable[[], EmptyDatabase]
 
 
 async def test_every_row_comes_back(source: Installation, backup: Path, empty: Empty) -> None:
-    """A restore returns every row, except two documented changes: the feed's epoch, and the run that waits for
-    approval.
+    """A restore returns every row, with two documented changes: the feed's epoch, and the run that waits for approval.
 
-    pg_dump alone would fail as the owner: at the tables of that run's plan, and because of row-level security.
+    A plain pg_dump by the owner would fail because of row-level security, and because of the tables of the run's plan.
     """
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(backup), "--json")

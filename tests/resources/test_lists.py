@@ -126,9 +126,9 @@ WRITTEN_BY_HAND = {"terms", "sis_sources", "sync_runs", "webhook_endpoints"}
 
 
 async def test_every_list_shows_what_was_changed_since(app: FastAPI, north: Town) -> None:
-    """With `updated_since`, a list has nothing from tomorrow on, and every row once since long ago, in both APIs.
+    """With `updated_since` set to tomorrow, every list is empty. With a time long ago, a list shows every row once.
 
-    The pages have one row each.
+    REST is tested with pages of one row each.
     """
     asks = caller(app, north)
     tomorrow, past = (datetime.now(UTC) + timedelta(days=1)).isoformat(), "2000-01-01T00:00:00Z"
@@ -255,9 +255,9 @@ async def test_a_secured_score_does_not_move_a_student(app: FastAPI, north: Town
 
 
 async def test_lists_are_sorted_by_the_last_verdict(app: FastAPI, north: Town) -> None:
-    """Supports and students can be sorted by their last verdict. The ones that were judged last come last.
+    """Supports and students can be sorted by the time of their last verdict, the earliest first.
 
-    A support that was judged counts as changed.
+    If a support is judged, this counts as a change of the support.
     """
     supports = {}
     for name in ("amy", "ben"):

@@ -308,7 +308,7 @@ async def send_flat(town: Town) -> None:
 
 
 async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: Town) -> None:
-    """REST and GraphQL store the same SEMs by grade and range, and refuse the same ones."""
+    """REST and GraphQL both store SEMs by grade and range, and both refuse invalid SEMs."""
     asks = caller(app, north)
     assert (await made(asks, sems=[YOUNG]))["sems"] == [YOUNG]
     amend = (

@@ -66,7 +66,9 @@ async def test_a_series_has_its_meetings_at_the_local_time(app: FastAPI, north: 
 
 
 async def test_a_series_skips_breaks_and_follows_their_changes(app: FastAPI, north: Town) -> None:
-    """A break cancels a meeting once it is declared, and the meeting is scheduled again if the break is withdrawn."""
+    """A break cancels the meetings of a series that fall on its days. If the break is removed, they are scheduled
+    again.
+    """
     asks = caller(app, north)
     series = await series_of(asks, named("team", (await team_of(north, "aide")).id))
     second = (await meetings_of(asks, series))[1]
@@ -138,10 +140,10 @@ async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) 
 
 
 async def test_the_same_series_or_meeting_is_refused(app: FastAPI, north: Town) -> None:
-    """A series that was sent twice does not give a team each meeting twice, and neither does a single meeting.
+    """A second request for the same series, or for the same single meeting, is refused.
 
-    This holds also if both requests arrive at once. Another protocol makes another series, and after the end of the
-    first series the same one can be scheduled.
+    It is refused even if both requests arrive at once. It is accepted if it names another protocol, or if the first
+    series was ended or the first meeting was cancelled.
     """
     asks = caller(app, north)
     team = named("team", (await team_of(north, "teacher")).id)

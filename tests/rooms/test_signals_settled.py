@@ -72,9 +72,9 @@ async def test_many_signals_are_dismissed_each_with_its_reason(app: FastAPI, nor
 
 
 async def test_many_signals_are_merged_each_into_its_own(app: FastAPI, north: Town) -> None:
-    """After a screening by two measures, a team merges the signals about the same students in one request.
+    """A team can merge many signals in one request, for example after a screening by two measures.
 
-    Each has a result. Two that are merged into each other leave one.
+    Each signal gets a result. If two signals are to be merged into each other, the second merge is refused.
     """
     asks = caller(app, north)
     first, second, of_ben = await suggested_twice(asks, north)

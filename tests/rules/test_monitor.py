@@ -110,7 +110,9 @@ def effects(of: Panel) -> tuple[Array, Array]:
 
 
 def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The inverse covariance that students share equals the one that is computed for each student alone."""
+    """Inverse covariance matrices that are computed for all students together equal those computed for each student
+    alone.
+    """
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
     own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
@@ -283,9 +285,7 @@ def test_no_week_of_a_cumulative_share_changes_the_statistic_by_a_jump() -> None
 
 
 def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With partial delivery, the filters for one series give the same bits as those for many, whatever the other
-    series.
-    """
+    """With partial delivery, judging a series alone gives the same bits as judging it together with others."""
     whole = panel(simulate(World(weeks=15), 25, 4))
     rng = np.random.default_rng(4)
     delivered = np.where(rng.random((15, 25)) < 0.5, 1.0, rng.random((15, 25)))
@@ -305,9 +305,9 @@ def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest
 
 
 def test_the_filters_are_exact_with_partial_delivery() -> None:
-    """With partial delivery, the filters give the same posterior as dense matrices.
+    """With partial delivery, the filters give the same posterior as a computation with dense matrices.
 
-    In the matrices, each week adds its delivered share of the rate.
+    In this computation, a week's growth is the rate times the delivered share of the week.
     """
     rng = np.random.default_rng(5)
     shares, g = np.array([1, 0.5, 0.2, 0.0, 1, 0.7, 1, 1.0]), 0.2
@@ -375,9 +375,9 @@ def test_one_wild_score_counts_for_no_more_than_three_standard_errors() -> None:
 
 
 def test_a_kind_that_is_nearly_the_other_is_not_stated_as_certain() -> None:
-    """The sentence of an alarm of the kind `never` does not say that there was no sign of earlier growth.
+    """The sentence of an alarm of the kind `never` says that growth was never on pace for long.
 
-    Growth may have been on pace for some weeks with a probability of up to .62.
+    It does not say that there was no sign of growth, because growth may have been on pace for some weeks.
     """
     random = np.random.default_rng(2)
     sentences = []

@@ -1,4 +1,4 @@
-"""Tests the shares of growth: they add to one, are calibrated, and decide what an alarm is called."""
+"""Tests the probabilities of growth in a verdict: they add up to one, are calibrated, and decide an alarm's label."""
 
 from __future__ import annotations
 
@@ -51,10 +51,7 @@ def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
 
 
 def test_a_flat_series_is_off_track_first_and_named_later() -> None:
-    """A student who does not grow is first off track. The rate of false alarms is the stated one.
-
-    The state becomes "not responding" later, when enough scores support it.
-    """
+    """A student who does not grow is off track first, and "not responding" later, when enough scores support it."""
     rng = np.random.default_rng(4)
     values = [30 + 0.5 * week + 3 * noise for week, noise in enumerate(rng.normal(size=26), 1)]
     states = [judge("monitor", series(values[:number])).state for number in range(3, 27)]

@@ -68,7 +68,7 @@ def roster(exported: Path) -> dict[str, Rows]:
 
 
 def test_files_and_headers_are_those_of_the_binding(exported: Path) -> None:
-    """The zip has the files, headers and line ends of the CSV binding."""
+    """The zip has the files, headers and line ends of OneRoster's CSV format."""
     with zipfile.ZipFile(exported) as archive:
         assert archive.namelist()[0] == "manifest.csv"
         assert {name.removesuffix(".csv") for name in archive.namelist()} == {"manifest", *PUBLISHED}
@@ -91,7 +91,7 @@ def test_manifest_names_all_thirteen_files(roster: dict[str, Rows]) -> None:
 
 
 def test_values_are_in_the_bindings_forms(roster: dict[str, Rows], exported: Path) -> None:
-    """Bulk rows have no status, lists are quoted, dates and booleans are as the binding writes them."""
+    """Bulk rows have no status, and lists, dates and booleans are written in the forms of OneRoster's CSV format."""
     for name in PUBLISHED:
         assert all(row["status"] == row["dateLastModified"] == "" for row in roster[name])
     with zipfile.ZipFile(exported) as archive:
@@ -196,7 +196,10 @@ def test_people_are_unmistakably_made_up(roster: dict[str, Rows]) -> None:
 
 
 def test_two_ids_differ_in_case_only(roster: dict[str, Rows]) -> None:
-    """sourcedIds are case-sensitive: a receiver that folds case merges two children."""
+    """The sandbox has two users whose sourcedIds differ only in upper and lower case.
+
+    A receiver that ignores case would merge these two children.
+    """
     folded = Counter(row["sourcedId"].lower() for row in roster["users"])
     assert max(folded.values()) == 2
 

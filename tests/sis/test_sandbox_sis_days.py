@@ -78,7 +78,7 @@ def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> No
 
 
 def test_the_whole_is_the_export() -> None:
-    """The active rows of the whole list equal the export; grading periods exist in the API only."""
+    """The active rows of the API equal the rows of the CSV export, except grading periods, which only the API has."""
     with client_of("--students", "400", "--day", "4") as client:
         bulk = exported(client, 4)
         for kind in KINDS:
@@ -140,7 +140,7 @@ def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
 
 
 def test_the_csv_is_of_either_version_with_or_without_its_grades() -> None:
-    """The CSV download equals the command line's export, with roles for 1.2 and grades on request."""
+    """The CSV download has the files of the requested OneRoster version, and has grades only if they are requested."""
     rows_by_kind = {}
     with client_of("--students", "40") as client:
         for version, grades in (("1.1", "false"), ("1.1", "true"), ("1.2", "true")):

@@ -117,14 +117,14 @@ def test_what_is_no_cron_expression_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("cron", ["0 2 1 1 *", "0 2 1 * *", "0 0 29 2 *", "* * * * *"])
 def test_a_freeze_to_the_end_of_the_calendar_leaves_no_run(cron: str) -> None:
-    """There is no next run if a freeze lasts to the end of the calendar, and the search for one is short."""
+    """A freeze that leaves no day for a run is reported as an error, without searching the whole calendar."""
     for last in (date(9999, 12, 31), date(9999, 12, 30), date(2099, 1, 1)):
         with pytest.raises(ValueError, match="leave no run"):
             next_run(cron, "Pacific/Auckland", _utc("2026-12-20T12:00"), freeze=[(date(2026, 1, 1), last)])
 
 
 def test_a_schedule_by_the_minute_outlasts_its_freezes() -> None:
-    """A schedule with a run every minute gets its next run after a long freeze without delay."""
+    """After a long freeze, a schedule with a run every five minutes has its next run at the end of the freeze."""
     freeze = [(date(2026, 12, 21), date(2027, 1, 31)), (date(2027, 1, 31), date(2027, 2, 28))]
     following = next_run("*/5 * * * *", "UTC", _utc("2026-12-20T23:55"), freeze=freeze)
     assert following == _utc("2027-03-01T00:00")

@@ -185,9 +185,7 @@ async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
 
 
 async def test_a_run_seals_an_address_that_is_not_sealed_yet(north: Town) -> None:
-    """A run encrypts an address that is not encrypted yet, or that was encrypted with an older key, with the first
-    key.
-    """
+    """A run encrypts a source's address with the keyring's first key, unless it is already encrypted with this key."""
     async with north.unit() as work:
         made = await sources.register_source(work, "zip", SourceSettings(kind="oneroster-csv", url=SIGNED))
     await ask(north, "UPDATE sis_source SET url = :url, url_sealed = NULL WHERE district_id = :district", url=SIGNED)

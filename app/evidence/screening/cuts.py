@@ -133,7 +133,10 @@ async def suggested_levels(work: Work) -> SuggestedLevels:
 
 
 def choose_cut(measure: Measure, grade: str, season: str, norms: Iterable[Benchmark]) -> Cut:
-    """Returns the cuts of a measure for a grade and season; `norms` can contain other measures and grades."""
+    """Returns the limits by which scores of a measure are classified, for a grade and a season.
+
+    `norms` can also contain norms of other measures and grades.
+    """
     rows = [
         norm
         for norm in norms

@@ -71,10 +71,10 @@ def typical_growth(
 def _by_start(
     rows: Sequence[Benchmark], grade: str, direction: str, start: float, season: Season
 ) -> TypicalGrowth | None:
-    """Returns the growth of the percentile of `start`, or None if these norms lack the percentiles that are needed.
+    """Returns the typical growth at the percentile of `start`, or None if these norms lack the needed percentiles.
 
-    Between two percentiles, percentile and growth are interpolated. Beyond the lowest and the highest, they are those
-    of the lowest and the highest.
+    Between two known percentiles, the percentile and the growth are interpolated. Below the lowest known percentile,
+    its values are used. Above the highest known percentile, the values of the highest one are used.
     """
     by_season = {row.season: row for row in rows if _ranks(row)}
     last = by_season.get(Season.SPRING)

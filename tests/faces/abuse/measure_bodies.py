@@ -1,7 +1,7 @@
 """Sends every body of a folder to an app in this process, and prints the cost of each.
 
-It is a separate process, because the peak memory of a process can be read but not reset. The bodies come from files,
-because building them takes more memory than having them.
+This runs as a separate process, because not every system can reset the measured peak memory of a process. The bodies
+are read from files, because building a body here would need more memory than the body itself.
 """
 
 import asyncio

@@ -104,7 +104,7 @@ async def test_the_scope_is_judged_before_the_body(app: FastAPI, north: Town) ->
 
 
 async def test_a_hundred_violations_and_then_how_many_more(app: FastAPI, north: Town) -> None:
-    """The first hundred are listed, in order; the detail counts the rest."""
+    """A response lists the first hundred violations in order, and its detail states how many more there are."""
     rules = [{"rule": 1}] * 140
     answer = await caller(app, north).post("/v1/playbook/preview", {"rules": rules})
     assert answer.status_code == 422
