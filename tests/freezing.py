@@ -66,11 +66,11 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 
 @asynccontextmanager
 async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
-    """Makes insertions into a table wait for one district, until the test releases them.
+    """Makes one district's insertions into a table wait, until the test releases them.
 
     Yields two connections: the first releases the insertions, and the second can see the sessions of `role`. Enter the
-    block before a process is started. A trigger delays the insertion. A lock of the table would already delay the
-    preparation of the statement.
+    block before a process is started. A trigger delays the insertions. A lock of the table is not used, because it
+    would already delay the preparation of the statement.
     """
     name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
     holder = await asyncpg.connect(town.settings.url_of("owner"))

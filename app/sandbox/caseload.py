@@ -1,4 +1,4 @@
-"""Records the planned caseload in the playground's district over public HTTP.
+"""Records the supports and concerns of `caseload_plan` in a playground's district over public HTTP.
 
 If the playground is started again on a later day, the scores and sessions after the last recorded day are added.
 """
@@ -107,9 +107,9 @@ def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
 
 
 def _classes_in_turn(vendor: Vendor) -> Iterator[str]:
-    """Yields the ids of all classes: the first class of each school, then the second of each school, and so on.
+    """Yields the ids of all classes: the first class of each school, then the second class of each school, and so on.
 
-    The homerooms of a school come first.
+    Within each school, the homerooms come before the other classes.
     """
     by_school: dict[str, list[dict[str, Any]]] = {}
     for class_ in vendor.all("/v1/classes"):

@@ -126,6 +126,9 @@ def _rates(world: World, growth: Array, after: Array, stop: NDArray[np.int64]) -
 
 
 def _risen(world: World, rate: Array, rng: np.random.Generator) -> Array:
-    """Returns each student's gain since the start in each week from 0, including the weekly variation of the level."""
+    """Returns how much each student's true level has risen since the start, for each week from week 0 on.
+
+    The rise includes a random variation of the level from week to week.
+    """
     steps = rate + world.wobble * rng.normal(size=rate.shape)
     return np.concatenate([np.zeros((len(rate), 1)), np.cumsum(steps, axis=1)], axis=1)

@@ -53,7 +53,7 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
 
 
 async def test_the_doctor_fails_until_what_it_finds_is_set(north: Town, tmp_path: Path) -> None:
-    """The doctor exits with 5 until the token endpoint that it found is set, and then with 0."""
+    """`sis doctor` exits with 5 until the token endpoint that it found is saved in the settings, and then with 0."""
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     with running("--students", "20") as address:

@@ -32,9 +32,7 @@ async def run(app: Any, *received: dict[str, Any], cancelled: bool = False) -> t
 
 
 async def test_a_cancelled_request_is_answered_as_a_problem() -> None:
-    """When the server ends, a running request is answered with a problem and all headers, not with the server's bare
-    500.
-    """
+    """A request that is still running when the server ends is answered with a problem (503) and all usual headers."""
 
     async def runs(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(3600)

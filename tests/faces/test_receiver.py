@@ -46,7 +46,7 @@ def receiver(folder: Path, *options: str) -> Iterator[httpx.Client]:
 
 
 def signed(body: str = BODY, secret: str = SECRET, at: datetime | None = None) -> dict[str, str]:
-    """Returns the headers of a Standard Webhooks message."""
+    """Returns the headers of a signed webhook message, according to Standard Webhooks."""
     at, message = at or datetime.now(UTC), f"msg_{secrets.token_hex(6)}"
     return {
         "webhook-id": message,

@@ -90,7 +90,7 @@ class Machine:
         return self.running[-1]
 
     def end_all(self) -> None:
-        """Kills whatever still runs."""
+        """Kills all processes that are still running."""
         for process in self.running:
             process.kill()
             process.log.close()
@@ -113,7 +113,7 @@ class Machine:
         await self.worker_engine.dispose()
 
     async def sessions_end(self, *names: str) -> None:
-        """Waits until the server has ended every session of killed processes."""
+        """Waits until the server has ended every session with one of these application names."""
         connection = await asyncpg.connect(self.settings.url_of("worker"))
         try:
             while await connection.fetchval(

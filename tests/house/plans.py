@@ -267,7 +267,9 @@ JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AN
 
 
 async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID], many: int = 2000) -> None:
-    """Fills the tables of the lists with copies of these people, `many` of each, and records about the students."""
+    """Fills the tables of the lists: makes `many` copies of each of these people, and creates records about the
+    students.
+    """
     for statement in FILL.format(many=many).split(";")[:-1]:
         named = [district, list(people)][: 2 if "$2" in statement else 1]
         await owner.execute(statement, *named)

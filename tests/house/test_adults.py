@@ -43,7 +43,7 @@ def adult_columns() -> set[str]:
 
 
 def columns_in(expression: Any) -> Iterator[str]:
-    """Yields the columns in a condition, as `table.column`."""
+    """Yields the columns in an SQL condition, as `table.column`."""
     for part in visitors.iterate(getattr(expression, "__clause_element__", lambda: expression)()):
         if isinstance(part, Column) and part.table is not None:
             yield f"{part.table.name}.{part.name}"

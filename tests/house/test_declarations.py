@@ -48,7 +48,8 @@ EXAMPLES = (str, int, float)
 
 
 def undescribed() -> Iterator[str]:
-    """Yields members and filters that a contract cannot describe or has no example for."""
+    """Yields a finding for each member or filter that lacks what a contract needs, such as a description or an example.
+    """
     for resource in CATALOG.resources:
         name = declaration(resource).name
         for member in CATALOG.members(resource).values():
@@ -195,7 +196,7 @@ def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
-    """Returns the columns that come after the district in an index of all rows, keyed by table."""
+    """Returns, for each table, the columns that come directly after `district_id` in an index of all rows."""
     rows = await db.fetch(
         """SELECT c.relname AS table, a.attname AS column FROM pg_index i
            JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[1]

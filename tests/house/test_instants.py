@@ -28,7 +28,7 @@ def test_another_spelling_is_found() -> None:
 
 
 async def test_every_read_of_rest_writes_instants_with_z(app: FastAPI, read_district: FullDistrict) -> None:
-    """A client compares instants of two REST answers as texts, whichever route they come from."""
+    """Every instant in a REST answer ends in `Z`, so that a client can compare instants of two answers as texts."""
     client, shown = caller(app, read_district.town), 0
     for operation in (one for one in operations(app) if one.reads and one.name not in OPEN):
         request = own_request(operation, read_district)
@@ -40,7 +40,7 @@ async def test_every_read_of_rest_writes_instants_with_z(app: FastAPI, read_dist
 
 
 async def test_every_read_of_graphql_writes_instants_with_z(app: FastAPI, read_district: FullDistrict) -> None:
-    """A client that reads an instant over GraphQL gets the same text as over REST."""
+    """Every instant in a GraphQL answer ends in `Z`, as in REST."""
     client, shown = caller(app, read_district.town), 0
     for name, document, variables in reads(read_district):
         answer = await client.post("/graphql", {"query": document, "variables": variables})

@@ -32,9 +32,9 @@ async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: F
 async def test_a_stranger_reads_and_changes_nothing(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """A client of another district gets null for this district's ids and a problem for each reference to them.
+    """A client of another district gets null for ids of the district North, and a problem for a command that uses one.
 
-    No answer contains a value of this district, and none of its rows changes.
+    No answer contains a value of North, and no row of North changes.
     """
     before = await rows_of(owner, full_north.town.district_id)
     spelt = spellings(await ids_of(owner, full_north.town.district_id))

@@ -41,9 +41,9 @@ async def test_every_row_comes_back(source: Installation, backup: Path, empty: E
 
 
 async def test_a_cursor_from_before_is_refused(source: Installation, backup: Path, empty: Empty) -> None:
-    """A cursor from before the restore gets 410, because numbers of the feed are assigned again.
+    """After a restore, an earlier cursor of the feed gets 410, because numbers of the feed are assigned again.
 
-    The restored api serves with the same token and reads the same students.
+    The restored API accepts the same token, and returns the same students.
     """
     target = await empty().settings()
     assert (await run_aimline(target, "restore", str(backup))).returncode == 0

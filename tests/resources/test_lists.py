@@ -97,10 +97,9 @@ def _listed(town: Town, people: dict[str, str], rows: list[dict[str, Any]]) -> s
 async def test_students_are_found_by_the_beginning_of_a_name(
     app: FastAPI, north: Town, text: str, expected: set[str]
 ) -> None:
-    """A search by name ignores case, and matches the beginning of the first name, the last name or both in either
-    order.
+    """A search by name ignores case. It matches the beginning of the first name, of the last name, or of both together.
 
-    Signs of search patterns are ordinary characters, and e-mail addresses are not searched.
+    Characters that have a meaning in search patterns are ordinary characters, and e-mail addresses are not searched.
     """
     people = await _people(north)
     for schools in ((), (north.schools[0],)):
@@ -168,8 +167,9 @@ async def test_an_instant_at_the_end_of_the_calendar_is_no_fault(app: FastAPI, n
 
 
 async def test_a_change_brings_a_row_back_and_last(app: FastAPI, north: Town) -> None:
-    """A list with `updated_since` is sorted by the time of change. A row that changes while a client reads the pages
-    comes again at the end.
+    """A list with `updated_since` is sorted by the time of change.
+
+    A row that changes while a client reads the pages comes again at the end.
     """
     async with north.unit() as work:
         concerns = [
@@ -216,9 +216,9 @@ def _score(town: Town, name: str, day: date, measure: str = "orf") -> NewScore:
 
 
 async def test_students_are_sorted_by_their_last_score(app: FastAPI, north: Town) -> None:
-    """Students can be sorted by the day of their last score, after scores were recorded, moved and removed.
+    """Students can be sorted by the day of their last score, also after scores were recorded, moved and removed.
 
-    A score before the last one changes nothing.
+    A change of an earlier score does not change the order.
     """
     days = [TODAY - timedelta(days=number) for number in range(10)]
     async with north.unit() as work:

@@ -170,7 +170,7 @@ async def _attend(work: Work, town: Town, schools: Mapping[str, list[Any]]) -> N
 
 @dataclass
 class Seen:
-    """The result of one way of reading: the JSON, the errors and the disclosures."""
+    """The result of a read, either of a document or by the engine: the JSON, the errors and the disclosures."""
 
     data: Any
     errors: set[tuple[tuple[Any, ...], str]]
@@ -284,7 +284,7 @@ async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
 
 
 def test_every_field_of_the_sdl_is_declared() -> None:
-    """Every field of the SDL is declared by a resource."""
+    """Every field of a resource in the GraphQL schema is declared by the resource."""
     missing = []
     for resource in CATALOG.resources:
         type_ = SDL.type_map.get(declaration(resource).name)

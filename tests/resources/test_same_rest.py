@@ -91,7 +91,10 @@ def rest_picks(resource: type[Resource[Any]]) -> Picks:
 
 
 def within(theirs: Any, ours: Any) -> Any:
-    """Returns those members of `ours` that `theirs` has too."""
+    """Removes from `ours` the members of objects that `theirs` lacks, and returns the result.
+
+    A member that only `theirs` has is shown as lost.
+    """
     if isinstance(theirs, dict) and isinstance(ours, dict):
         return {name: within(value, ours[name]) if name in ours else "<lost>" for name, value in theirs.items()}
     if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):

@@ -21,7 +21,7 @@ QUERY = "{ attention { personId leftOut items { reason studentId actionItemId co
 
 
 async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
-    """Returns everything that is due for the person for whom the caller acts."""
+    """Returns everything that is due for the person that the caller acts for."""
     answer = await asks.get("/v1/me/attention", **params)
     assert answer.status_code == 200, answer.text
     needs: list[dict[str, Any]] = answer.json()["items"]
@@ -29,7 +29,7 @@ async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
 
 
 async def reasons_of(asks: Caller, **params: Any) -> list[str]:
-    """Returns the reason of each item that is due for the person for whom the caller acts."""
+    """Returns the reason of each item that is due for the person that the caller acts for."""
     return [one["reason"] for one in await needs_of(asks, **params)]
 
 

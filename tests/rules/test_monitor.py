@@ -67,7 +67,7 @@ def dense(
 def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     """A forward and a backward filter together give the same posterior as dense matrices.
 
-    One week is missing, and another week has two scores.
+    In the tested scores, two weeks have two scores each, and one of these scores is missing.
     """
     rng = np.random.default_rng(8)
     times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
@@ -152,7 +152,9 @@ def test_a_cohort_is_judged_by_itself_alone() -> None:
 
 
 def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
-    """If a whole cohort scores one and a half SEM lower in a week, this is mostly attributed to the passage."""
+    """If a whole cohort scores one and a half SEM lower in a week, this is mostly attributed to the week's reading
+    passage.
+    """
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 250, 3)
     lower = year.scores.copy()
     lower[:, 11] -= 12
@@ -174,7 +176,7 @@ def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
 
 
 def test_week_by_week_is_what_each_week_alone_would_say() -> None:
-    """Judging week by week gives the same results as judging each week alone, up to rounding."""
+    """Judging several weeks in one call gives the same results as judging each week in its own call, up to rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     for week, estimate in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
         alone = judge_panel(whole, PRIOR, week=week)
@@ -193,7 +195,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
 
 @pytest.mark.long
 def test_the_stated_rate_holds_in_a_small_population() -> None:
-    """The stated false-alarm rate holds for 2,000 students of another seed."""
+    """The stated false-alarm rate holds in a simulated population of 2,000 students."""
     year = simulate(World(), 2000, 99)
     watched, threshold = run_monitor(year), RULES["monitor"].threshold_at(0.10)
     value = figures(first_flag(watched.statistic, threshold), year).value

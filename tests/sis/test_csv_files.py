@@ -1,4 +1,4 @@
-"""Protects the CSV files that people open in a spreadsheet: programs recognize the encoding, and ids stay intact."""
+"""Tests the CSV files that people open in a spreadsheet: programs recognize the encoding, and ids stay unchanged."""
 
 import csv
 import io

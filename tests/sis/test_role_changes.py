@@ -1,4 +1,4 @@
-"""Tests that a role of OneRoster 1.2 gives the same result in every form of REST and in CSV, also after a change."""
+"""Tests that a role of OneRoster 1.2 gives the same result in CSV and in every form of REST, also after a change."""
 
 from pathlib import Path
 from typing import Any

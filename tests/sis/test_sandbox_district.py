@@ -47,7 +47,7 @@ Rows = list[dict[str, str]]
 
 
 def read(path: Path) -> dict[str, Rows]:
-    """Returns every file of the zip as rows by column."""
+    """Returns the rows of every file of the zip, keyed by the file's name. Each row maps columns to values."""
     with zipfile.ZipFile(path) as archive:
         return {
             name.removesuffix(".csv"): list(csv.DictReader(io.StringIO(archive.read(name).decode("utf-8"), newline="")))
@@ -136,7 +136,7 @@ def complete(roster: dict[str, Rows]) -> None:
 
 
 def test_references_are_complete(roster: dict[str, Rows]) -> None:
-    """The references of a bulk export are complete."""
+    """Every reference in a bulk export leads to a row of the export, and every id is unique within its kind."""
     complete(roster)
 
 
@@ -288,7 +288,7 @@ def test_a_day_changes_about_one_in_a_hundred(tmp_path: Path) -> None:
 
 
 def test_days_build_on_each_other() -> None:
-    """The changes of several days build on each other and are repeatable."""
+    """The changes of a day build on those of earlier days, and are the same whenever a day is computed."""
     days = [{user.sourced_id for user in District(3, 3000, DATE).on(day).users()} for day in (0, 1, 2, 5, 5)]
     assert days[3] == days[4]
     for earlier, next_day in pairwise(days):

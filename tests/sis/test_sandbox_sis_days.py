@@ -57,7 +57,8 @@ def flat(row: Row) -> dict[str, str]:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 5)])
 def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> None:
-    """A delta has the new and changed rows of the later of two exports, and the missing ones as tobedeleted."""
+    """A delta has the rows that are new or changed in the later of two exports. Missing rows are `tobedeleted` in it.
+    """
     changes = 0
     with client_of("--students", "1500", "--day", str(after)) as client:
         earlier, later = exported(client, before), exported(client, after)
@@ -91,7 +92,7 @@ def test_the_whole_is_the_export() -> None:
 
 
 def test_a_night_passes() -> None:
-    """A test can move the simulation to the next day, and the server then serves that day."""
+    """A test can move the sandbox SIS to the next day, and the server then serves the rows of that day."""
     with client_of("--students", "200") as client:
         first = everything(client, f"{V11}/results")
         assert client.post("sandbox/day/5").json()["day"] == 5
@@ -122,7 +123,7 @@ def test_counts_are_those_of_the_rows() -> None:
 
 
 def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
-    """The date of a record is the last day on which the record itself changed."""
+    """A record that is generated again without a change keeps the date of its last change."""
 
     class Record:
         def __init__(self, sourced_id: str) -> None:

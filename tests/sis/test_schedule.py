@@ -32,14 +32,17 @@ def test_a_night_is_of_the_districts_own_clock() -> None:
 
 
 def test_a_time_that_the_clocks_skip_runs_right_after_it() -> None:
-    """A run that is scheduled at a time which the change of clocks skips begins right after the change, once."""
+    """If a change of clocks skips a scheduled time, the run begins right after the change, and only once."""
     first = next_run(NIGHTLY, CHICAGO, _local("2026-03-07T12:00"))
     assert first == _local("2026-03-08T03:00")
     assert next_run(NIGHTLY, CHICAGO, first) == _local("2026-03-09T02:30")
 
 
 def test_a_time_that_comes_twice_runs_once() -> None:
-    """A scheduled time that occurs twice gives one run, such as 01:30 on 1 November 2026 in Chicago."""
+    """A scheduled time that occurs twice gives one run.
+
+    For example, 01:30 occurs twice on 1 November 2026 in Chicago.
+    """
     first = next_run("30 1 * * *", CHICAGO, _local("2026-10-31T12:00"))
     assert first.astimezone(ZoneInfo(CHICAGO)).strftime("%d %H:%M") == "01 01:30"
     second = next_run("30 1 * * *", CHICAGO, first)

@@ -97,7 +97,9 @@ def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], expected: list[tu
 
 
 def test_a_local_path_is_an_operators_to_name() -> None:
-    """A local path can be set by an operator only. It must be absolute and without `..`, and cannot be a REST base."""
+    """A local path can be set by an operator only. It must be absolute and without `..`, and a REST source cannot have
+    one.
+    """
     assert _codes({**CSV, "url": "/srv/drop"}, local=True) == []
     assert _codes({**CSV, "url": "/srv/../etc"}, local=True) == [("/url", "url.malformed")]
     assert _codes({"url": "/srv/drop"}, local=True) == [("/url", "url.malformed")]
@@ -110,7 +112,10 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_the_rollover_changes_the_limits_on_its_days_only() -> None:
-    """The rollover's limits apply on its first and last day and in between, and other limits stay."""
+    """The limits of the rollover (the change of school year) apply only from its first to its last day.
+
+    Limits that the rollover does not change stay the same.
+    """
     rollover = {"begins_on": "2026-07-01", "ends_on": "2026-08-31"}
     set_ = {"refused": 0.2}
     for day, removed in (("2026-06-30", 0.1), ("2026-07-01", 1.0), ("2026-08-31", 1.0), ("2026-09-01", 0.1)):
@@ -269,7 +274,7 @@ async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_p
 
 
 async def test_only_who_may_touches_a_source(north: Town) -> None:
-    """Reading the settings requires the scope for runs, and changing them another scope."""
+    """The scope `sync:read` allows reading the settings of a source, but not changing them."""
     made = await _make(north)
     reader = north.client(frozenset({"sync:read"}))
     async with north.unit(reader) as work:

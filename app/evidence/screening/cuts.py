@@ -68,7 +68,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedInWindow:
-    """A measure of a window that the caller may see, with its cuts and, if it has one, its secured area.
+    """A measure of a window that the caller may see, with its limits (`Cut`) and, if it has one, its secured area.
 
     `area_ids` are the measure's area, the areas above it and the areas below it. A student whose score is too low
     counts as helped if the student has a support in any of these areas.

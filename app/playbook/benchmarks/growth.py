@@ -1,4 +1,4 @@
-"""Looks up how much a student of a grade who starts at a score typically improves a week, by published norms. Pure."""
+"""Looks up in norms how much a student typically improves a week, by grade and starting score. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def _by_start(
 
 
 def _ranks(row: Benchmark) -> dict[float, float]:
-    """Returns the scores at the percentiles that a norm has, by percentile; nothing if it has fewer than two."""
+    """Returns the scores at the percentiles of a norm, keyed by percentile. Empty for fewer than two percentiles."""
     scores = ((rank, getattr(row, name)) for rank, name in zip(RANKS, PERCENTILES, strict=True))
     known = {rank: float(score) for rank, score in scores if score is not None}
     return known if len(known) > 1 else {}

@@ -53,7 +53,7 @@ def _status(name: str) -> int:
 
 
 async def measure(files: list[Path], tokens: dict[str, str]) -> list[dict[str, Any]]:
-    """Measures each request of these files, prints a line for each, and returns the figures."""
+    """Sends every file with every token to every route, and returns the cost of each request."""
     app = create()  # as a server process does: garbage collection leaves out whatever is loaded so far
     lines = []
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://aimline.test") as client:

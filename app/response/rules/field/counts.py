@@ -176,7 +176,7 @@ def _fallen_below(parts: Sequence[float]) -> float | None:
 
 
 def _has_run(hits: Sequence[bool], window: int, needed: int) -> bool:
-    """Returns whether, anywhere in the series, at least `needed` of `window` scores in a row meet the criterion."""
+    """Returns whether the series has `window` scores in a row of which at least `needed` meet the criterion."""
     return any(sum(hits[n : n + window]) >= needed for n in range(len(hits)))
 
 
