@@ -112,9 +112,9 @@ async def test_documents_in_opposite_orders_do_not_deadlock(
 async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]]
 ) -> None:
-    """Two documents that record scores of a cohort in opposite orders of weeks do not deadlock.
+    """Two documents that record scores of one cohort in opposite orders of weeks do not deadlock.
 
-    Each score schedules the final judging of its week, which both documents do for the same weeks.
+    Each score schedules the final judging of its week, and both documents schedule the same weeks.
     """
     (amy, _), (ben, _) = supports
     before = await deadlocks(north)

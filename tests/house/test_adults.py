@@ -74,8 +74,8 @@ def adult_words() -> set[str]:
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
     """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared.
 
-    Two exceptions are allowed: a filter that declares with which others it cannot be combined, and those that this test
-    lists.
+    Two exceptions are allowed: filters that declare with which filters they cannot be combined, and the filters and
+    orders that this test lists.
     """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults
@@ -152,8 +152,10 @@ def test_no_operation_of_the_contracts_takes_an_adult() -> None:
 
 @pytest.mark.parametrize("face", ["rest", "graphql"])
 async def test_a_caseload_is_the_own_one(app: FastAPI, north: Town, face: str) -> None:
-    """A person can list only that person's own caseload. A caller without a person cannot combine a caseload with a
-    filter.
+    """A person can list only that person's own caseload.
+
+    A client that acts for no person cannot combine a filter by caseload with a filter or an order that shows how
+    students do.
     """
     teacher, other = (named("person", north.staff[name]) for name in ("teacher", "administrator"))
 

@@ -48,8 +48,7 @@ EXAMPLES = (str, int, float)
 
 
 def undescribed() -> Iterator[str]:
-    """Yields a finding for each member or filter that lacks what a contract needs, such as a description or an example.
-    """
+    """Yields a finding for each member or filter that lacks a description, an example or a bound."""
     for resource in CATALOG.resources:
         name = declaration(resource).name
         for member in CATALOG.members(resource).values():

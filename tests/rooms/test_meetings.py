@@ -105,8 +105,7 @@ async def test_an_ended_series_and_an_archived_team_meet_no_more(app: FastAPI, n
 
 
 async def test_every_fault_of_a_series_is_told_at_once(app: FastAPI, north: Town) -> None:
-    """All violations of a series are reported at once, each with its pointer. An example is a rule that never occurs.
-    """
+    """All violations of a series are reported at once, each with its pointer, for example that a rule never occurs."""
     body = {"team": named("team", north.district_id), "begins_at": "2026-99-08T08:00", "rule": "FREQ=WEEKLY"}
     answer = await caller(app, north).post("/v1/meeting-series", body | {"minutes": 2, "protocol": "none"})
     assert answer.status_code == 422

@@ -57,7 +57,9 @@ def flat(row: Row) -> dict[str, str]:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 5)])
 def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> None:
-    """A delta has the rows that are new or changed in the later of two exports. Missing rows are `tobedeleted` in it.
+    """A delta between two exports has the rows that are new or changed in the later export.
+
+    Rows that the later export lacks are marked as `tobedeleted`.
     """
     changes = 0
     with client_of("--students", "1500", "--day", str(after)) as client:

@@ -73,8 +73,8 @@ def _by_start(
 ) -> TypicalGrowth | None:
     """Returns the typical growth at the percentile of `start`, or None if these norms lack the needed percentiles.
 
-    Between two known percentiles, the percentile and the growth are interpolated. Below the lowest known percentile,
-    its values are used. Above the highest known percentile, the values of the highest one are used.
+    Between two known percentiles, the percentile and the growth are interpolated. Outside the known percentiles, the
+    percentile and the growth of the nearest one are used.
     """
     by_season = {row.season: row for row in rows if _ranks(row)}
     last = by_season.get(Season.SPRING)
