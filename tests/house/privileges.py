@@ -80,7 +80,7 @@ async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds SECURITY DEFINER functions that are not on the list of allowed ones, or that PUBLIC may call."""
+    """Finds SECURITY DEFINER functions that are not on the list of allowed functions, or that PUBLIC may call."""
     rows = [row for row in await _functions(db) if row["definer"]]
     findings = []
     for row in rows:

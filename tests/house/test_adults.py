@@ -106,7 +106,9 @@ def test_a_caseload_excludes_every_filter_that_says_how_students_do() -> None:
 
 
 def test_no_operation_of_the_contracts_takes_an_adult() -> None:
-    """No operation of the two contracts filters, groups or counts by a member of staff, except the listed ones."""
+    """No operation of the two contracts filters, groups or counts by a member of staff, except operations that are
+    listed.
+    """
     words = adult_words()
     rest = json.loads((CONTRACTS / "rest.json").read_text())
     by_adult, grouped = set(), set()

@@ -122,7 +122,7 @@ async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[
 
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town, reach: str) -> None:
-    """Every list and row that the engine reads equals that of REST: items, values, disclosed students and kinds.
+    """Every list and row that the engine reads equals REST's answer: items, values, disclosed students and kinds.
 
     The test runs for a caller who may see the district, a school, or a caseload.
     """

@@ -145,7 +145,7 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
     """If a measure has scores, its direction, kind and area cannot change, and its range and forms cannot exclude a
     score.
 
-    Scores that the caller may not see count too, and so do removed ones.
+    Scores that the caller may not see, and removed scores, count too.
     """
     asks = caller(app, north)
     await made(asks)

@@ -1,4 +1,4 @@
-"""Tests that teams schedule meetings, single ones and series that skip the weeks without school."""
+"""Tests that teams schedule single meetings and series of meetings. A series skips the weeks without school."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

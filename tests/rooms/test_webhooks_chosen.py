@@ -93,9 +93,9 @@ async def test_schools_are_within_the_clients_reach(north: Town, south: Town) ->
 async def test_an_endpoint_stays_in_the_version_that_it_was_made_with(
     north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a type gets a second version, old endpoints keep the first and new ones get the second.
+    """After a type gets a second version, old endpoints keep the first version and new endpoints get the second.
 
-    Each body matches the schema of its version; a new endpoint may request the first one.
+    Each body matches the schema of its version. A new endpoint may request the first version.
     """
     old = await register(north, receiver)
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)

@@ -91,7 +91,7 @@ def test_no_label_says_more_than_its_verdict() -> None:
 def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:
     """The label of a measure for which lower is better says "improving" and not "growing".
 
-    The label of a rule about a level says nothing about pace. Before, both labels were "Growing, below pace".
+    The label of a rule about a level says nothing about pace.
     """
     assert label(State.BELOW_PACE, None, 0.05, "down") == "Improving, below pace"
     assert label(State.BELOW_PACE, None, None, None) == "Part of the way to the goal"
@@ -102,7 +102,7 @@ def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:
 def test_a_flag_without_a_name_states_no_week_of_a_change(rule: str, values: list[float]) -> None:
     """The verdict of a classic rule describes the scores, and does not state that growth slowed.
 
-    Before, it could state this about a student who probably grew on pace.
+    Otherwise it could state this about a student who probably grew on pace.
     """
     verdict = judge(rule, series(values))
     assert "slowed" not in verdict.sentence

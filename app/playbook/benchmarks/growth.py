@@ -26,8 +26,8 @@ class TypicalGrowth:
     """The improvement a week, in the measure's units, that is typical for a grade and a starting score.
 
     * `rate` is positive, also if lower scores are better.
-    * `percentile` is that of the starting score in `season`. It is None if the norms have no percentiles for the grade
-      and season; `rate` is then that of the grade, whatever the start.
+    * `percentile` is the percentile of the starting score in `season`. It is None if the norms have no percentiles for
+      the grade and season. `rate` is then the typical rate of the grade, and does not depend on the starting score.
     * `benchmark_ids` and `citation` name the norms.
     """
 
@@ -51,8 +51,8 @@ def typical_growth(
 ) -> TypicalGrowth | None:
     """Returns the typical growth of a student who starts with the score `start` on `day`, or None if no norm states it.
 
-    `norms` are those of one measure. The first of `grades` for which a norm states growth counts. A district's own
-    norms take precedence over published ones, and growth by starting score over growth by grade alone.
+    `norms` are the norms of one measure. The first of `grades` for which a norm states growth counts. A district's own
+    norms take precedence over published norms. Growth by starting score takes precedence over growth by grade alone.
     """
     rows = sorted(norms, key=lambda row: (row.published, row.citation))
     for grade in grades:
