@@ -86,7 +86,7 @@ def test_a_good_signature_is_204_and_all_else_401(tmp_path: Path) -> None:
 
 
 def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None:
-    """A client can wait for the next webhook without polling, and misses none."""
+    """A request with `wait` is answered as soon as the next webhook arrives, and no webhook is missed."""
     (tmp_path / "secret").write_text(SECRET)
     with receiver(tmp_path) as client:
         began = time.monotonic()

@@ -36,8 +36,9 @@ def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, st
 
 
 def flat(row: Row) -> dict[str, str]:
-    """Converts a row of the API to cells of the CSV format. Only fields that have the same name in both are converted,
-    and references to other rows.
+    """Converts a row of the API to cells of the CSV format.
+
+    References to other rows are converted, and fields that have the same name in the API and in the CSV format.
     """
     cells = {}
     for name, value in row.items():
