@@ -159,7 +159,7 @@ class Settings(BaseSettings):
         return weights
 
     def check_networks(self) -> None:
-        """Raises `KeyFault` if a list of networks is invalid: the one of webhooks, of SIS sources, or of proxies."""
+        """Raises `KeyFault` if the list of networks for webhooks, for SIS sources or for proxies is invalid."""
         _ = self.webhook_allowed, self.sis_allowed
         for entry in filter(None, (part.strip() for part in self.proxies.split(","))):
             try:

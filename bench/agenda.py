@@ -91,7 +91,10 @@ async def fill_team(work: Work, team_id: UUID, today: date) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def fill_teacher(work: Work, team_id: UUID, today: date) -> tuple[UUID, ...]:
-    """Gives the team a teacher with the id of the team, and returns the team's students."""
+    """Creates a teacher who leads the supports and owns the action items of a team's students.
+
+    The teacher has the same id as the team. Returns the students.
+    """
     of_team = text("SELECT student_id FROM team_student WHERE district_id = :district AND team_id = :team")
     given = {"district": work.district_id, "team": team_id}
     students = list(await work.db.scalars(of_team, given))

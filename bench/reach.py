@@ -148,8 +148,9 @@ async def measure(url: str, rows: int, caseload: int = CASELOAD) -> Table:
 
 
 def bindings(students: list[UUID]) -> dict[str, dict[str, str]]:
-    """Returns, for each way to pass a caseload, the session settings that it needs. The settings' names lack their
-    prefix.
+    """Returns the session settings for each way to give a caseload to row-level security, keyed by the name of the way.
+
+    The names of the settings lack their prefix `app.`.
     """
     finer: dict[str, list[str]] = {f"fine_{place:02x}": [] for place in range(256)}
     for student in students:
@@ -213,7 +214,7 @@ def server() -> Iterator[str]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Runs the benchmark that the options name, and prints the table of its figures."""
     parser = argparse.ArgumentParser(prog="bench.reach")
     parser.add_argument("--rows", type=int, default=600_000)
     parser.add_argument("--caseload", type=int, default=CASELOAD, help="students of the caseload, or of the teams")

@@ -220,7 +220,7 @@ def _school_indexes(table: str, order: str) -> list[str]:
 def create_index(definition: str) -> None:
     """Creates an index on a table that has rows, within the migration's transaction.
 
-    Writes to the table wait while the index is built. An index that is built concurrently could be left half-made by a
-    migration that fails, which then could not be repeated.
+    Writes to the table wait while the index is built. CREATE INDEX CONCURRENTLY would avoid this. But if it failed, it
+    would leave an invalid index, and the migration could not be repeated.
     """
     op.execute(f"-- squawk-ignore require-concurrent-index-creation\nCREATE INDEX {definition}")

@@ -37,7 +37,9 @@ class Frozen:
 
 @contextmanager
 def process(command: list[str], settings: Settings, log: Path, **limits: str) -> Iterator[Frozen]:
-    """Starts a process of the product over these settings and limits; it is killed at the end, frozen or not."""
+    """Starts a process of the product with these settings and limits, and yields it. Kills it at the end, even if
+    frozen.
+    """
     with log.open("w") as out, open(os.devnull) as nothing:
         streams = [nothing.fileno(), out.fileno(), out.fileno()]
         pid = warm().start(command, environment(settings, **limits), streams)
@@ -49,7 +51,7 @@ def process(command: list[str], settings: Settings, log: Path, **limits: str) ->
 
 @asynccontextmanager
 async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator[Frozen]:
-    """Yields a running api."""
+    """Starts `aimline serve`, waits until it answers requests, and yields its process."""
     port = free_port()
     with process(["app", "serve", "--port", str(port)], settings, log, **limits) as api:
         api.address = f"http://127.0.0.1:{port}"
@@ -64,11 +66,11 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 
 @asynccontextmanager
 async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
-    """Makes insertions into a table wait for one district, until the test releases them.
+    """Makes one district's insertions into a table wait, until the test releases them.
 
     Yields two connections: the first releases the insertions, and the second can see the sessions of `role`. Enter the
-    block before a process is started. A trigger delays the insertion. A lock of the table would already delay the
-    preparation of the statement.
+    block before a process is started. A trigger delays the insertions. A lock of the table is not used, because it
+    would already delay the preparation of the statement.
     """
     name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
     holder = await asyncpg.connect(town.settings.url_of("owner"))
@@ -98,10 +100,10 @@ async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1)
 
 
 async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> int:
-    """Freezes a process while its insertion waits (see `gate`), and then releases the insertion. The process keeps its
-    database locks.
+    """Freezes a process in the middle of a transaction, so that it keeps its database locks.
 
-    Returns the id of its database session, which then waits for the frozen process.
+    Before, the process must be waiting to insert a row, because `gate` delays its insertion. After the freeze, the
+    insertion is released. Returns the id of the server's process for this transaction.
     """
     (pid,) = await blocked_by(watcher, await holder.fetchval("SELECT pg_backend_pid()"))
     api.freeze()

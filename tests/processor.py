@@ -1,4 +1,4 @@
-"""Measures processor time so that a busy machine fails no test: the least of several repetitions counts."""
+"""Measures processor time. On a busy machine one measurement can be too high, so the least of several counts."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,10 @@ TRIES = 10
 
 
 def least_seconds(work: Callable[[], object], limit: float, tries: int = TRIES) -> float:
-    """Returns the least processor time of the work in seconds; repeats it until it is below the limit."""
+    """Runs `work` until it takes less than `limit` seconds of processor time, at most `tries` times.
+
+    Returns the least processor time of a run.
+    """
     least = float("inf")
     for _ in range(tries):
         began = time.process_time()
@@ -20,7 +23,7 @@ def least_seconds(work: Callable[[], object], limit: float, tries: int = TRIES) 
 
 
 async def least_seconds_awaited(work: Callable[[], Awaitable[object]], limit: float) -> float:
-    """Returns the least processor time of the awaited work in seconds, like `least_seconds`."""
+    """Returns the least processor time of awaiting `work()`, in seconds, in the same way as `least_seconds`."""
     least = float("inf")
     for _ in range(TRIES):
         began = time.process_time()

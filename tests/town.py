@@ -133,8 +133,9 @@ _originals: dict[str, tuple[Town, Original]] = {}
 
 
 async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """Makes a district with a playbook and a roster. In each database the first is created by the product, and later
-    ones are copies.
+    """Makes a district with a playbook and a roster.
+
+    The first district of each database is created by the product. Later districts are copies of it.
     """
     known = _originals.get(settings.database_url)
     if known is None:

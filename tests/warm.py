@@ -1,8 +1,10 @@
-"""Runs a process that has loaded the product and is forked for each program, so that each program starts at once.
+"""Runs a process that has loaded the product, and forks it for each command, so that commands start at once.
 
-`python -m tests.warm` reads orders from its standard input, a socket: one line of JSON each, with the descriptors of
-the program's input, output and errors. It answers each with a line, and ends when the socket is closed.
-`tests/commands.py` makes such a process by a fork instead, which need not load the product a second time.
+`python -m tests.warm` reads requests from its standard input, which is a socket. Each request is one line of JSON. With
+a request to start a command come the descriptors of the command's input, output and errors. The process answers each
+request with a line, and ends when the socket is closed.
+
+`tests/commands.py` forks such a process from pytest, which has already loaded the product.
 """
 
 import faulthandler
@@ -33,11 +35,13 @@ PATIENCE = 120.0  # seconds that a command may take
 
 
 class Warm:
-    """The process that starts other processes on orders of the tests."""
+    """A process that has loaded the product, and that starts, awaits and kills other processes on request."""
 
     def __init__(self, *, forked: bool = False) -> None:
-        """Starts another interpreter or, if `forked`, forks this process. Fork only before anything has changed the
-        product's modules.
+        """Starts a new interpreter. If `forked` is true, forks this process instead.
+
+        Fork only while the product's modules are unchanged, because the forked process gets the modules of this
+        process.
         """
         self._orders, theirs = socket.socketpair()
         self._one_at_a_time = Lock()
@@ -87,7 +91,9 @@ class Warm:
 
 
 def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
-    """Returns the next line with its file descriptors, or nothing if the other end has closed the socket."""
+    """Returns the next line from a socket with its file descriptors, or an empty line if the other end has closed the
+    socket.
+    """
     line = b""
     streams: list[int] = []
     while not line.endswith(b"\n"):
@@ -107,7 +113,7 @@ def load() -> None:
 
 
 def main() -> None:
-    """Loads the product, then waits for orders to start or kill processes."""
+    """Loads the product's modules. Then carries out requests to start, await or kill processes."""
     load()
     gc.collect()
     gc.freeze()  # a forked process does not copy the pages of what was loaded in order to collect it
@@ -115,14 +121,16 @@ def main() -> None:
 
 
 def _started(orders: socket.socket) -> Callable[[], object]:
-    """Starts another interpreter that carries out the orders from the socket; returns a function that waits for its
+    """Starts another interpreter that carries out the requests from a socket; returns a function that waits for its
     end.
     """
     return subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=orders.fileno()).wait
 
 
 def _forked(orders: socket.socket) -> Callable[[], object]:
-    """Forks a process that follows the orders of the socket; returns a function that waits for its end."""
+    """Forks a process that carries out the requests from the socket `orders`; returns a function that waits for its
+    end.
+    """
     pid = os.fork()
     if pid:
         return lambda: os.waitpid(pid, 0)
@@ -158,7 +166,7 @@ def _begin_anew(orders: socket.socket) -> None:
 
 
 def _obey(orders: socket.socket) -> None:
-    """Carries out orders until the other end closes the socket."""
+    """Reads requests from a socket and carries them out, until the other end closes the socket."""
     while True:
         line, given = _line_of(orders)
         if not line:
@@ -198,7 +206,7 @@ def _end_of(pid: int, within: float) -> int | None:
 
 
 def _become(command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> None:
-    """Runs the product's command in this process, which ends with it."""
+    """Runs a command of the product in this process, and then ends the process."""
     from app.worker import main as worker
 
     for standard, ours in enumerate(streams):

@@ -172,10 +172,10 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Returns the arguments of `app.enter` that restore the caller's rights at the end of an `as_district` block.
+        """Ends an `as_district` block, and returns the arguments with which `app.enter` restores the caller's rights.
 
-        The last statement of the block must call `app.enter` with them. The block then needs no extra statement at its
-        end. Returns None outside of an `as_district` block.
+        The last SQL statement of the block must call `app.enter` with these arguments. Then no extra statement is
+        needed to restore the rights. Returns None outside an `as_district` block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()

@@ -1,7 +1,7 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
-At most one task runs per district. A district is skipped for a while if its last task did no job. It is also skipped if
-the task itself raised an error. After each further error in a row, the district is skipped for longer.
+At most one task runs per district. A district is skipped for a while if its last task did no job or raised an error.
+After each further error in a row, the district is skipped for longer.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 class SkippedDistricts:
     """The districts that this process skips for a while, each with the instant at which it is considered again.
 
-    The instants are those of the process's own monotonic clock.
+    The instants are read from the process's own monotonic clock.
     """
 
     until: dict[UUID, float] = field(default_factory=dict)

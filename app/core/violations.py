@@ -166,7 +166,7 @@ def known_values(value: Any) -> dict[str, Any]:
 def broken_rules(
     rules: Iterable[Callable[Concatenate[T, P], Iterable[Violation]]], value: T, *args: P.args, **kwargs: P.kwargs
 ) -> Violations:
-    """Returns the violations that all rules find.
+    """Applies all rules to a value, and returns the violations of all rules together.
 
     A rule ends early if it reads an input that was refused (`Unread`).
     """

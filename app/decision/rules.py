@@ -112,10 +112,11 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether the change in a decision itself makes the support more intensive or less intensive.
+    """Returns whether a decision to intensify or fade a support contains a change of the support's intensity.
 
-    If it does not, the caller moves the support to the next level up or down, because a decision to intensify or to
-    fade must have an effect. In a decision to fade, a different intervention alone does not count as such a change.
+    Such a change is, for example, another level or more sessions. A different intervention counts only in a decision to
+    intensify. If the decision contains no such change, the caller moves the support to the next level up or down,
+    because the decision must have an effect.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})

@@ -43,7 +43,7 @@ RETRY_SECONDS = 5
 
 @dataclass
 class Answer:
-    """Builds the response to one request. Once the document has been checked, every response states its `cost`."""
+    """Builds the responses to one GraphQL request. Once the document has been checked, a response states its `cost`."""
 
     trace_id: str
     limits: Limits

@@ -15,9 +15,9 @@ def named_subjects(
     Each command locks the student that it is about. Two operations that lock two students in opposite orders would wait
     for each other. Therefore all students of an operation are locked at once, in the order of their ids.
 
-    Returns an empty set for an operation that is not a mutation, and normally also for a mutation with a single field,
-    which takes its locks itself. If an earlier attempt could not lock all students in time, the set is complete for
-    such a mutation too.
+    The result is empty for an operation that is not a mutation. It is also empty for a mutation with a single field,
+    which takes its locks itself. If an earlier attempt could not lock all students in time (`is_second_attempt`), the
+    texts of a mutation with a single field are returned too.
     """
     selections = prepared.operation.selection_set.selections
     is_single = len(selections) == 1 and isinstance(selections[0], FieldNode)

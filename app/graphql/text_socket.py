@@ -32,8 +32,8 @@ InTurn = Callable[[Callable[[], Coroutine[Any, Any, object]]], Awaitable[object]
 class TextSocket:
     """A WebSocket whose messages are JSON texts.
 
-    `in_turn` is None until the caller has been identified, and then a function that runs another function. Before it
-    does so, it waits until it is this caller's turn among all requests.
+    `in_turn` is None until the caller has been identified. It is then a function that runs another function when it is
+    this caller's turn among all requests.
     """
 
     def __init__(self, websocket: WebSocket) -> None:

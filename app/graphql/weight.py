@@ -71,7 +71,7 @@ class _Place:
     """The position of a selection set: the type from which it selects, and its place in an introspection query.
 
     In an introspection query, `listed` is true if the set is executed for all types of the schema. `wrapper` is the
-    number of `ofType` fields, one inside the other, that directly enclose the set.
+    number of nested `ofType` fields that directly enclose the set.
     """
 
     type: GraphQLNamedType | None
@@ -87,7 +87,7 @@ class _Place:
 
 
 class Scale:
-    """Measures the operations of one document. Its creation raises a `GraphQLError` if a fragment uses itself."""
+    """Measures the operations of one document. The constructor raises a `GraphQLError` if a fragment uses itself."""
 
     def __init__(
         self, schema: GraphQLSchema, rows: Rows, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
@@ -223,10 +223,7 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns the measurements of a fragment, with a nesting that is one level deeper.
-
-    They count at a place that uses the fragment.
-    """
+    """Returns the measurements of a fragment as they count at a place that uses it, with a nesting one level deeper."""
     return replace(weight, nesting=weight.nesting + 1)
 
 

@@ -1,8 +1,8 @@
-"""Decides which counts of a window are published, given what else the school year's windows publish. Pure.
+"""Withholds counts of a screening window that could be computed as the difference of two published counts. Pure.
 
-One report is safe by itself (see `find_published`), but the same children are counted by several measures and in
-several windows. So the difference of two published counts could be a small count. This module withholds counts whose
-differences would reveal one.
+A single report is safe by itself (see `find_published`). But the same children are counted by several measures, and in
+several windows of a school year. The difference of two such counts could be a count under 10. This module withholds
+counts until no difference reveals such a count.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,10 +26,10 @@ class EarlierReports:
     """What a report needs to know about the windows of the same school year that were closed earlier.
 
     * `withheld_by_measure` has the cells that these windows withheld, keyed by measure.
-    * `withheld` has those of the cells that are not divided by level, for all measures together.
+    * `withheld` has those of these cells that do not count students by level, for all measures together.
     * `grades` has a set of grades for each measure of these windows: the grades in which students were counted.
-    * `counted_apart` has schools that are counted in two windows. One is a window of this school alone, the other is a
-      window of all schools, and one of the two is the present window.
+    * `counted_apart` has the schools that are counted both in a window of the school alone and in a window of all
+      schools. The present window is one of these two windows.
     """
 
     withheld_by_measure: Mapping[UUID, Collection[Cell]] = field(default_factory=dict)
@@ -44,18 +44,17 @@ def find_published_together(
     """Returns the cells that are published, with their counts, keyed by measure.
 
     `atoms_by_measure` has, for each measure, the number of students with each combination of school, grade, level and
-    group. In addition to what `find_published` withholds:
+    group. These cells are withheld in addition to those that `find_published` withholds:
 
-    1. A cell that an earlier window withheld stays withheld. A cell without a level is withheld for all measures or for
-       none, because the same children are in it.
-    2. Two measures may have some grades in common, but not all. The difference of their totals is then the number of
-       students in the other grades. Of such measures, only the one with the most students is published as usual. For
-       each other measure, the table of schools and groups is withheld. The count of a school or a group is withheld if
-       one of its counts by grade is withheld. If the count of a whole grade is withheld, nothing is published for this
-       measure.
+    1. A cell that an earlier window withheld stays withheld. If a cell without a level is withheld for one measure, it
+       is withheld for all measures, because the same children are in it.
+    2. If two measures have some grades in common, but not all, the difference of their totals is the number of students
+       in the other grades. Of such measures, only the one with the most students is published as usual. For every other
+       one, the table of schools and groups is withheld. The count of a school or a group is withheld if one of its
+       counts by grade is withheld. If the count of a whole grade is withheld, nothing is published for this measure.
     3. If a school is counted in two windows (`EarlierReports.counted_apart`), the counts of one window could reveal a
-       withheld count of the other. So nothing is published if a cell of this school, or a cell of all schools, would be
-       withheld. Cells that are divided by level do not matter here.
+       withheld count of the other window. So if a count of this school or of all schools is withheld, nothing is
+       published for any measure. This rule ignores counts by level.
     """
     counts = {measure_id: count_cells(atoms) for measure_id, atoms in atoms_by_measure.items()}
     occurring = {cell for cells in counts.values() for cell, students in cells.items() if students}
@@ -87,17 +86,17 @@ def find_published_together(
 
 
 def lasting_cells(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells that are not divided by level."""
+    """Returns the cells of the tables that do not count students by level. The count of all students is left out."""
     return {cell for cell in cells if cell[0] and LASTING.issuperset(cell[0])}
 
 
 def of_schools(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells that are divided by school."""
+    """Returns the cells of the tables that count students by school."""
     return {cell for cell in cells if SCHOOL in cell[0]}
 
 
 def without_group(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells that are not divided by group."""
+    """Returns the cells of the tables that do not count students by group."""
     return {cell for cell in cells if GROUP not in cell[0]}
 
 
@@ -107,11 +106,11 @@ def counted_grades(atoms: Mapping[Atom, int]) -> Grades:
 
 
 def _find_other_grades(atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], earlier: Collection[Grades]) -> set[UUID]:
-    """Returns the measures that count only some of the grades of a measure that is published as usual.
+    """Returns the measures whose grades conflict with the grades of a measure that is published as usual.
 
-    Such a measure has at least one grade in common with the other measure, and the two do not have the same grades.
-    `earlier` has the grades of the measures in earlier windows, which were published. Of the present measures, those
-    with the most students come first.
+    Two measures conflict if they have a grade in common, but not all grades. All measures of earlier windows were
+    published, and `earlier` has their grades. Of present measures that conflict, the one with the most students is
+    published as usual, and the others are returned.
     """
     accepted, others = set(earlier), set()
     by_size = sorted(atoms_by_measure, key=lambda measure_id: (-sum(atoms_by_measure[measure_id].values()), measure_id))
@@ -125,11 +124,11 @@ def _find_other_grades(atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], earl
 
 
 def _revealing(counts: Mapping[Cell, int], hidden: Collection[Cell]) -> set[Cell]:
-    """Returns cells of one measure that could reveal a hidden cell if another measure counts other grades.
+    """Returns the cells of a measure that could reveal a withheld count, because another measure counts other grades.
 
-    The difference between such a cell and the same cell of the other measure can be the hidden count. If a count by
-    school and grade is hidden, this is the cell of the school. If a count by grade and group is hidden, it is the cell
-    of the group. All cells by school and group are returned too.
+    A school's count by this measure, minus its count by the other measure, can be a count of the school in one grade.
+    So the school's cell is returned if such a count is in `hidden`. In the same way, a group's cell is returned if a
+    count of the group in one grade is in `hidden`. All cells by school and group are returned too.
     """
     cells = {cell for cell in counts if cell[0] == (SCHOOL, GROUP)}
     for place, values in hidden:

@@ -108,7 +108,7 @@ def to_page(
 
 
 def link_to_next(request: Request, cursor: str) -> str:
-    """Returns the Link header for the next page. Its address is that of this request, with the cursor `cursor`.
+    """Returns the Link header for the next page. It has the address of this request, with the cursor `cursor`.
 
     The address is relative to the request, so that it works behind a proxy with any host and scheme.
     """

@@ -27,8 +27,8 @@ Until = Annotated[Day | None, Query(description="The last day, included.")]
 class Sums(Shape):
     """Sums of sessions and minutes.
 
-    `known_minutes` is the sum of the planned minutes of the sessions that have a record. `checked_sessions` are the
-    delivered sessions with marks on the checklist of the library's entry.
+    `known_minutes` is the sum of the planned minutes of the sessions that have a record. `checked_sessions` is the
+    number of delivered sessions for which the checklist of the library's entry was filled in.
     """
 
     planned_sessions: int

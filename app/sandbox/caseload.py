@@ -1,4 +1,4 @@
-"""Records the planned caseload in the playground's district over public HTTP.
+"""Records the supports and concerns of `caseload_plan` in a playground's district over public HTTP.
 
 If the playground is started again on a later day, the scores and sessions after the last recorded day are added.
 """
@@ -26,11 +26,11 @@ EARLIER = timedelta(days=7)
 
 
 def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records the planned supports and dismissed concerns, each for a different student if possible.
+    """Records the supports of `CASELOAD` and the dismissed concerns, each for a different student if possible.
 
-    Returns for each support its number in the plan, its student and its id. `monday` is the Monday from which the plan
-    counts its weeks. `taken` is a student who gets none of these supports, because the example of `app.sandbox.story`
-    has already given this student one.
+    Returns for each support its number in `CASELOAD`, its student and its id. The weeks in `CASELOAD` are counted from
+    the Monday `monday`. The student `taken` gets none of these supports, because `app.sandbox.story` has already given
+    this student one.
     """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
@@ -107,9 +107,9 @@ def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
 
 
 def _classes_in_turn(vendor: Vendor) -> Iterator[str]:
-    """Yields the ids of all classes: the first class of each school, then the second of each school, and so on.
+    """Yields the ids of all classes: the first class of each school, then the second class of each school, and so on.
 
-    The homerooms of a school come first.
+    Within each school, the homerooms come before the other classes.
     """
     by_school: dict[str, list[dict[str, Any]]] = {}
     for class_ in vendor.all("/v1/classes"):

@@ -99,10 +99,11 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
 async def set_rates(
     work: Work, support: Support, measure: Measure, phase: GoalRow, *, last: GoalRow | None, confirm_rate: bool
 ) -> None:
-    """Stores with a goal how much growth a week it requires, and how much the norms call realistic.
+    """Stores in the row of a goal how much growth a week the goal requires.
 
-    If `last`, the row of the previous goal, is given, also stores how much growth that goal required. Raises `Invalid`
-    if the goal requires more growth than the norms call realistic, unless `confirm_rate` is true.
+    Also stores how much growth the norms call realistic. If the row of the previous goal is given (`last`), also stores
+    how much growth the previous goal required. Raises `Invalid` if the goal requires more growth than the norms call
+    realistic, unless `confirm_rate` is true.
     """
     grades = await work.db.scalar(
         select(Person.grades).where(Person.district_id == work.district_id, Person.id == support.student_id)

@@ -9,7 +9,7 @@ with the whole rate for each measure, for two and three measures that are
 * alike in growth: the student's true level is the same on all measures, and the errors are not;
 * alike in growth and errors: half of the variance of each error is common to the measures too.
 
-All students who keep pace on every measure are counted. The standard errors are those of the number of these students.
+Only students who keep pace on every measure are counted. The standard errors depend on the number of these students.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ Whole = NDArray[np.int64]
 
 
 def measured(world: World, students: int, seed: int, measures: int, kind: str) -> list[Year]:
-    """Returns one population for each measure. In a kind with correlation, the students are the same in all of them."""
+    """Returns one population for each measure.
+
+    If the measures are independent, each population has different students. Otherwise, all have the same students.
+    """
     first = simulate(world, students, seed)
     if kind == INDEPENDENT:
         return [first, *(simulate(world, students, seed + number) for number in range(1, measures))]
@@ -56,10 +59,10 @@ def first_weeks(year: Year, far: tuple[float, ...]) -> list[Whole]:
 
 
 def union(firsts: list[Whole], years: list[Year], group: int, *, by: int) -> tuple[float, int]:
-    """Returns two figures: the share of the group's students who are flagged on any measure by a week, and the number
-    of students.
+    """Returns the share of a group's students who were flagged by any measure up to the week `by`, and their number.
 
-    Populations of independent measures have no common students, so students are combined in their order.
+    `firsts` has, for each measure, the week of each student's first alarm. Independent measures are simulated with
+    different students. The students with the same position in each simulation are treated as one student.
     """
     flags = [((first > 0) & (first <= by))[year.group == group] for first, year in zip(firsts, years, strict=True)]
     count = min(len(flag) for flag in flags)

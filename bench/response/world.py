@@ -48,12 +48,12 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """The simulated scores of one population: `baseline` (students, 3) and `scores` (students, weeks); nan is a missing
-    one.
+    """The simulated scores of one population: `baseline` (students, 3) and `scores` (students, weeks).
 
-    `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER. `stop` is the last week before growth changed, or 0 for none.
-    `cohort` is the index of the group of students that share their forms. The rules do not get `true` and `rate`
-    (students, weeks), which are the true level and growth, nor `sd` (students,), each student's noise.
+    A missing score is nan. `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER. `stop` is the last week before growth
+    changed, or 0 for none. `cohort` is the index of the group of students that share their forms. The rules do not get
+    `true` and `rate` (students, weeks), which are the true level and growth, nor `sd` (students,), each student's
+    noise.
     """
 
     baseline: Array
@@ -126,6 +126,9 @@ def _rates(world: World, growth: Array, after: Array, stop: NDArray[np.int64]) -
 
 
 def _risen(world: World, rate: Array, rng: np.random.Generator) -> Array:
-    """Returns each student's gain since the start in each week from 0, including the weekly variation of the level."""
+    """Returns how much each student's true level has risen since the start, for each week from week 0 on.
+
+    The rise includes a random variation of the level from week to week.
+    """
     steps = rate + world.wobble * rng.normal(size=rate.shape)
     return np.concatenate([np.zeros((len(rate), 1)), np.cumsum(steps, axis=1)], axis=1)

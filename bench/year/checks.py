@@ -1,4 +1,4 @@
-"""Checks the simulated year: no verdict contradicts its own figures, and the states show every alert of the feed."""
+"""Checks the simulated year: no verdict contradicts its own figures, and alerts and states agree with each other."""
 
 from __future__ import annotations
 
@@ -140,7 +140,10 @@ def _faults_of_open(year: Year, record: SupportRecord, verdicts: list[dict[str, 
 
 
 def _webhooks(year: Year) -> tuple[int, list[str]]:
-    """Compares what the receiver got with the feed: the same events, each with a valid signature."""
+    """Checks that the receiver got the events of the feed, each with a valid signature.
+
+    Returns the number of received deliveries, and what was wrong.
+    """
     received = year.installation.receiver.received()
     faults = [f"a delivery of {each['type']} could not be verified" for each in received if not each["verified"]]
     prefixes = ("response.", "support.", "goal.", "decision.made", "probe.requested")

@@ -1,4 +1,6 @@
-"""Adds the staging of score files, schools of sources, notices about syncs to people, and short names in metrics."""
+"""Adds tables for syncs of score files and for notices about syncs, the schools of a source, and short names in
+metrics.
+"""
 
 from alembic import context, op
 

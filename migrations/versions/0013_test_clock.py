@@ -1,4 +1,4 @@
-"""Adds the test clock of a sandbox district, and the date in the district on which the state of each support began."""
+"""Adds the test clock of a sandbox district. Also adds the local date on which each support's response state began."""
 
 from alembic import op
 

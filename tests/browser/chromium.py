@@ -94,7 +94,7 @@ class Page:
         return base64.b64decode(answer["data"])
 
     async def close(self) -> None:
-        """Ends the reading of events."""
+        """Stops reading the browser's events."""
         self._reader.cancel()
         with suppress(asyncio.CancelledError):
             await self._reader

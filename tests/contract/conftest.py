@@ -1,4 +1,4 @@
-"""Provides the installed tools, and a folder in which they run."""
+"""Provides the tools from npm that check the contracts, and a folder in which these tools run."""
 
 import fcntl
 import os

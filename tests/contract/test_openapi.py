@@ -160,7 +160,7 @@ console.log(JSON.stringify(change));
 async def test_a_typescript_client_changes_what_it_names_and_nothing_else(
     workshop: Path, serving: str, north: Town, settings: Settings
 ) -> None:
-    """With the generated TypeScript types a client can send a body with one field, which changes only that field."""
+    """A client with the generated TypeScript types can send a body with one field. This changes only this field."""
     ran = run(tool("openapi-typescript"), REST, "-o", "rest.ts", cwd=workshop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (workshop / "change.ts").write_text(TYPESCRIPT)

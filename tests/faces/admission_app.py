@@ -1,4 +1,4 @@
-"""Builds apps with limits that differ from those of other tests, each behind a gate that admits requests."""
+"""Builds apps with limits that differ from those of other tests, and gives access to the queue of waiting requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -44,7 +44,7 @@ def _below(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def test_every_command_has_an_example() -> None:
-    """Every command has an example, and every example a command."""
+    """Every command has an example, and every example belongs to a command."""
     assert EXAMPLES.keys() == commands().keys()
 
 

@@ -53,7 +53,7 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
 
 
 async def test_the_doctor_fails_until_what_it_finds_is_set(north: Town, tmp_path: Path) -> None:
-    """The doctor exits with 5 until the token endpoint that it found is set, and then with 0."""
+    """`sis doctor` exits with 5 until the token endpoint that it found is saved in the settings, and then with 0."""
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     with running("--students", "20") as address:
@@ -92,7 +92,7 @@ async def test_what_cannot_be_is_said_in_a_sentence_each(north: Town, tmp_path: 
 
 
 async def test_a_file_is_set_changed_run_and_paused(north: Town, tmp_path: Path) -> None:
-    """`set` keeps other settings, a paused source is shown as such, and an imported file is not imported again."""
+    """`sis set` changes only the given settings, a paused source is listed as paused, and no file is imported twice."""
     path = Export().write(tmp_path / "roster.zip")
     made = ("sis", "add", "--name", "drop", "--kind", "oneroster-csv", "--url", str(path), "--jitter", "0")
     assert (await _aimline(north, *made)).returncode == 0

@@ -32,9 +32,7 @@ async def run(app: Any, *received: dict[str, Any], cancelled: bool = False) -> t
 
 
 async def test_a_cancelled_request_is_answered_as_a_problem() -> None:
-    """When the server ends, a running request is answered with a problem and all headers, not with the server's bare
-    500.
-    """
+    """A request that is still running when the server ends is answered with a problem (503) and all usual headers."""
 
     async def runs(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(3600)
@@ -49,7 +47,10 @@ async def test_a_cancelled_request_is_answered_as_a_problem() -> None:
 
 @pytest.mark.parametrize(("message", "status"), [("http.disconnect", 499), ("http.request", 500)])
 async def test_a_client_that_leaves_is_not_counted_as_a_fault(message: str, status: int) -> None:
-    """A request without an answer is logged as 499 if its client left, so that nobody can cause false alarms."""
+    """A request without an answer is logged with the status 499 if the client has disconnected, and otherwise with 500.
+
+    Therefore a client cannot cause an alarm about server errors by disconnecting.
+    """
 
     async def leaves(scope: Any, receive: Any, send: Any) -> None:
         await receive()

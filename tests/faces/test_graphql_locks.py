@@ -51,7 +51,7 @@ def concern(student: str) -> tuple[str, dict[str, Any]]:
 
 
 def decision(student: str) -> tuple[str, dict[str, Any]]:
-    """Returns a command that decides to continue a support, and so names its student."""
+    """Returns the name and the input of a command that decides to continue a support. `student` is the support's id."""
     return "decide", {"kind": "CONTINUE", "support": student}
 
 
@@ -112,7 +112,10 @@ async def test_documents_in_opposite_orders_do_not_deadlock(
 async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]]
 ) -> None:
-    """Two documents about different students of a cohort do not deadlock, although they schedule the same weeks."""
+    """Two documents that record scores of one cohort in opposite orders of weeks do not deadlock.
+
+    Each score schedules the final judging of its week, and both documents schedule the same weeks.
+    """
     (amy, _), (ben, _) = supports
     before = await deadlocks(north)
     for number in range(ROUNDS):

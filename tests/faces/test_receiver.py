@@ -46,7 +46,7 @@ def receiver(folder: Path, *options: str) -> Iterator[httpx.Client]:
 
 
 def signed(body: str = BODY, secret: str = SECRET, at: datetime | None = None) -> dict[str, str]:
-    """Returns the headers of a Standard Webhooks message."""
+    """Returns the headers of a signed webhook message, according to Standard Webhooks."""
     at, message = at or datetime.now(UTC), f"msg_{secrets.token_hex(6)}"
     return {
         "webhook-id": message,
@@ -86,7 +86,7 @@ def test_a_good_signature_is_204_and_all_else_401(tmp_path: Path) -> None:
 
 
 def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None:
-    """A client can wait for the next webhook without polling, and misses none."""
+    """A request with `wait` is answered as soon as the next webhook arrives, and no webhook is missed."""
     (tmp_path / "secret").write_text(SECRET)
     with receiver(tmp_path) as client:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Tests stored responses: a caller who may no longer read one does not get it, and two districts can use one key."""
+"""Tests stored responses: a caller who may no longer read one does not get it, and districts can use the same key."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ async def owner(north: Town) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def raise_by_graphql(client: Caller, town: Town) -> httpx.Response:
-    """Raises a concern by a mutation with a key, whose payload shows the student's name."""
+    """Raises a concern by a GraphQL mutation with an idempotency key. The response shows the student's name."""
     variables = {"input": concern(town), "key": KEY}
     return await client.ask("POST", "/graphql", json={"query": RAISE, "variables": variables})
 
@@ -77,7 +77,9 @@ async def test_a_scope_that_was_taken_away_is_required_for_the_stored_response(a
 
 
 async def test_a_note_of_a_team_is_not_shown_again_to_a_former_member(app: FastAPI, north: Town) -> None:
-    """A note on an agenda item about no student belongs to the team: a former member gets 410."""
+    """A note on an agenda item that is about no student belongs to the team. A former member gets 410 for the stored
+    response.
+    """
     asks, team = caller(app, north), await meeting_team(north, "teacher")
     item, teacher = await added(asks, team), caller(app, north, act_for="sis:sis:teacher-1")
     path, body = f"/v1/agenda-items/{item}/notes", {"text": "Her grandmother would like to join."}
@@ -124,7 +126,7 @@ async def test_one_key_in_two_districts_at_once(
 
 
 async def _both_wait(town: Town) -> None:
-    """Waits until two statements wait for the table of concerns."""
+    """Waits until two statements wait for a lock of the table of concerns."""
     connection = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         await until_true(connection, WAITS.format(2))

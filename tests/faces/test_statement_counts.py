@@ -1,6 +1,6 @@
-"""Checks the number of statements of the reads that the benchmarks measure, and of recording one score.
+"""Checks how many SQL statements are sent for the reads that the benchmarks measure, and for recording one score.
 
-Also checks which functions of the process a read goes through.
+Also checks that a GraphQL request does not go through the routing of REST.
 """
 
 from dataclasses import replace
@@ -40,9 +40,9 @@ async def _sent(app: FastAPI, town: Town, query: str, act_for: str | None) -> li
 
 @pytest.mark.parametrize("name", [*OURS, *REST])
 async def test_a_read_is_one_statement_and_one_row_of_the_log(app: FastAPI, north: Town, name: str) -> None:
-    """A read of any depth takes one statement, and one row of the disclosure log.
+    """A read of any depth sends one statement, and a second one that writes a row of the disclosure log.
 
-    For an acting person, one more statement reads the caseload.
+    For a caller that acts for a person, one more statement reads the caseload.
     """
     if name in REST:
         query = f"/v1/{name}?limit=50"

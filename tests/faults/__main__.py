@@ -1,7 +1,7 @@
 """Runs seeded schedules of faults: `python -m tests.faults syncs --schedules 200 [--first 0] [--jobs 2]`.
 
-The first argument is `syncs`, `webhooks` or `records`. If a check fails, it exits with a non-zero code and prints the
-seed and the steps of the schedule.
+The first argument is `syncs`, `webhooks` or `records`. If a check fails, the command exits with a non-zero code, and
+prints the seed and the steps of the schedule.
 """
 
 import argparse

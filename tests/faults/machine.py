@@ -1,5 +1,4 @@
-"""Runs the processes for a schedule of faults: a PostgreSQL that can be stopped, and product processes that can be
-killed.
+"""Runs a PostgreSQL that can be stopped, and processes of the product that can be killed, for tests with faults.
 
 A process is killed when it logs a given line. The server is used by nothing else.
 """
@@ -45,7 +44,7 @@ class Process:
     killed: bool = False
 
     async def until(self, *points: str) -> str:
-        """Reads the log until the process is at one of these points, and returns the point."""
+        """Reads the log until the process has logged one of the events `points`, and returns this event."""
         return await asyncio.wait_for(asyncio.to_thread(self._read, points), PATIENCE)
 
     def _read(self, points: tuple[str, ...]) -> str:
@@ -91,14 +90,17 @@ class Machine:
         return self.running[-1]
 
     def end_all(self) -> None:
-        """Kills whatever still runs."""
+        """Kills all processes that are still running."""
         for process in self.running:
             process.kill()
             process.log.close()
         self.running.clear()
 
     async def restart_server(self, how: signal.Signals) -> None:
-        """Stops PostgreSQL (SIGINT: fast, SIGQUIT: immediate, SIGKILL) and starts it again, with new pools."""
+        """Stops PostgreSQL with the signal `how`, starts it again, and closes the pools' connections to the old server.
+
+        SIGINT is a fast shutdown, SIGQUIT is an immediate one, and SIGKILL kills the server.
+        """
         pid = int((self.postgres.folder / "pgdata" / "postmaster.pid").read_text().split("\n")[0])
         os.kill(pid, how)
         self.postgres.stop()
@@ -111,7 +113,7 @@ class Machine:
         await self.worker_engine.dispose()
 
     async def sessions_end(self, *names: str) -> None:
-        """Waits until the server has ended every session of killed processes."""
+        """Waits until the server has ended every session with one of these application names."""
         connection = await asyncpg.connect(self.settings.url_of("worker"))
         try:
             while await connection.fetchval(

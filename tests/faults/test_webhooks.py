@@ -1,4 +1,4 @@
-"""Runs a short selection of the webhook schedules, with each kind of fault once."""
+"""Runs a short schedule of faults against webhooks for each kind of fault except the slowest kind."""
 
 import pytest
 
@@ -11,6 +11,8 @@ pytestmark = pytest.mark.long
 # The lease that ends in mid-send is shown by the whole command only: it waits for a sender to give up.
 @pytest.mark.parametrize("seed", range(len(FAULTS) - 1))
 async def test_nothing_is_lost_and_nothing_is_made_up(seed: int, ours: Machine) -> None:
-    """After faults no event is lost or invented, repeats have the same bytes, and nothing crosses districts."""
+    """After faults, no event is lost or invented, a repeated delivery has the same bytes, and no event reaches another
+    district.
+    """
     outcome = await play(ours, seed, faults=1, slow=False)
     assert outcome.committed

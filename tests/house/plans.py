@@ -73,14 +73,17 @@ def scans_of_a_district(plan: dict[str, Any], exceptions: set[str]) -> Iterator[
 
 
 async def indexes_of_exceptions(db: asyncpg.Connection) -> set[str]:
-    """Returns the indexes that have only few rows: the partial ones on `has_more`, and those of norms."""
+    """Returns the names of indexes that have only few rows.
+
+    They are the partial indexes whose condition contains `has_more`, and the indexes of the table of norms.
+    """
     query = """SELECT indexrelid::regclass::text AS name FROM pg_index
                WHERE pg_get_expr(indpred, indrelid) LIKE '%has_more%' OR indrelid = 'benchmark'::regclass"""
     return {row["name"] for row in await db.fetch(query)}
 
 
 def counts(listing: Listing) -> Iterator[tuple[str, ListRoot]]:
-    """Yields a read of the total of a list, for each filter, for a search, and for the time of change.
+    """Yields reads of the total of a list: one read for each filter, and one for a search.
 
     A total has no order, so only an index on the filtered column can serve it.
     """
@@ -264,7 +267,9 @@ JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AN
 
 
 async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID], many: int = 2000) -> None:
-    """Fills the tables of the lists with copies of these people, `many` of each, and records about the students."""
+    """Fills the tables of the lists: makes `many` copies of each of these people, and creates records about the
+    students.
+    """
     for statement in FILL.format(many=many).split(";")[:-1]:
         named = [district, list(people)][: 2 if "$2" in statement else 1]
         await owner.execute(statement, *named)

@@ -38,8 +38,10 @@ async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, st
 
 
 async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns the privileges that are not allowed: those of PUBLIC, DELETE, and those of `api` on staging and
-    secrets.
+    """Returns the privileges on tables that are not allowed.
+
+    These are all privileges of other roles than `api` and `worker`, the privilege to delete rows, and those of `api` on
+    staging tables and secrets.
     """
     rows = await db.fetch(
         f"""SELECT n.nspname AS schema, c.relname AS name, a.privilege_type AS privilege,
@@ -78,7 +80,7 @@ async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds SECURITY DEFINER functions that are not on the list of allowed ones, or that PUBLIC may call."""
+    """Finds SECURITY DEFINER functions that are not on the list of allowed functions, or that PUBLIC may call."""
     rows = [row for row in await _functions(db) if row["definer"]]
     findings = []
     for row in rows:

@@ -43,7 +43,7 @@ def adult_columns() -> set[str]:
 
 
 def columns_in(expression: Any) -> Iterator[str]:
-    """Yields the columns in a condition, as `table.column`."""
+    """Yields the columns in an SQL condition, as `table.column`."""
     for part in visitors.iterate(getattr(expression, "__clause_element__", lambda: expression)()):
         if isinstance(part, Column) and part.table is not None:
             yield f"{part.table.name}.{part.name}"
@@ -74,7 +74,8 @@ def adult_words() -> set[str]:
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
     """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared.
 
-    Two exceptions are allowed: filters that declare with what they cannot be combined, and listed ones.
+    Two exceptions are allowed: filters that declare with which filters they cannot be combined, and the filters and
+    orders that this test lists.
     """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults
@@ -105,7 +106,9 @@ def test_a_caseload_excludes_every_filter_that_says_how_students_do() -> None:
 
 
 def test_no_operation_of_the_contracts_takes_an_adult() -> None:
-    """No operation of the two contracts filters, groups or counts by a member of staff, except the listed ones."""
+    """No operation of the two contracts filters, groups or counts by a member of staff, except operations that are
+    listed.
+    """
     words = adult_words()
     rest = json.loads((CONTRACTS / "rest.json").read_text())
     by_adult, grouped = set(), set()
@@ -151,13 +154,15 @@ def test_no_operation_of_the_contracts_takes_an_adult() -> None:
 
 @pytest.mark.parametrize("face", ["rest", "graphql"])
 async def test_a_caseload_is_the_own_one(app: FastAPI, north: Town, face: str) -> None:
-    """A person can list only the own caseload. A client without a person cannot filter a caseload by how its students
-    do.
+    """A person can list only that person's own caseload.
+
+    A client that acts for no person cannot combine a filter by caseload with a filter or an order that shows how
+    students do.
     """
     teacher, other = (named("person", north.staff[name]) for name in ("teacher", "administrator"))
 
     async def codes(act_for: str | None, person: str, **more: str) -> list[tuple[str, str]]:
-        """Returns the pointers and codes of the violations of a list of supports."""
+        """Requests a list of supports, and returns the pointers and codes of the violations in the response."""
         if face == "rest":
             answer = await caller(app, north, act_for=act_for).get("/v1/supports", caseload=person, **more)
             return [(one["pointer"], one["code"]) for one in answer.json().get("violations", [])]

@@ -1,4 +1,4 @@
-"""Tests the districts of the tests: a copied one is like one that the product has created."""
+"""Tests the districts that other tests use: a copied district is like a district that the product has created."""
 
 import re
 from collections.abc import Mapping

@@ -48,7 +48,7 @@ EXAMPLES = (str, int, float)
 
 
 def undescribed() -> Iterator[str]:
-    """Yields members and filters that a contract cannot describe or has no example for."""
+    """Yields a finding for each member or filter that lacks a description, an example or a bound."""
     for resource in CATALOG.resources:
         name = declaration(resource).name
         for member in CATALOG.members(resource).values():
@@ -75,7 +75,7 @@ def undescribed() -> Iterator[str]:
 
 
 def undescribed_commands() -> Iterator[str]:
-    """Yields commands that a contract cannot describe or that an API cannot derive."""
+    """Yields a finding for each command that lacks what a contract needs, such as a description or a path."""
     for command in CATALOG.commands.values():
         inputs = command.inputs
         fields = dict(inputs.fields) | (dict(input_fields(inputs.type)) if inputs.items else {})
@@ -195,7 +195,7 @@ def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
-    """Returns the columns that come after the district in an index of all rows, keyed by table."""
+    """Returns, for each table, the columns that come directly after `district_id` in an index of all rows."""
     rows = await db.fetch(
         """SELECT c.relname AS table, a.attname AS column FROM pg_index i
            JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[1]
@@ -217,7 +217,7 @@ def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def conditions(plan: dict[str, Any]) -> Iterator[str]:
-    """Yields the conditions of a plan."""
+    """Yields the conditions in a query plan of PostgreSQL."""
     yield from (str(value) for name, value in plan.items() if name.endswith(("Cond", "Filter")))
     for inner in plan.get("Plans", ()):
         yield from conditions(inner)

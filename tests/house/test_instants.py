@@ -16,19 +16,19 @@ AT_LEAST = 20
 
 
 def other_spellings(text: str) -> tuple[int, set[str]]:
-    """Returns how many instants a text has, and what they end with if this is not `Z`."""
+    """Returns the number of instants in a text, and the endings of the instants that do not end in `Z`."""
     ends = [instant[1] for instant in INSTANT.finditer(text)]
     return len(ends), set(ends) - {"Z"}
 
 
 def test_another_spelling_is_found() -> None:
-    """The comparison finds an offset, and an instant without one."""
+    """`other_spellings` reports an instant that ends in an offset, and an instant without any offset."""
     text = '{"a": "2026-09-08T13:00:00Z", "b": ["2026-09-08T13:00:00.5+00:00", "2026-09-08T13:00:00"], "c": "T08:00"}'
     assert other_spellings(text) == (3, {"+00:00", ""})
 
 
 async def test_every_read_of_rest_writes_instants_with_z(app: FastAPI, read_district: FullDistrict) -> None:
-    """A client compares instants of two REST answers as texts, whichever route they come from."""
+    """Every instant in a REST answer ends in `Z`, so that a client can compare instants of two answers as texts."""
     client, shown = caller(app, read_district.town), 0
     for operation in (one for one in operations(app) if one.reads and one.name not in OPEN):
         request = own_request(operation, read_district)
@@ -40,7 +40,7 @@ async def test_every_read_of_rest_writes_instants_with_z(app: FastAPI, read_dist
 
 
 async def test_every_read_of_graphql_writes_instants_with_z(app: FastAPI, read_district: FullDistrict) -> None:
-    """A client that reads an instant over GraphQL gets the same text as over REST."""
+    """Every instant in a GraphQL answer ends in `Z`, as in REST."""
     client, shown = caller(app, read_district.town), 0
     for name, document, variables in reads(read_district):
         answer = await client.post("/graphql", {"query": document, "variables": variables})

@@ -33,7 +33,7 @@ def _errors(kind: type[AimlineError] = AimlineError) -> Iterator[type[AimlineErr
 
 
 def _named(call: ast.Call) -> Iterator[ast.expr]:
-    """Yields the expressions that name the code of a problem in a call."""
+    """Yields the expressions in a call that state the code of a problem."""
     name = getattr(call.func, "id", getattr(call.func, "attr", ""))
     if name[:1].isupper() and name not in NOT_PROBLEMS:
         yield from (word.value for word in call.keywords if word.arg == "code")
@@ -60,7 +60,7 @@ def _codes() -> set[str]:
 
 
 def test_every_code_is_listed_and_every_listed_code_exists(app: FastAPI) -> None:
-    """Every problem code in the code is listed, and every listed code is used."""
+    """Every problem code in the source code is listed, and every listed code is used."""
     text = "\n".join(path.read_text() for path in sorted(Path(APP).rglob("*.py")) if path.name != "problem_types.py")
     codes = {code for code in _codes() if code not in COMMAND_LINE_CODES}
     assert codes - PROBLEM_TYPES.keys() == set()
@@ -93,7 +93,7 @@ async def test_the_pages_are_listed_and_no_other_exists(app: FastAPI) -> None:
 
 
 async def test_the_type_of_a_problem_is_the_address_of_its_page(app: FastAPI) -> None:
-    """The type of a problem is the address of its page."""
+    """The `type` of a problem is a URL, and the page at this URL explains the problem."""
     async with plain(app) as client:
         refused = (await client.get("/v1/students")).json()
         page = await client.get(refused["type"].removeprefix(app.state.services.base_url))

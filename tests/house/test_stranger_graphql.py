@@ -32,9 +32,9 @@ async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: F
 async def test_a_stranger_reads_and_changes_nothing(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """A client of another district gets null for this district's ids and a problem for each reference to them.
+    """A client of another district gets null for ids of the district North, and a problem for a command that uses one.
 
-    No answer contains a value of this district, and none of its rows changes.
+    No answer contains a value of North, and no row of North changes.
     """
     before = await rows_of(owner, full_north.town.district_id)
     spelt = spellings(await ids_of(owner, full_north.town.district_id))
@@ -73,12 +73,14 @@ async def test_the_towns_own_client_can_do_everything(app: FastAPI, full_north: 
 
 
 def test_every_subscription_is_walked() -> None:
-    """The schema has no other subscriptions than those that test_subscriptions tests with another district's client."""
+    """The schema has no subscriptions except the three that test_subscriptions tests with another district's client."""
     assert CORE.subscription_type is not None
     assert CORE.subscription_type.fields.keys() == {"events", "verdictChanged", "syncChanged"}
 
 
 def test_an_unknown_argument_fails_the_walk(full_north: FullDistrict) -> None:
-    """The test fails if it has no value for an argument or field of GraphQL."""
+    """`argument_values` raises an error for an argument for which it has no value, so that no new argument stays
+    untested.
+    """
     with pytest.raises(Unwalkable, match="planted"):
         argument_values("students", "planted", CORE.type_map["String"], full_north)

@@ -55,7 +55,7 @@ class Proxied:
         return f"https://localhost:{self.port}"
 
     def client(self, source: str = "127.0.0.1", **more: object) -> httpx.Client:
-        """Returns an HTTP client that connects from this address."""
+        """Returns an HTTP client that connects from the address `source`."""
         transport = httpx.HTTPTransport(verify=self.trust, local_address=source, **more)  # type: ignore[arg-type]  # options by name
         return httpx.Client(transport=transport, base_url=self.address, timeout=PATIENCE)
 
@@ -67,7 +67,7 @@ class Proxied:
 
 
 def block(language: str) -> str:
-    """Returns the only block of the page in this language."""
+    """Returns the only code block of `docs/deploy.md` that is in this language."""
     (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return str(text)
 

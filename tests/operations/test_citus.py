@@ -1,6 +1,6 @@
-"""Tests, without Citus, how the product recognizes a server with this extension.
+"""Tests, without Citus itself, how the product treats a server with the PostgreSQL extension Citus.
 
-The catalogue of the test's database lists an extension `citus`, and the product reads nothing else of it.
+The tests give another installed extension the name `citus`. The product recognizes Citus only by this name.
 """
 
 import asyncio
@@ -65,9 +65,9 @@ async def server_of_its_own(tmp_path: Path) -> AsyncIterator[tuple[str, asyncpg.
 async def test_a_role_whose_principal_stays_on_one_node_is_refused(
     server_of_its_own: tuple[str, asyncpg.Connection],
 ) -> None:
-    """On Citus, a role whose settings stay on one node is refused, with the statement that repairs it.
+    """On Citus, a role is refused if its session settings do not reach the other nodes. The error names the correction.
 
-    Otherwise reads would return no rows without an error.
+    With such a role, reads would return no rows and no error.
     """
     url, administrator = server_of_its_own
     await check_server(url, "api")
@@ -83,9 +83,9 @@ async def test_a_role_whose_principal_stays_on_one_node_is_refused(
 
 
 async def test_an_empty_database_is_distributed_by_district(tmp_path: Path) -> None:
-    """An empty database is distributed: each table once, by district, and tables without a district to every node.
+    """An empty database is distributed: tables of districts by district, and all other tables to every node.
 
-    It is refused without the extension. A distributed table is not distributed again.
+    Without the extension, this is refused. Tables that are distributed already are not distributed again.
     """
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         settings = Settings(database_url=server.url(), key=generate_key("k1"))
@@ -134,8 +134,9 @@ async def test_a_filled_database_is_distributed_with_its_keys_and_policies(tmp_p
 
 
 def test_the_statements_come_in_an_order_that_a_cluster_accepts() -> None:
-    """Keys are dropped before the first distribution and created after the last. Forced row-level security is off only
-    while tables are distributed.
+    """Foreign keys are dropped before any table is distributed, and created after all tables are distributed.
+
+    Forced row-level security is switched off only while tables are distributed.
     """
     tables = [
         LocalTable("public.a", forced=True),

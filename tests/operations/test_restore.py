@@ -19,10 +19,9 @@ Empty = Callable[[], EmptyDatabase]
 
 
 async def test_every_row_comes_back(source: Installation, backup: Path, empty: Empty) -> None:
-    """A restore returns every row, except two documented changes: the feed's epoch, and the run that waits for
-    approval.
+    """A restore returns every row, with two documented changes: the feed's epoch, and the run that waits for approval.
 
-    pg_dump alone would fail as the owner: at the tables of that run's plan, and because of row-level security.
+    A plain pg_dump by the owner would fail because of row-level security, and because of the tables of the run's plan.
     """
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(backup), "--json")
@@ -42,9 +41,9 @@ async def test_every_row_comes_back(source: Installation, backup: Path, empty: E
 
 
 async def test_a_cursor_from_before_is_refused(source: Installation, backup: Path, empty: Empty) -> None:
-    """A cursor from before the restore gets 410, because numbers of the feed are assigned again.
+    """After a restore, an earlier cursor of the feed gets 410, because numbers of the feed are assigned again.
 
-    The restored api serves with the same token and reads the same students.
+    The restored API accepts the same token, and returns the same students.
     """
     target = await empty().settings()
     assert (await run_aimline(target, "restore", str(backup))).returncode == 0

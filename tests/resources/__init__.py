@@ -1,1 +1,1 @@
-"""Tests the resource engine: which rows a request reads, and that both APIs return what they returned before."""
+"""Tests the resource engine: which rows a request reads, and that REST and GraphQL return what the engine reads."""

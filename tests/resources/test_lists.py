@@ -97,10 +97,9 @@ def _listed(town: Town, people: dict[str, str], rows: list[dict[str, Any]]) -> s
 async def test_students_are_found_by_the_beginning_of_a_name(
     app: FastAPI, north: Town, text: str, expected: set[str]
 ) -> None:
-    """A search by name ignores case, and matches the beginning of the first name, the last name or both in either
-    order.
+    """A search by name ignores case. It matches the beginning of the first name, of the last name, or of both together.
 
-    Signs of search patterns are ordinary characters, and e-mail addresses are not searched.
+    Characters that have a meaning in search patterns are ordinary characters, and e-mail addresses are not searched.
     """
     people = await _people(north)
     for schools in ((), (north.schools[0],)):
@@ -126,9 +125,9 @@ WRITTEN_BY_HAND = {"terms", "sis_sources", "sync_runs", "webhook_endpoints"}
 
 
 async def test_every_list_shows_what_was_changed_since(app: FastAPI, north: Town) -> None:
-    """With `updated_since`, a list has nothing from tomorrow on, and every row once since long ago, in both APIs.
+    """With `updated_since` set to tomorrow, every list is empty. With a time long ago, a list shows every row once.
 
-    The pages have one row each.
+    REST is tested with pages of one row each.
     """
     asks = caller(app, north)
     tomorrow, past = (datetime.now(UTC) + timedelta(days=1)).isoformat(), "2000-01-01T00:00:00Z"
@@ -168,8 +167,9 @@ async def test_an_instant_at_the_end_of_the_calendar_is_no_fault(app: FastAPI, n
 
 
 async def test_a_change_brings_a_row_back_and_last(app: FastAPI, north: Town) -> None:
-    """A list with `updated_since` is sorted by the time of change. A row that changes while a client reads the pages
-    comes again at the end.
+    """A list with `updated_since` is sorted by the time of change.
+
+    A row that changes while a client reads the pages comes again at the end.
     """
     async with north.unit() as work:
         concerns = [
@@ -216,9 +216,9 @@ def _score(town: Town, name: str, day: date, measure: str = "orf") -> NewScore:
 
 
 async def test_students_are_sorted_by_their_last_score(app: FastAPI, north: Town) -> None:
-    """Students can be sorted by the day of their last score, after scores were recorded, moved and removed.
+    """Students can be sorted by the day of their last score, also after scores were recorded, moved and removed.
 
-    A score before the last one changes nothing.
+    A change of an earlier score does not change the order.
     """
     days = [TODAY - timedelta(days=number) for number in range(10)]
     async with north.unit() as work:
@@ -255,9 +255,9 @@ async def test_a_secured_score_does_not_move_a_student(app: FastAPI, north: Town
 
 
 async def test_lists_are_sorted_by_the_last_verdict(app: FastAPI, north: Town) -> None:
-    """Supports and students can be sorted by their last verdict. The ones that were judged last come last.
+    """Supports and students can be sorted by the time of their last verdict, the earliest first.
 
-    A support that was judged counts as changed.
+    If a support is judged, this counts as a change of the support.
     """
     supports = {}
     for name in ("amy", "ben"):

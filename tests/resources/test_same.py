@@ -1,6 +1,7 @@
 """Tests that a GraphQL document gives the same JSON, errors and disclosures as the selection that it is compiled to.
 
-Random documents are read in both ways by five callers of the same district; each list is read to its end.
+Five callers of one district send random documents. The selection of each document is also read directly. Lists are read
+page by page.
 """
 
 import re
@@ -61,7 +62,7 @@ FEW = frozenset({"roster:read", "concern:read", "support:read"})
 
 @dataclass
 class Filled:
-    """A district with every kind of row, and the values that its reads may name."""
+    """A district with every kind of row, its callers, and the values that random reads use as arguments."""
 
     town: Town
     callers: dict[str, Principal]
@@ -152,7 +153,7 @@ async def _work_together(town: Town) -> dict[str, str]:
 
 
 async def _disrupt(town: Town) -> None:
-    """Records an event in which three students were involved, and an incident without a reference."""
+    """Records a disruption in which three students were involved, and a separate incident of one student."""
     names = ("amy", "ben", "cy")
     involved = [NewIncident(f"sis:sis:{name}-1", now(), "disruption", shared_reference="event-7") for name in names]
     async with town.unit() as work:
@@ -169,7 +170,7 @@ async def _attend(work: Work, town: Town, schools: Mapping[str, list[Any]]) -> N
 
 @dataclass
 class Seen:
-    """The result of one way of reading: the JSON, the errors and the disclosures."""
+    """The result of a read, either of a document or by the engine: the JSON, the errors and the disclosures."""
 
     data: Any
     errors: set[tuple[tuple[Any, ...], str]]
@@ -179,7 +180,7 @@ class Seen:
 
 
 async def by_document(town: Town, principal: Principal, text: str, key: str) -> Seen:
-    """Reads a GraphQL document as the GraphQL API does."""
+    """Executes a GraphQL document as the GraphQL API would. Returns the result of the document's only field, `key`."""
     async with town.unit(principal) as work:
         operation = Operation(f"{{ {text} }}", None, None)
         prepared = preparation(Limits(cost=10**9, depth=30)).prepare(operation, "POST")
@@ -195,7 +196,7 @@ async def by_document(town: Town, principal: Principal, text: str, key: str) -> 
 
 
 async def by_engine(town: Town, principal: Principal, one: Read, after: str | None) -> Seen:
-    """Reads the same page through the engine, and returns its values and disclosures."""
+    """Returns the result of the read `one` by the resource engine. A page begins after the cursor `after`."""
     async with town.unit(principal) as work:
         page = None if one.page is None else replace(one.page, after=after)
         if one.listing is not None:
@@ -234,7 +235,7 @@ EMPTY = {
 
 
 def normal(value: Any, key: str = "") -> Any:
-    """Returns JSON in which instants have one form, and cursors are replaced by whether they are there."""
+    """Returns JSON in which all instants have the same form, and all cursors are replaced by the same text."""
     if isinstance(value, dict):
         return {name: normal(one, name) for name, one in value.items()}
     if isinstance(value, list):
@@ -253,7 +254,7 @@ def _end(data: Any) -> str | None:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
-    """Random reads by each caller give the same result in both ways.
+    """Random reads by each caller give the same result through GraphQL and directly through the resource engine.
 
     The data, the errors (by place and code), and the disclosed students and kinds are compared.
     """
@@ -283,7 +284,7 @@ async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
 
 
 def test_every_field_of_the_sdl_is_declared() -> None:
-    """Every field of the SDL is declared by a resource."""
+    """Every field of a resource in the GraphQL schema is declared by the resource."""
     missing = []
     for resource in CATALOG.resources:
         type_ = SDL.type_map.get(declaration(resource).name)

@@ -91,7 +91,10 @@ def rest_picks(resource: type[Resource[Any]]) -> Picks:
 
 
 def within(theirs: Any, ours: Any) -> Any:
-    """Returns those members of `ours` that `theirs` has too."""
+    """Removes from `ours` the members of objects that `theirs` lacks, and returns the result.
+
+    A member that only `theirs` has is shown as lost.
+    """
     if isinstance(theirs, dict) and isinstance(ours, dict):
         return {name: within(value, ours[name]) if name in ours else "<lost>" for name, value in theirs.items()}
     if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
@@ -119,7 +122,7 @@ async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[
 
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town, reach: str) -> None:
-    """Every list and row that the engine reads equals that of REST: items, values, disclosed students and kinds.
+    """Every list and row that the engine reads equals REST's answer: items, values, disclosed students and kinds.
 
     The test runs for a caller who may see the district, a school, or a caseload.
     """

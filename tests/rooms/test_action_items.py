@@ -97,9 +97,9 @@ async def test_all_violations_of_a_new_item_are_told_at_once(app: FastAPI, north
 
 
 async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owner(app: FastAPI, north: Town) -> None:
-    """Action items can be listed by team. With `mine`, they are those of the acting person.
+    """Action items can be listed by team, and with `mine` by the person that the request acts for.
 
-    They cannot be listed by another person, so that nobody can count the items of a colleague.
+    They cannot be listed by any other person, so that nobody can count the items of a colleague.
     """
     team = await team_of(north, "teacher", "aide")
     of_teacher = await agreed(caller(app, north), team.id, "teacher")
@@ -119,7 +119,9 @@ async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owne
 
 
 async def test_an_action_item_is_agreed_at_an_open_item_of_an_agenda(app: FastAPI, north: Town) -> None:
-    """An action item that was agreed at an agenda item has a link to it, its student and its secured area."""
+    """An action item that is agreed on at an agenda item has a link to the agenda item, and its student and secured
+    area.
+    """
     asks = caller(app, north)
     team = await meeting_team(north, "teacher", "administrator")
     await raised(asks, north, "amy", "sel")

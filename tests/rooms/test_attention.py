@@ -21,7 +21,7 @@ QUERY = "{ attention { personId leftOut items { reason studentId actionItemId co
 
 
 async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
-    """Returns what is due for the caller's person."""
+    """Returns everything that is due for the person that the caller acts for."""
     answer = await asks.get("/v1/me/attention", **params)
     assert answer.status_code == 200, answer.text
     needs: list[dict[str, Any]] = answer.json()["items"]
@@ -29,7 +29,7 @@ async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
 
 
 async def reasons_of(asks: Caller, **params: Any) -> list[str]:
-    """Returns the reasons why something needs the attention of the caller's person."""
+    """Returns the reason of each item that is due for the person that the caller acts for."""
     return [one["reason"] for one in await needs_of(asks, **params)]
 
 
@@ -106,7 +106,9 @@ async def test_a_hypothesis_is_listed_for_who_proposed_it_and_may_read_it(app: F
 
 
 async def test_pages_have_everything_once_in_a_pinned_number_of_statements(app: FastAPI, north: Town) -> None:
-    """The pages of a person's list have everything that is due once. They take a fixed number of statements."""
+    """The pages of a person's list show each thing that is due exactly once. Each page takes a limited number of
+    statements.
+    """
     everything = caller(app, north)
     team = await team_of(north, "teacher")
     items = {(await agreed(everything, team.id, "teacher"))["id"] for _ in range(5)}

@@ -156,9 +156,9 @@ async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north:
 
 
 async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, north: Town) -> None:
-    """A dismissed core stall (a grade that fell behind) is not suggested again.
+    """A core stall (a grade that fell behind) that was dismissed is not suggested again.
 
-    Another one lapses when later scores no longer show the fall.
+    A core stall that was not dismissed lapses when later scores no longer show the fall.
     """
     asks, school = caller(app, north), named("org", north.schools[0])
     names = await two_windows(asks, north, before=30, after=20)
@@ -247,7 +247,7 @@ async def keep_results(work: Work, town: Town, windows: list[UUID], random: Rand
 
 
 def result(town: Town, window_id: UUID, student: UUID, school: UUID, grade: str, level: int | None) -> ScreeningResult:
-    """Returns a stored result of a student in a window."""
+    """Returns a row with the screening result of a student in a window."""
     return ScreeningResult(
         district_id=town.district_id,
         id=new_id(),

@@ -188,7 +188,7 @@ async def test_an_accepted_concern_without_support_is_listed_until_it_is_served(
 
 
 async def test_a_closed_concern_takes_no_verb(north: Town) -> None:
-    """A command that the state of a concern does not allow is a conflict with a stable code."""
+    """A command that the state of a concern does not allow is refused as a conflict, with a documented code."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
     async with north.unit() as work:
@@ -214,7 +214,7 @@ async def test_a_plan_says_everything_that_is_wrong_with_it(north: Town) -> None
 
 
 async def test_a_secured_area_is_shut_without_its_scope(north: Town) -> None:
-    """Concerns in the secured area of social-emotional learning are read and written only with a scope of their own."""
+    """Concerns in the secured area of social-emotional learning can be read and written only with this area's scope."""
     async with north.unit() as work:
         await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     shut = north.client(frozenset({"concern:read", "concern:raise", "event:read"}))

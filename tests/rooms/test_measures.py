@@ -145,7 +145,7 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
     """If a measure has scores, its direction, kind and area cannot change, and its range and forms cannot exclude a
     score.
 
-    Scores that the caller may not see count too, and so do removed ones.
+    Scores that the caller may not see, and removed scores, count too.
     """
     asks = caller(app, north)
     await made(asks)
@@ -187,7 +187,7 @@ async def _due(work: Work) -> None:
 
 
 async def run_settlements(town: Town) -> int:
-    """Carries out the scheduled final judging as the worker does, and returns the verdicts."""
+    """Carries out the scheduled final judging as the worker does, and returns the number of judged weeks."""
     async with town.house() as work:
         await _due(work)
     return await finalize_district(town.worker_engine, town.settings.keyring, town.district_id)
@@ -222,9 +222,9 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
 async def test_what_no_verdict_rests_on_has_nothing_judged_again(
     app: FastAPI, north: Town, changes: dict[str, Any]
 ) -> None:
-    """A change of a measure on which no verdict depends causes no judging.
+    """A change of a measure causes no judging if no verdict depends on the changed value.
 
-    Examples are its name, its range, and the SEM that it has already.
+    Examples are the measure's name and range, and an SEM that equals the present one.
     """
     await supported(north, "amy")
     answer = await caller(app, north).patch("/v1/measures/orf", changes)
@@ -233,7 +233,9 @@ async def test_what_no_verdict_rests_on_has_nothing_judged_again(
 
 
 async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
-    """GraphQL creates and amends measures like REST: an explicit null is a null, and fields that are not sent stay."""
+    """GraphQL creates and amends measures like REST: a field that is sent as null becomes null, and fields not sent
+    stay.
+    """
     asks = caller(app, north)
     make = (
         "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"
@@ -266,7 +268,7 @@ LOW: dict[str, Any] = {"sem": 4, "to_score": 45}
 
 
 async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: FastAPI, north: Town) -> None:
-    """The SEM of a verdict is that of the range that contains the student's baseline.
+    """A verdict uses the standard error (SEM) of the score range that contains the student's baseline.
 
     If the ranges change, the series is judged again.
     """
@@ -308,7 +310,7 @@ async def send_flat(town: Town) -> None:
 
 
 async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: Town) -> None:
-    """REST and GraphQL store the same SEMs by grade and range, and refuse the same ones."""
+    """REST and GraphQL both store SEMs by grade and range, and both refuse invalid SEMs."""
     asks = caller(app, north)
     assert (await made(asks, sems=[YOUNG]))["sems"] == [YOUNG]
     amend = (

@@ -1,4 +1,4 @@
-"""Tests that teams schedule meetings, single ones and series that skip the weeks without school."""
+"""Tests that teams schedule single meetings and series of meetings. A series skips the weeks without school."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,9 @@ async def test_a_series_has_its_meetings_at_the_local_time(app: FastAPI, north: 
 
 
 async def test_a_series_skips_breaks_and_follows_their_changes(app: FastAPI, north: Town) -> None:
-    """A break cancels a meeting once it is declared, and the meeting is scheduled again if the break is withdrawn."""
+    """A break cancels the meetings of a series that fall on its days. If the break is removed, they are scheduled
+    again.
+    """
     asks = caller(app, north)
     series = await series_of(asks, named("team", (await team_of(north, "aide")).id))
     second = (await meetings_of(asks, series))[1]
@@ -103,7 +105,7 @@ async def test_an_ended_series_and_an_archived_team_meet_no_more(app: FastAPI, n
 
 
 async def test_every_fault_of_a_series_is_told_at_once(app: FastAPI, north: Town) -> None:
-    """All violations of a series are reported at once, each with its pointer, such as a rule that never occurs."""
+    """All violations of a series are reported at once, each with its pointer, for example that a rule never occurs."""
     body = {"team": named("team", north.district_id), "begins_at": "2026-99-08T08:00", "rule": "FREQ=WEEKLY"}
     answer = await caller(app, north).post("/v1/meeting-series", body | {"minutes": 2, "protocol": "none"})
     assert answer.status_code == 422
@@ -138,10 +140,10 @@ async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) 
 
 
 async def test_the_same_series_or_meeting_is_refused(app: FastAPI, north: Town) -> None:
-    """A series that was sent twice does not give a team each meeting twice, and neither does a single meeting.
+    """A second request for the same series, or for the same single meeting, is refused.
 
-    This holds also if both requests arrive at once. Another protocol makes another series, and after the end of the
-    first series the same one can be scheduled.
+    It is refused even if both requests arrive at once. It is accepted if it names another protocol, or if the first
+    series was ended or the first meeting was cancelled.
     """
     asks = caller(app, north)
     team = named("team", (await team_of(north, "teacher")).id)

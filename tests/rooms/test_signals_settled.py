@@ -13,7 +13,7 @@ from tests.town import Town
 
 
 async def suggested(asks: Caller, town: Town) -> dict[str, dict[str, Any]]:
-    """Suggests signals about amy and ben, and returns them by the names of the students."""
+    """Suggests signals about amy and ben, and returns the signals, keyed by the student's name."""
     await scheduled(asks, window(*NOW))
     await screened(asks, town, str(TODAY), amy=50.0, ben=40.0)
     await published(asks)
@@ -21,7 +21,10 @@ async def suggested(asks: Caller, town: Town) -> dict[str, dict[str, Any]]:
 
 
 async def suggested_twice(asks: Caller, town: Town) -> list[dict[str, Any]]:
-    """Suggests a signal about amy in each of two windows, and one about ben, and returns amy's, then ben's."""
+    """Suggests two signals about amy, one in each of two windows, and one signal about ben.
+
+    Returns amy's two signals, then ben's signal.
+    """
     past = (str(TODAY - timedelta(days=20)), str(TODAY - timedelta(days=6)))
     await scheduled(asks, window(*past))
     await screened(asks, town, past[0], amy=30.0)
@@ -72,9 +75,9 @@ async def test_many_signals_are_dismissed_each_with_its_reason(app: FastAPI, nor
 
 
 async def test_many_signals_are_merged_each_into_its_own(app: FastAPI, north: Town) -> None:
-    """After a screening by two measures, a team merges the signals about the same students in one request.
+    """A team can merge many signals in one request, for example after a screening by two measures.
 
-    Each has a result. Two that are merged into each other leave one.
+    Each signal gets a result. If two signals are to be merged into each other, the second merge is refused.
     """
     asks = caller(app, north)
     first, second, of_ben = await suggested_twice(asks, north)

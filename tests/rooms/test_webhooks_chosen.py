@@ -1,4 +1,4 @@
-"""Tests what each endpoint chooses for itself: schools and payload versions, and later changes of these."""
+"""Tests what a webhook endpoint can choose: its schools, its event types and their payload versions."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def _came(receiver: Receiver, made: WebhookEndpoint) -> list[str]:
 
 
 async def _raised_at_school(town: Town) -> UUID:
-    """Commits an event in the second version of its type, and returns its id."""
+    """Commits an event that has the second version of its type, and returns the event's id."""
     async with town.unit() as work:
         ids = {"student": town.students["amy"], "school": town.schools[0]}
         return record(
@@ -67,7 +67,7 @@ async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver:
 
 
 async def test_schools_are_within_the_clients_reach(north: Town, south: Town) -> None:
-    """An endpoint cannot choose a school outside its client's reach, another district's school, or an org that is no
+    """An endpoint cannot choose a school that its client may not see, another district's school, or an org that is no
     school.
     """
     bound = north.client(schools=(north.schools[0],))
@@ -93,9 +93,9 @@ async def test_schools_are_within_the_clients_reach(north: Town, south: Town) ->
 async def test_an_endpoint_stays_in_the_version_that_it_was_made_with(
     north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a type gets a second version, old endpoints keep the first and new ones get the second.
+    """After a type gets a second version, old endpoints keep the first version and new endpoints get the second.
 
-    Each body matches the schema of its version; a new endpoint may request the first one.
+    Each body matches the schema of its version. A new endpoint may request the first version.
     """
     old = await register(north, receiver)
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
@@ -127,7 +127,7 @@ async def test_what_happened_before_a_version_is_told_in_its_own(
 
 
 async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feed renders the event version that is requested or that the consumer chose, and otherwise the first."""
+    """The feed shows an event in the version that the request names or the consumer chose, or else in the first."""
     client = caller(app, north)
     path = "/v1/events/consumers"
     await client.ask("PUT", f"{path}/old", json={})
@@ -153,7 +153,7 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
 async def test_the_catalogue_has_the_schema_of_each_version(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The catalogue lists every version that is still rendered, the newest first."""
+    """The catalogue lists every version of an event type, oldest first, each with the schema of its body."""
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     items = (await caller(app, north).get("/v1/event-types")).json()["items"]
     described = next(one for one in items if one["name"] == "concern.raised")
@@ -163,7 +163,7 @@ async def test_the_catalogue_has_the_schema_of_each_version(
 
 
 async def test_a_version_is_one_that_there_is(north: Town) -> None:
-    """A payload version that an endpoint requests must exist, and must be of one of its event types."""
+    """An endpoint can request a payload version only if it exists and belongs to one of the endpoint's event types."""
     for versions in ({"concern.raised": 2}, {"concern.accepted": 1}, {"concern.invented": 1}, {"concern.raised": 0}):
         async with north.unit() as work:
             with pytest.raises(Invalid) as refused:

@@ -71,7 +71,10 @@ def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: 
 
 
 def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | None = None) -> list[float]:
-    """Returns random scores around a line. `hard` states for single weeks by how much the score is lower."""
+    """Returns random weekly scores around a rising line.
+
+    `hard` has the weeks in which the form is too hard, each with the number by which it lowers the score.
+    """
     rng = Random(seed)
     return [
         float(round(40 + rate * week + rng.gauss(0, 4) - (hard or {}).get(week, 0.0))) for week in range(1, weeks + 1)

@@ -53,7 +53,7 @@ def test_a_large_wobble_is_learnt_and_the_usual_one_is_kept(seed: int) -> None:
 def test_growth_is_found_again_and_thresholds_follow_the_noise() -> None:
     """From simulated scores with slow growth and large correlated errors, the estimates are near the true values.
 
-    The thresholds are then higher than the published ones.
+    The thresholds are then higher than the published thresholds.
     """
     world = World(growth=(1.0, 0.45), noise=9.0, autocorrelation=0.3)
     calibration = calibrate(panel(simulate(world, 1000, 22)), imagined=1500)

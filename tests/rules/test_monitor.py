@@ -67,7 +67,7 @@ def dense(
 def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     """A forward and a backward filter together give the same posterior as dense matrices.
 
-    One week is missing, and another week has two scores.
+    In the tested scores, two weeks have two scores each, and one of these scores is missing.
     """
     rng = np.random.default_rng(8)
     times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
@@ -110,7 +110,9 @@ def effects(of: Panel) -> tuple[Array, Array]:
 
 
 def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The inverse covariance that students share equals the one that is computed for each student alone."""
+    """Inverse covariance matrices that are computed for all students together equal those computed for each student
+    alone.
+    """
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
     own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
@@ -150,7 +152,9 @@ def test_a_cohort_is_judged_by_itself_alone() -> None:
 
 
 def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
-    """If a whole cohort scores one and a half SEM lower in a week, this is mostly attributed to the passage."""
+    """If a whole cohort scores one and a half SEM lower in a week, this is mostly attributed to the week's reading
+    passage.
+    """
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 250, 3)
     lower = year.scores.copy()
     lower[:, 11] -= 12
@@ -172,7 +176,7 @@ def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
 
 
 def test_week_by_week_is_what_each_week_alone_would_say() -> None:
-    """Judging week by week gives the same results as judging each week alone, up to rounding."""
+    """Judging several weeks in one call gives the same results as judging each week in its own call, up to rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     for week, estimate in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
         alone = judge_panel(whole, PRIOR, week=week)
@@ -191,7 +195,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
 
 @pytest.mark.long
 def test_the_stated_rate_holds_in_a_small_population() -> None:
-    """The stated false-alarm rate holds for 2,000 students of another seed."""
+    """The stated false-alarm rate holds in a simulated population of 2,000 students."""
     year = simulate(World(), 2000, 99)
     watched, threshold = run_monitor(year), RULES["monitor"].threshold_at(0.10)
     value = figures(first_flag(watched.statistic, threshold), year).value
@@ -283,9 +287,7 @@ def test_no_week_of_a_cumulative_share_changes_the_statistic_by_a_jump() -> None
 
 
 def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With partial delivery, the filters for one series give the same bits as those for many, whatever the other
-    series.
-    """
+    """With partial delivery, judging a series alone gives the same bits as judging it together with others."""
     whole = panel(simulate(World(weeks=15), 25, 4))
     rng = np.random.default_rng(4)
     delivered = np.where(rng.random((15, 25)) < 0.5, 1.0, rng.random((15, 25)))
@@ -305,9 +307,9 @@ def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest
 
 
 def test_the_filters_are_exact_with_partial_delivery() -> None:
-    """With partial delivery, the filters give the same posterior as dense matrices.
+    """With partial delivery, the filters give the same posterior as a computation with dense matrices.
 
-    In the matrices, each week adds its delivered share of the rate.
+    In this computation, a week's growth is the rate times the delivered share of the week.
     """
     rng = np.random.default_rng(5)
     shares, g = np.array([1, 0.5, 0.2, 0.0, 1, 0.7, 1, 1.0]), 0.2
@@ -375,9 +377,9 @@ def test_one_wild_score_counts_for_no_more_than_three_standard_errors() -> None:
 
 
 def test_a_kind_that_is_nearly_the_other_is_not_stated_as_certain() -> None:
-    """The sentence of an alarm of the kind `never` does not say that there was no sign of earlier growth.
+    """The sentence of an alarm of the kind `never` says that growth was never on pace for long.
 
-    Growth may have been on pace for some weeks with a probability of up to .62.
+    It does not say that there was no sign of growth, because growth may have been on pace for some weeks.
     """
     random = np.random.default_rng(2)
     sentences = []

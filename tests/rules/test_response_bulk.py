@@ -157,7 +157,7 @@ def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
 
 
 def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The filters on plain floats, used for one series alone, give the same bits as those on arrays."""
+    """Judging a series alone gives the same bits with plain floats as with arrays."""
     of = batch(simulate(World(weeks=20), 25, 14), alone=True)
     of = replace(of, began=np.where(np.arange(25) % 2, 0, 2)).rows(np.array([0]))
     plain = judge_bulk(of).estimate

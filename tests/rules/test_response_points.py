@@ -1,4 +1,4 @@
-"""Tests which scores make a series: one point a day, and a baseline that improved before the support."""
+"""Tests that all scores of a day become one point, and that a verdict notes a baseline that was improving already."""
 
 from __future__ import annotations
 

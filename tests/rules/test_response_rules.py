@@ -246,7 +246,7 @@ def test_every_rule_for_growth_allows_for_what_was_not_delivered(rule: str) -> N
 def test_delivery_that_is_unknown_explains_no_alarm() -> None:
     """If nobody recorded the minutes of a phase, no rule blames an alarm on too little delivery.
 
-    Before, the unknown share counted as zero, although the support may have been delivered in full.
+    The support may have been delivered in full, so the unknown share must not count as zero.
     """
     flat = tuple(Observation(week, 30.0) for week in range(1, 16))
     unknown = DeliveredMinutes((900.0,), (float("nan"),), by_week=False)
@@ -263,7 +263,7 @@ def test_delivery_that_is_unknown_explains_no_alarm() -> None:
 def test_the_stated_share_is_that_of_the_recorded_minutes(rule: str) -> None:
     """Each rule states the same delivered share as the monitor: the share of the recorded minutes.
 
-    Before, weeks without a record counted as delivered.
+    Weeks without a record do not count as delivered.
     """
     weeks, nan = range(1, 16), float("nan")
     dosage = DeliveredMinutes((90.0,) * 15, (0.0,) * 10 + (nan,) * 5)

@@ -1,4 +1,4 @@
-"""Tests the shares of growth: they add to one, are calibrated, and decide what an alarm is called."""
+"""Tests the probabilities of growth in a verdict: they add up to one, are calibrated, and decide an alarm's label."""
 
 from __future__ import annotations
 
@@ -51,10 +51,7 @@ def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
 
 
 def test_a_flat_series_is_off_track_first_and_named_later() -> None:
-    """A student who does not grow is first off track. The rate of false alarms is the stated one.
-
-    The state becomes "not responding" later, when enough scores support it.
-    """
+    """A student who does not grow is off track first, and "not responding" later, when enough scores support it."""
     rng = np.random.default_rng(4)
     values = [30 + 0.5 * week + 3 * noise for week, noise in enumerate(rng.normal(size=26), 1)]
     states = [judge("monitor", series(values[:number])).state for number in range(3, 27)]
@@ -94,7 +91,7 @@ def test_no_label_says_more_than_its_verdict() -> None:
 def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:
     """The label of a measure for which lower is better says "improving" and not "growing".
 
-    The label of a rule about a level says nothing about pace. Before, both labels were "Growing, below pace".
+    The label of a rule about a level says nothing about pace.
     """
     assert label(State.BELOW_PACE, None, 0.05, "down") == "Improving, below pace"
     assert label(State.BELOW_PACE, None, None, None) == "Part of the way to the goal"
@@ -105,7 +102,7 @@ def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:
 def test_a_flag_without_a_name_states_no_week_of_a_change(rule: str, values: list[float]) -> None:
     """The verdict of a classic rule describes the scores, and does not state that growth slowed.
 
-    Before, it could state this about a student who probably grew on pace.
+    Otherwise it could state this about a student who probably grew on pace.
     """
     verdict = judge(rule, series(values))
     assert "slowed" not in verdict.sentence

@@ -26,7 +26,10 @@ def test_every_state_says_what_may_follow() -> None:
     ],
 )
 def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> None:
-    """Every transition that requests, approvals and workers need is allowed, and so is one to the same state."""
+    """A request, an approval or a worker can move a run from each of the given states to the following state.
+
+    The following state can also be the state in which the run already is.
+    """
     require_transition(states, following)
 
 
@@ -42,6 +45,6 @@ def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> Non
     ],
 )
 def test_a_run_never_takes_another_way(states: tuple[RunState, ...], following: RunState) -> None:
-    """A transition is refused if one of the states before it does not allow the transition."""
+    """A transition is refused if the run may be in a state from which the transition is not allowed."""
     with pytest.raises(IllegalTransition):
         require_transition(states, following)

@@ -1,4 +1,4 @@
-"""Protects the CSV files that people open in a spreadsheet: programs recognize the encoding, and ids stay intact."""
+"""Tests the CSV files that people open in a spreadsheet: programs recognize the encoding, and ids stay unchanged."""
 
 import csv
 import io
@@ -22,7 +22,10 @@ MARK = BOM.encode()
 
 
 async def _held(town: Town, folder: Path) -> Report:
-    """A held run with a changed name, and with a row in quarantine whose id begins with a hyphen."""
+    """Runs a sync that is held, that is, waits for approval. Returns its report.
+
+    The sync changes a name, and puts a row whose id begins with a hyphen into quarantine.
+    """
     await sync(town, Export(), folder)
     export = Export()
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))

@@ -14,7 +14,10 @@ WORDS = "Given\rs3"
 
 
 def _sheet(export: Export, end: str) -> str:
-    """Returns the users' file as Python's csv module writes it. Python 3.11 does not quote a lone carriage return."""
+    """Returns the users' file as Python's csv module writes it, with the line end `end`.
+
+    The tests put carriage returns into the finished text, because the csv module of Python 3.11 does not quote them.
+    """
     out = io.StringIO(newline="")
     sheet = csv.writer(out, lineterminator=end)
     columns = export.columns("users")

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Change, int, str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 async def test_the_doctor_exits_as_the_run_of_the_same_zip(north: Town, tmp_path: Path, case: str) -> None:
-    """For a file at a path, an inspection names the reason, has the exit code of the next run, and writes no row."""
+    """Inspecting a file at a path gives the exit code of the next run and the reason for it, and writes no row."""
     change, code, words = CASES[case]
     path, engine, keyring = tmp_path / "roster.zip", north.worker_engine, north.settings.keyring
     new = SourceSettings(kind="oneroster-csv", url=str(Export().write(path)))
@@ -106,7 +106,10 @@ MANIFESTS = {
 
 @pytest.mark.parametrize("case", MANIFESTS)
 async def test_a_manifest_that_names_a_file_oddly(north: Town, tmp_path: Path, case: str) -> None:
-    """A manifest may name a file with `.csv`, or twice with the same value. Two different values are refused."""
+    """A manifest may name a file with the ending `.csv`, and may name it twice with the same mode.
+
+    A file that is named twice with different modes is refused.
+    """
     line, code, words = MANIFESTS[case]
     path = tmp_path / "roster.zip"
     with zipfile.ZipFile(Export().write(tmp_path / "good.zip")) as good, zipfile.ZipFile(path, "w") as odd:

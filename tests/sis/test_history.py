@@ -46,7 +46,7 @@ async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI
 
 
 async def test_the_history_of_staff_is_told_as_well(north: Town, tmp_path: Path) -> None:
-    """The history of a teacher can be read like that of a student."""
+    """The history of a teacher can be read like the history of a student."""
     await sync(north, Export(), tmp_path)
     assert await _history_of(north, "sis:csv:t-north") == [("person", "create"), ("enrollment", "create")]
 

@@ -46,7 +46,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_hostile_answer_is_refused(case: str) -> None:
-    """A hostile response is refused within limits, and no text of it is shown."""
+    """A harmful response of an SIS is refused within a limited time and memory, and the error shows no text of it."""
     users, words = REFUSED[case]
     minutes = 0.02 if "link" in case else 0.05  # endless links are followed until the end of this time
     async with hostile(users) as sis:

@@ -35,7 +35,7 @@ async def signals(asks: Caller, town: Town) -> dict[str, str]:
 async def test_a_leaver_has_no_new_incident_and_no_signal_until_the_return(
     app: FastAPI, north: Town, tmp_path: Path
 ) -> None:
-    """The night after a student has left, the signal about incidents lapses, and no incident is recorded any more.
+    """After a sync in which a student has left, the signal about incidents lapses, and no new incident is recorded.
 
     The incidents stay with the student: an incident that was a mistake can still be removed. A student who comes back
     has them all, and the signal, as before.

@@ -92,8 +92,9 @@ async def test_what_is_no_filter_is_refused_at_its_place(app: FastAPI, north: To
 
 
 async def test_digests_without_the_scope_and_a_logged_disclosure(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """With the scope `sync:read` alone, no form of the changes shows a name. Everything that is shown, in JSON or as
-    CSV, is in the disclosure log.
+    """With the scope `sync:read` alone, the list of changes shows no names, neither as JSON nor as CSV.
+
+    Reading the list in either form is recorded in the disclosure log.
     """
     report = await _held(north, tmp_path)
     path = f"/v1/sync-runs/{format_id('run', report.run_id)}/planned-changes"

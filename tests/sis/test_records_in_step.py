@@ -78,7 +78,7 @@ async def waiting_for_a_lock(town: Town, sync_: "asyncio.Task[Report]") -> Async
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 async def test_a_row_written_before_its_student_moves_goes_along(north: Town, tmp_path: Path, command: Command) -> None:
-    """If a command has not committed yet when a sync moves its student, its rows get the new school too."""
+    """If a sync moves a student before a command has committed, the rows of the command get the new school too."""
     await sync(north, Export(), tmp_path)
     student = ids.format_id("student", await row_id(north, "person", "s0"))
     async with north.unit() as work:

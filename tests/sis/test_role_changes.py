@@ -1,4 +1,4 @@
-"""Tests that a role of OneRoster 1.2 gives the same result in every form of REST and in CSV, also after a change."""
+"""Tests that a role of OneRoster 1.2 gives the same result in CSV and in every form of REST, also after a change."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,10 @@ async def _state(town: Town) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("form", AS_BEFORE)
 async def test_a_role_in_any_form_is_the_role(north: Town, form: str) -> None:
-    """A student stays a student of the same school, whatever the form of the role's list, case, reference or date."""
+    """A student's role and school stay the same, whichever form of OneRoster 1.2 the source uses to send the role.
+
+    The forms differ, for example, in the case of names, the reference to the school, and the dates.
+    """
     rows = RowsServer("1.2")
     await sync_rows(north, rows)
     rows.row("users", "s3")["roles"] = AS_BEFORE[form]
@@ -98,7 +101,7 @@ CHANGES: dict[str, tuple[list[dict[str, str]], tuple[str, list[str]]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_changed_roles_have_the_same_outcome_over_csv_and_rest(north: Town, tmp_path: Path, change: str) -> None:
-    """A changed role, an additional role and a changed school give the same person over CSV and over REST."""
+    """A change of a person's roles has the same result over CSV and over REST, for example an additional role."""
     roles, expected = CHANGES[change]
     export = Delivered(version="1.2")
     for file in ("categories", "lineItems", "results"):

@@ -47,7 +47,7 @@ Rows = list[dict[str, str]]
 
 
 def read(path: Path) -> dict[str, Rows]:
-    """Returns every file of the zip as rows by column."""
+    """Returns the rows of every file of the zip, keyed by the file's name. Each row maps columns to values."""
     with zipfile.ZipFile(path) as archive:
         return {
             name.removesuffix(".csv"): list(csv.DictReader(io.StringIO(archive.read(name).decode("utf-8"), newline="")))
@@ -68,7 +68,7 @@ def roster(exported: Path) -> dict[str, Rows]:
 
 
 def test_files_and_headers_are_those_of_the_binding(exported: Path) -> None:
-    """The zip has the files, headers and line ends of the CSV binding."""
+    """The zip has the files, headers and line ends of OneRoster's CSV format."""
     with zipfile.ZipFile(exported) as archive:
         assert archive.namelist()[0] == "manifest.csv"
         assert {name.removesuffix(".csv") for name in archive.namelist()} == {"manifest", *PUBLISHED}
@@ -91,7 +91,7 @@ def test_manifest_names_all_thirteen_files(roster: dict[str, Rows]) -> None:
 
 
 def test_values_are_in_the_bindings_forms(roster: dict[str, Rows], exported: Path) -> None:
-    """Bulk rows have no status, lists are quoted, dates and booleans are as the binding writes them."""
+    """Bulk rows have no status, and lists, dates and booleans are written in the forms of OneRoster's CSV format."""
     for name in PUBLISHED:
         assert all(row["status"] == row["dateLastModified"] == "" for row in roster[name])
     with zipfile.ZipFile(exported) as archive:
@@ -136,7 +136,7 @@ def complete(roster: dict[str, Rows]) -> None:
 
 
 def test_references_are_complete(roster: dict[str, Rows]) -> None:
-    """The references of a bulk export are complete."""
+    """Every reference in a bulk export leads to a row of the export, and every id is unique within its kind."""
     complete(roster)
 
 
@@ -196,7 +196,10 @@ def test_people_are_unmistakably_made_up(roster: dict[str, Rows]) -> None:
 
 
 def test_two_ids_differ_in_case_only(roster: dict[str, Rows]) -> None:
-    """sourcedIds are case-sensitive: a receiver that folds case merges two children."""
+    """The sandbox has two users whose sourcedIds differ only in upper and lower case.
+
+    A receiver that ignores case would merge these two children.
+    """
     folded = Counter(row["sourcedId"].lower() for row in roster["users"])
     assert max(folded.values()) == 2
 
@@ -285,7 +288,7 @@ def test_a_day_changes_about_one_in_a_hundred(tmp_path: Path) -> None:
 
 
 def test_days_build_on_each_other() -> None:
-    """The changes of several days build on each other and are repeatable."""
+    """The changes of a day build on those of earlier days, and are the same whenever a day is computed."""
     days = [{user.sourced_id for user in District(3, 3000, DATE).on(day).users()} for day in (0, 1, 2, 5, 5)]
     assert days[3] == days[4]
     for earlier, next_day in pairwise(days):

@@ -36,8 +36,9 @@ def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, st
 
 
 def flat(row: Row) -> dict[str, str]:
-    """Converts a row of the API to cells of the CSV format. Only fields that have the same name in both are converted,
-    and references to other rows.
+    """Converts a row of the API to cells of the CSV format.
+
+    References to other rows are converted, and fields that have the same name in the API and in the CSV format.
     """
     cells = {}
     for name, value in row.items():
@@ -57,7 +58,10 @@ def flat(row: Row) -> dict[str, str]:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 5)])
 def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> None:
-    """A delta has the new and changed rows of the later of two exports, and the missing ones as tobedeleted."""
+    """A delta between two exports has the rows that are new or changed in the later export.
+
+    Rows that the later export lacks are marked as `tobedeleted`.
+    """
     changes = 0
     with client_of("--students", "1500", "--day", str(after)) as client:
         earlier, later = exported(client, before), exported(client, after)
@@ -78,7 +82,7 @@ def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> No
 
 
 def test_the_whole_is_the_export() -> None:
-    """The active rows of the whole list equal the export; grading periods exist in the API only."""
+    """The active rows of the API equal the rows of the CSV export, except grading periods, which only the API has."""
     with client_of("--students", "400", "--day", "4") as client:
         bulk = exported(client, 4)
         for kind in KINDS:
@@ -91,7 +95,7 @@ def test_the_whole_is_the_export() -> None:
 
 
 def test_a_night_passes() -> None:
-    """A test can move the simulation to the next day, and the server then serves that day."""
+    """A test can move the sandbox SIS to the next day, and the server then serves the rows of that day."""
     with client_of("--students", "200") as client:
         first = everything(client, f"{V11}/results")
         assert client.post("sandbox/day/5").json()["day"] == 5
@@ -122,7 +126,7 @@ def test_counts_are_those_of_the_rows() -> None:
 
 
 def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
-    """The date of a record is the last day on which the record itself changed."""
+    """A record that is generated again without a change keeps the date of its last change."""
 
     class Record:
         def __init__(self, sourced_id: str) -> None:
@@ -140,7 +144,7 @@ def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
 
 
 def test_the_csv_is_of_either_version_with_or_without_its_grades() -> None:
-    """The CSV download equals the command line's export, with roles for 1.2 and grades on request."""
+    """The CSV download has the files of the requested OneRoster version, and has grades only if they are requested."""
     rows_by_kind = {}
     with client_of("--students", "40") as client:
         for version, grades in (("1.1", "false"), ("1.1", "true"), ("1.2", "true")):

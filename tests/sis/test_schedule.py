@@ -32,14 +32,17 @@ def test_a_night_is_of_the_districts_own_clock() -> None:
 
 
 def test_a_time_that_the_clocks_skip_runs_right_after_it() -> None:
-    """A run that is scheduled at a time which the change of clocks skips begins right after the change, once."""
+    """If a change of clocks skips a scheduled time, the run begins right after the change, and only once."""
     first = next_run(NIGHTLY, CHICAGO, _local("2026-03-07T12:00"))
     assert first == _local("2026-03-08T03:00")
     assert next_run(NIGHTLY, CHICAGO, first) == _local("2026-03-09T02:30")
 
 
 def test_a_time_that_comes_twice_runs_once() -> None:
-    """A scheduled time that occurs twice gives one run, such as 01:30 on 1 November 2026 in Chicago."""
+    """A scheduled time that occurs twice gives one run.
+
+    For example, 01:30 occurs twice on 1 November 2026 in Chicago.
+    """
     first = next_run("30 1 * * *", CHICAGO, _local("2026-10-31T12:00"))
     assert first.astimezone(ZoneInfo(CHICAGO)).strftime("%d %H:%M") == "01 01:30"
     second = next_run("30 1 * * *", CHICAGO, first)
@@ -117,14 +120,14 @@ def test_what_is_no_cron_expression_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("cron", ["0 2 1 1 *", "0 2 1 * *", "0 0 29 2 *", "* * * * *"])
 def test_a_freeze_to_the_end_of_the_calendar_leaves_no_run(cron: str) -> None:
-    """There is no next run if a freeze lasts to the end of the calendar, and the search for one is short."""
+    """A freeze that leaves no day for a run is reported as an error, without searching the whole calendar."""
     for last in (date(9999, 12, 31), date(9999, 12, 30), date(2099, 1, 1)):
         with pytest.raises(ValueError, match="leave no run"):
             next_run(cron, "Pacific/Auckland", _utc("2026-12-20T12:00"), freeze=[(date(2026, 1, 1), last)])
 
 
 def test_a_schedule_by_the_minute_outlasts_its_freezes() -> None:
-    """A schedule with a run every minute gets its next run after a long freeze without delay."""
+    """After a long freeze, a schedule with a run every five minutes has its next run at the end of the freeze."""
     freeze = [(date(2026, 12, 21), date(2027, 1, 31)), (date(2027, 1, 31), date(2027, 2, 28))]
     following = next_run("*/5 * * * *", "UTC", _utc("2026-12-20T23:55"), freeze=freeze)
     assert following == _utc("2027-03-01T00:00")

@@ -97,7 +97,9 @@ def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], expected: list[tu
 
 
 def test_a_local_path_is_an_operators_to_name() -> None:
-    """A local path can be set by an operator only. It must be absolute and without `..`, and cannot be a REST base."""
+    """A local path can be set by an operator only. It must be absolute and without `..`, and a REST source cannot have
+    one.
+    """
     assert _codes({**CSV, "url": "/srv/drop"}, local=True) == []
     assert _codes({**CSV, "url": "/srv/../etc"}, local=True) == [("/url", "url.malformed")]
     assert _codes({"url": "/srv/drop"}, local=True) == [("/url", "url.malformed")]
@@ -110,7 +112,10 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_the_rollover_changes_the_limits_on_its_days_only() -> None:
-    """The rollover's limits apply on its first and last day and in between, and other limits stay."""
+    """The limits of the rollover (the change of school year) apply only from its first to its last day.
+
+    Limits that the rollover does not change stay the same.
+    """
     rollover = {"begins_on": "2026-07-01", "ends_on": "2026-08-31"}
     set_ = {"refused": 0.2}
     for day, removed in (("2026-06-30", 0.1), ("2026-07-01", 1.0), ("2026-08-31", 1.0), ("2026-09-01", 0.1)):
@@ -185,9 +190,7 @@ async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
 
 
 async def test_a_run_seals_an_address_that_is_not_sealed_yet(north: Town) -> None:
-    """A run encrypts an address that is not encrypted yet, or that was encrypted with an older key, with the first
-    key.
-    """
+    """A run encrypts a source's address with the keyring's first key, unless it is already encrypted with this key."""
     async with north.unit() as work:
         made = await sources.register_source(work, "zip", SourceSettings(kind="oneroster-csv", url=SIGNED))
     await ask(north, "UPDATE sis_source SET url = :url, url_sealed = NULL WHERE district_id = :district", url=SIGNED)
@@ -271,7 +274,7 @@ async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_p
 
 
 async def test_only_who_may_touches_a_source(north: Town) -> None:
-    """Reading the settings requires the scope for runs, and changing them another scope."""
+    """The scope `sync:read` allows reading the settings of a source, but not changing them."""
     made = await _make(north)
     reader = north.client(frozenset({"sync:read"}))
     async with north.unit(reader) as work:

@@ -49,9 +49,9 @@ async def test_a_run_takes_no_lock_that_another_could_wait_for(
 
 
 async def test_a_statement_is_prepared_again_for_each_run(north: Town) -> None:
-    """The statements of a run are prepared again for each run, so that no run has the plan of a run of another size.
+    """Each run prepares its statements again, so that no run uses the query plan of a run of another size.
 
-    Only in the tests, runs of about the same size share plans.
+    The tests change this: in the tests, runs of about the same size share query plans.
     """
     async with north.house() as work:
         stages = [await open_stage(work, new_id(), new_id(), 0) for _ in range(3)]

@@ -34,7 +34,7 @@ async def team(town: Town, *people: str, **whom: str) -> Team:
 
 
 async def served(town: Town, formed: Team) -> tuple[int, int]:
-    """Returns the number of students whom a team serves now, and of all rows about its students."""
+    """Returns the number of students that a team serves now, and the number of all rows about the team's students."""
     ((now_served, rows),) = await ask(town, SERVED, team=formed.id, today=TODAY)
     return now_served, rows
 
@@ -46,7 +46,7 @@ async def seen_by(town: Town, person: str) -> set[UUID]:
 
 
 def moved(export: Export, student: str, school: str) -> Export:
-    """Moves a student of the delivery to another school, with the enrollment."""
+    """Moves a student of a delivery and the student's enrollment to another school. Returns the delivery."""
     user = next(row for row in export.rows["users"] if row["sourcedId"] == student)
     user["orgSourcedIds"] = school
     enrollment = next(row for row in export.rows["enrollments"] if row["userSourcedId"] == student)
@@ -116,9 +116,9 @@ async def test_a_sync_that_changes_nothing_writes_nothing(north: Town, tmp_path:
 async def test_a_student_who_leaves_the_roster_leaves_each_kind_of_scope(
     north: Town, tmp_path: Path, whom: dict[str, str], count: int
 ) -> None:
-    """A student who leaves the roster leaves each kind of scope of a team: a class, a grade, and a named student.
+    """A student who leaves the roster is no longer served by a team that serves the student by class, grade or name.
 
-    A member of staff who leaves is no member any more.
+    A member of staff who leaves the roster is no longer a member of the team.
     """
     later = TODAY + timedelta(days=100)
     await sync(north, enrolled_until(later), tmp_path)
@@ -134,10 +134,9 @@ async def test_a_student_who_leaves_the_roster_leaves_each_kind_of_scope(
 
 
 async def test_an_enrollment_that_ends_ends_the_row_by_itself(north: Town, tmp_path: Path) -> None:
-    """A student's row in a team has the last day of the student's enrollment as its own, so that no sync is needed when
-    the enrollment ends.
+    """A student's row in a team ends on the last day of the student's enrollment, so no sync is needed on that day.
 
-    If a sync changes the last day of the enrollment, that of the row changes too.
+    If a sync changes the last day of the enrollment, the last day of the row changes too.
     """
     await sync(north, enrolled_until(TODAY + timedelta(days=100)), tmp_path)
     formed = await team(north, school_class="sis:csv:class-north")
@@ -176,5 +175,5 @@ async def test_the_doctor_finds_and_repairs_the_students_of_teams(
 
 
 async def _step(town: Town) -> int:
-    """Returns how many students of teams the command `aimline doctor` reports."""
+    """Returns the number of students that `aimline doctor` reports as wrong or missing in teams' lists of students."""
     return (await examine(town.worker_engine, town.settings.keyring, town.district_id, repair=False)).of_teams

@@ -42,7 +42,7 @@ MAX_DIFFERENCES = 5
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The result of a restore."""
+    """The result of a restore: what was restored, and what was left out."""
 
     tables: int
     rows: int

@@ -68,7 +68,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedInWindow:
-    """A measure of a window that the caller may see, with its cuts and, if it has one, its secured area.
+    """A measure of a window that the caller may see, with its limits (`Cut`) and, if it has one, its secured area.
 
     `area_ids` are the measure's area, the areas above it and the areas below it. A student whose score is too low
     counts as helped if the student has a support in any of these areas.
@@ -133,7 +133,10 @@ async def suggested_levels(work: Work) -> SuggestedLevels:
 
 
 def choose_cut(measure: Measure, grade: str, season: str, norms: Iterable[Benchmark]) -> Cut:
-    """Returns the cuts of a measure for a grade and season; `norms` can contain other measures and grades."""
+    """Returns the limits by which scores of a measure are classified, for a grade and a season.
+
+    `norms` can also contain norms of other measures and grades.
+    """
     rows = [
         norm
         for norm in norms

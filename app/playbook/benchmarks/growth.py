@@ -1,4 +1,4 @@
-"""Looks up how much a student of a grade who starts at a score typically improves a week, by published norms. Pure."""
+"""Looks up in norms how much a student typically improves a week, by grade and starting score. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class TypicalGrowth:
     """The improvement a week, in the measure's units, that is typical for a grade and a starting score.
 
     * `rate` is positive, also if lower scores are better.
-    * `percentile` is that of the starting score in `season`. It is None if the norms have no percentiles for the grade
-      and season; `rate` is then that of the grade, whatever the start.
+    * `percentile` is the percentile of the starting score in `season`. It is None if the norms have no percentiles for
+      the grade and season. `rate` is then the typical rate of the grade, and does not depend on the starting score.
     * `benchmark_ids` and `citation` name the norms.
     """
 
@@ -51,8 +51,8 @@ def typical_growth(
 ) -> TypicalGrowth | None:
     """Returns the typical growth of a student who starts with the score `start` on `day`, or None if no norm states it.
 
-    `norms` are those of one measure. The first of `grades` for which a norm states growth counts. A district's own
-    norms take precedence over published ones, and growth by starting score over growth by grade alone.
+    `norms` are the norms of one measure. The first of `grades` for which a norm states growth counts. A district's own
+    norms take precedence over published norms. Growth by starting score takes precedence over growth by grade alone.
     """
     rows = sorted(norms, key=lambda row: (row.published, row.citation))
     for grade in grades:
@@ -71,10 +71,10 @@ def typical_growth(
 def _by_start(
     rows: Sequence[Benchmark], grade: str, direction: str, start: float, season: Season
 ) -> TypicalGrowth | None:
-    """Returns the growth of the percentile of `start`, or None if these norms lack the percentiles that are needed.
+    """Returns the typical growth at the percentile of `start`, or None if these norms lack the needed percentiles.
 
-    Between two percentiles, percentile and growth are interpolated. Beyond the lowest and the highest, they are those
-    of the lowest and the highest.
+    Between two known percentiles, the percentile and the growth are interpolated. Outside the known percentiles, the
+    percentile and the growth of the nearest one are used.
     """
     by_season = {row.season: row for row in rows if _ranks(row)}
     last = by_season.get(Season.SPRING)
@@ -98,7 +98,7 @@ def _by_start(
 
 
 def _ranks(row: Benchmark) -> dict[float, float]:
-    """Returns the scores at the percentiles that a norm has, by percentile; nothing if it has fewer than two."""
+    """Returns the scores at the percentiles of a norm, keyed by percentile. Empty for fewer than two percentiles."""
     scores = ((rank, getattr(row, name)) for rank, name in zip(RANKS, PERCENTILES, strict=True))
     known = {rank: float(score) for rank, score in scores if score is not None}
     return known if len(known) > 1 else {}

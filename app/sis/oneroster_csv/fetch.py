@@ -66,7 +66,11 @@ SCORES_CSV: Final = FileForm(".csv", "CSV file", "scores.csv", 1 << 30, _opened_
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """A fetched file as an `OpenedSource`. `taken` describes the file, and `as_of` is the time of its data."""
+    """A fetched file that is open for reading, with the properties of `OpenedSource`.
+
+    `taken` has the file's name, size, time and digest. With these, a later fetch recognizes the file. `as_of` is the
+    time of the file's data.
+    """
 
     deliveries: Mapping[str, Delivery]
     not_taken: tuple[str, ...]

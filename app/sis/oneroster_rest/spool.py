@@ -86,7 +86,8 @@ class Spool:
         self._write([header])
 
     def add(self, rows: Iterable[Cells], start: int | None = None) -> None:
-        """Writes rows, and digests of their ids and values. The time of the last change is not part of a digest.
+        """Writes rows. Also writes two digests of each row: of its id, and of its values except the time of the last
+        change.
 
         `start` is the place of the first of these rows in the collection. Without `start`, these rows follow the rows
         that were written before.

@@ -15,8 +15,8 @@ from itertools import count
 class TurnQueue:
     """Limits the number of concurrent requests.
 
-    The request with the lowest priority number is sent next. Of several requests with the same number, the one that has
-    waited longest is sent first.
+    The request with the lowest priority number is sent next. Of several requests with the same number, the request that
+    has waited longest is sent first.
     """
 
     def __init__(self, at_once: int) -> None:

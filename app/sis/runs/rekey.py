@@ -1,8 +1,8 @@
-"""Gives people new sourcedIds, if a source has changed the sourcedIds of known people (rekey).
+"""Gives people new sourcedIds after a source has changed the sourcedIds of known people (rekey).
 
-A map of old to new sourcedIds is planned from a held run, then applied or discarded; an applied map can be undone. A
-person to be removed and one to be created match if they have the same value in the compared field and nobody else has
-it. Ambiguous people are counted, not matched. Only sourcedIds change, unless a map reunites two people (`plan_rekey`).
+A map of old to new sourcedIds is planned from a held run, then applied or discarded. An applied map can be undone. A
+person to be removed matches a person to be created if only these two have the same value in the compared field. Other
+people are counted and stay unchanged. Only sourcedIds change, unless two rows become one person again (`plan_rekey`).
 
 This file exceeds 250 lines so that planning, applying and undoing a map are in one place.
 """
@@ -93,10 +93,10 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 
 
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
-    """Returns the files in the plan of a held run, keyed by kind of record, if its people can be given new sourcedIds.
+    """Returns the files in the plan of a held run, keyed by kind of record, after checking that a rekey can be planned.
 
     Raises `Conflict` if the run is not held, or if its people cannot be matched by `match`. If `match` is `likely`, the
-    run may be applied instead of held.
+    run may also have been applied.
     """
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if match == LIKELY and not likely_pairs(held):
@@ -144,9 +144,9 @@ async def plan_rekey(
     """Plans new sourcedIds for people of the run `held_id`, and returns the report of this plan.
 
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
-    by the given `pairs`. The run `held_id` must wait for approval (be held); only with `likely`, it may also have been
-    applied. An applied run may have removed a person and created the same person a second time. These two rows then
-    become one again, if the new person has no records yet. The plan then waits for approval.
+    by the given `pairs`. The run `held_id` must be held, that is, wait for approval. With `likely`, it may also have
+    been applied. It may then have removed a person and created the same person again. If the new person has no records
+    yet, the two rows become one again. The new plan waits for approval.
 
     Raises `NotFound`; `Conflict` if the run is in another state, or lacks the field to match by; and `AlreadyRunning`.
     """

@@ -126,7 +126,7 @@ class SyncScheduler:
             await save_findings(work, source_id, findings)
 
     async def _execute(self, district_id: UUID, job: ClaimedJob) -> None:
-        """Executes a run that this worker has claimed, renews the job's lease meanwhile, and saves the outcome."""
+        """Executes a run that this worker has claimed, and saves the outcome. Meanwhile, renews the job's lease."""
         context = {"attempt": job.attempts, "worker": job.row["worker"]}
         log.info("syncs.begun", **context)
         try:

@@ -1,4 +1,4 @@
-"""Creates deliveries for events, makes existing ones due again on request, and records test events.
+"""Creates deliveries for events, makes existing deliveries due again on request, and records test events.
 
 Does not send requests itself.
 """

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 
 @dataclass
 class Blocking:
-    """The longest turn of the event loop so far, in seconds of processor time of the loop's thread."""
+    """The longest time for which the event loop was blocked so far.
+
+    It is measured in seconds of processor time of the event loop's thread.
+    """
 
     longest: float = 0.0
 
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Blocking]:
-    """Measures the turns of the event loop during the block."""
+    """Measures for how long the event loop is blocked while the `async with` block runs."""
     blocking = Blocking()
 
     async def watch() -> None:

@@ -1,7 +1,7 @@
 """Sends every body of a folder to an app in this process, and prints the cost of each.
 
-It is a separate process, because the peak memory of a process can be read but not reset. The bodies come from files,
-because building them takes more memory than having them.
+This runs as a separate process, because not every system can reset the measured peak memory of a process. The bodies
+are read from files, because building a body here would need more memory than the body itself.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ def _status(name: str) -> int:
 
 
 async def measure(files: list[Path], tokens: dict[str, str]) -> list[dict[str, Any]]:
-    """Measures each request of these files, prints a line for each, and returns the figures."""
+    """Sends every file with every token to every route, and returns the cost of each request."""
     app = create()  # as a server process does: garbage collection leaves out whatever is loaded so far
     lines = []
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://aimline.test") as client:

@@ -1,4 +1,4 @@
-"""Tests the cost of request bodies: how much one may cost, and who may make the process parse one."""
+"""Tests request bodies: how much time and memory one may cost, and that scopes are checked before a body is parsed."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ MB = 1 << 20
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a folder with a file for every body."""
+    """Writes every body of `BODIES` to a file, and returns the folder."""
     folder = tmp_path_factory.mktemp("bodies")
     for name, make in BODIES.items():
         (folder / name).write_bytes(make())
@@ -104,7 +104,7 @@ async def test_the_scope_is_judged_before_the_body(app: FastAPI, north: Town) ->
 
 
 async def test_a_hundred_violations_and_then_how_many_more(app: FastAPI, north: Town) -> None:
-    """The first hundred are listed, in order; the detail counts the rest."""
+    """A response lists the first hundred violations in order, and its detail states how many more there are."""
     rules = [{"rule": 1}] * 140
     answer = await caller(app, north).post("/v1/playbook/preview", {"rules": rules})
     assert answer.status_code == 422
@@ -148,7 +148,7 @@ async def test_parameters_are_bounded_as_bodies_are(app: FastAPI, north: Town) -
 
 
 def test_every_list_and_every_map_that_comes_in_has_a_bound(app: FastAPI) -> None:
-    """Every list and every free object in the contract has a maximum size."""
+    """In the contract, every list in a request and every object without fixed keys has a maximum size."""
     contract = app.openapi()
     unbound: list[str] = []
     for path, methods in contract["paths"].items():

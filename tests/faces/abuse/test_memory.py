@@ -1,4 +1,4 @@
-"""Tests that the memory of request bodies is released: by our own objects at once, and by the process soon after."""
+"""Tests that the memory of a request body is released when its request ends, and soon returned to the system."""
 
 import ctypes
 import gc

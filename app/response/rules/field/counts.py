@@ -145,7 +145,11 @@ def _parts(series: Series, values: Sequence[float]) -> list[float]:
 
 
 def _way(part: float, goal: float) -> str:
-    """Returns the text for the share `part` of the way from the baseline to the goal. It may be negative."""
+    """Returns a text that says how much of the way from the baseline to the goal a student has covered.
+
+    `part` is the covered share of this way. It is negative if the student is further from the goal than at the
+    baseline.
+    """
     if part < 0:
         return f"further from the goal of {plain(goal)} than then"
     return f"{plain(100 * part, 0)} % of the way to {plain(goal)}"
@@ -172,7 +176,7 @@ def _fallen_below(parts: Sequence[float]) -> float | None:
 
 
 def _has_run(hits: Sequence[bool], window: int, needed: int) -> bool:
-    """Returns whether, anywhere in the series, at least `needed` of `window` scores in a row meet the criterion."""
+    """Returns whether the series has `window` scores in a row of which at least `needed` meet the criterion."""
     return any(sum(hits[n : n + window]) >= needed for n in range(len(hits)))
 
 

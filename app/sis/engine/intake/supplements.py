@@ -1,4 +1,4 @@
-"""Reads the supplementary files of a delivery, score scales and learning objectives, into the staging tables.
+"""Reads the supplementary files of a delivery into the staging tables: score scales and learning objectives.
 
 The rows of a supplementary file are not stored as records of their own. They are written into columns of another kind
 of record, for example of results.
@@ -123,8 +123,8 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
     """Finds the score scale of each line item or result that the supplementary file names, and stages these scales.
 
-    If the file has several lines for one of them, the line with the lowest sourcedId counts. Returns the name under
-    which the scales are staged.
+    If the file has several rows for the same line item or result, the row with the lowest sourcedId counts. Returns the
+    name under which the scales are staged.
     """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)

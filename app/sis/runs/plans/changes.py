@@ -130,8 +130,8 @@ async def csv_of_changes(
     """Yields the planned changes of a run as CSV, one line for each changed field.
 
     Each batch is read in a separate transaction, which ends before the batch is yielded. The transaction also records
-    whose data the caller sees. `in_turn` delays each batch until it is its turn among the requests of the process; if
-    it is None, no batch waits.
+    in the disclosure log that the caller has seen the students' data. `in_turn` is a function that reads a batch when
+    it is the caller's turn among the requests of the process. If it is None, no batch waits.
     """
 
     async def read(after: UUID | None) -> tuple[list[PlannedChange], str]:
