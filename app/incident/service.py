@@ -8,6 +8,7 @@ recorded.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,12 +21,12 @@ from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
-from app.core.violations import Unread, Violations, input_violations, known_values, readable
+from app.core.violations import Violations, input_violations, known_values, readable
 from app.incident.lookup import load_kinds, unknown_kind
 from app.incident.models import Incident
 from app.incident.rules import MAX_BATCH, day_of, is_instant, violations_of_incident
 from app.playbook.models import IncidentKind
-from app.requests.bulk import ItemOutcome, ItemResult
+from app.requests.bulk import ItemOutcome, ItemResult, amend_row, result_of
 from app.roster.lookup import IdList, today_of, zone_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student_of, lock_students_by_name
@@ -93,14 +94,10 @@ async def record_incidents(
     loaded = await _load_rows(work, incidents)
     added: list[Incident] = []
     written: set[UUID] = set()
-    results = []
-    for new, position in zip(incidents, positions, strict=True):
-        try:
-            results.append(_record(work, new, loaded, f"{at}/{position}", added, written))
-        except Invalid as error:
-            results.append(ItemResult(ItemOutcome.REFUSED, violations=tuple(error.violations)))
-        except Unread:
-            results.append(ItemResult(ItemOutcome.REFUSED))
+    results = [
+        result_of(partial(_record, work, new, loaded, f"{at}/{position}", added, written))
+        for new, position in zip(incidents, positions, strict=True)
+    ]
     work.db.add_all(added)
     await work.db.flush()
     return results
@@ -175,17 +172,8 @@ def _record(
         written.add(row.id)
         _index(row, new, loaded)
         return ItemResult(ItemOutcome.RECORDED, row)
-    changed = {name: value for name, value in content.items() if getattr(stored, name) != value}
-    if not changed:
-        return ItemResult(ItemOutcome.UNCHANGED, stored)
-    if stored.id in written:
-        detail = "Another item of the request says something else of this incident."
-        raise Invalid([Violation(at, "incident.doubled", detail)])
-    for name, value in changed.items():
-        setattr(stored, name, value)
-    stored.version += 1
-    written.add(stored.id)
-    return ItemResult(ItemOutcome.AMENDED, stored)
+    detail = "Another item of the request says something else of this incident."
+    return amend_row(stored, content, written, Violation(at, "incident.doubled", detail))
 
 
 def _locate_student(new: NewIncident, loaded: _LoadedRows, at: str) -> Person:

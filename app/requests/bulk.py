@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from app.access.work import Work
 from app.core.errors import MAX_VIOLATIONS, AimlineError, Conflict, Forbidden, Gone, Invalid, NotFound, Violation
@@ -166,6 +167,38 @@ async def run_each(
                 raise
             results.append(ItemResult(ItemOutcome.REFUSED, violations=(_of_item(error, pointer),)))
     return results
+
+
+def result_of(record: Callable[[], ItemResult]) -> ItemResult:
+    """Calls `record`, which writes one item, and returns the item's result.
+
+    If `record` refuses the item, the refusal becomes the result, and other items can still be written. `record` must
+    refuse before it changes a row, with pointers that begin at the top of the request's body.
+    """
+    try:
+        return record()
+    except Invalid as error:
+        return ItemResult(ItemOutcome.REFUSED, violations=tuple(error.violations))
+    except Unread:
+        return ItemResult(ItemOutcome.REFUSED)
+
+
+def amend_row(row: Any, content: Mapping[str, Any], written: set[UUID], repeated: Violation) -> ItemResult:
+    """Gives a stored row the values of an item, and returns the item's result.
+
+    `written` has the ids of the rows that the request has written so far; a changed row is added to it. Raises
+    `Invalid` with `repeated` if an earlier item of the request wrote other values to this row.
+    """
+    changed = {name: value for name, value in content.items() if getattr(row, name) != value}
+    if not changed:
+        return ItemResult(ItemOutcome.UNCHANGED, row)
+    if row.id in written:
+        raise Invalid([repeated])
+    for name, value in changed.items():
+        setattr(row, name, value)
+    row.version += 1
+    written.add(row.id)
+    return ItemResult(ItemOutcome.AMENDED, row)
 
 
 def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]:

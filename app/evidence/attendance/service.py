@@ -7,6 +7,7 @@ every violation, and the other records are recorded.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,10 +20,10 @@ from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
-from app.core.violations import Unread, Violations, input_violations, known_values, readable
+from app.core.violations import Violations, input_violations, known_values, readable
 from app.evidence.attendance.models import AttendanceRecord
 from app.evidence.attendance.rules import MAX_BATCH, AttendanceStatus, violations_of_record
-from app.requests.bulk import ItemOutcome, ItemResult
+from app.requests.bulk import ItemOutcome, ItemResult, amend_row, result_of
 from app.roster.lookup import IdList, ids_of_names, today_of
 from app.roster.models import Person, SchoolClass
 from app.roster.student_lock import lock_student_of, lock_students_by_name
@@ -85,14 +86,10 @@ async def record_attendance(
     loaded = await _load_rows(work, attendance)
     added: list[AttendanceRecord] = []
     written: set[UUID] = set()
-    results = []
-    for new, position in zip(attendance, positions, strict=True):
-        try:
-            results.append(_record(work, new, loaded, f"{at}/{position}", added, written))
-        except Invalid as error:
-            results.append(ItemResult(ItemOutcome.REFUSED, violations=tuple(error.violations)))
-        except Unread:
-            results.append(ItemResult(ItemOutcome.REFUSED))
+    results = [
+        result_of(partial(_record, work, new, loaded, f"{at}/{position}", added, written))
+        for new, position in zip(attendance, positions, strict=True)
+    ]
     work.db.add_all(added)
     await work.db.flush()
     return results
@@ -196,19 +193,13 @@ def _record(
         return ItemResult(ItemOutcome.RECORDED, row)
     if new.external_id is not None and stored.external_id is None:
         content |= {"external_id": new.external_id, "sender": work.principal.client_id}
-    changed = {name: value for name, value in content.items() if getattr(stored, name) != value}
-    if not changed:
-        return ItemResult(ItemOutcome.UNCHANGED, stored)
-    if stored.id in written:
-        detail = "Another item of the request says something else of this student, day, period and class."
-        raise Invalid([Violation(at, "attendance.doubled", detail)])
-    loaded.by_key.pop((stored.student_id, stored.day, stored.period, stored.class_id), None)
-    for name, value in changed.items():
-        setattr(stored, name, value)
-    stored.version += 1
-    written.add(stored.id)
-    _index(stored, loaded, work)
-    return ItemResult(ItemOutcome.AMENDED, stored)
+    detail = "Another item of the request says something else of this student, day, period and class."
+    former = (stored.student_id, stored.day, stored.period, stored.class_id)
+    result = amend_row(stored, content, written, Violation(at, "attendance.doubled", detail))
+    if result.outcome == ItemOutcome.AMENDED:
+        loaded.by_key.pop(former, None)
+        _index(stored, loaded, work)
+    return result
 
 
 def _match(new: NewAttendanceRecord, key: Key, loaded: _LoadedRows, at: str) -> AttendanceRecord | None:
