@@ -113,9 +113,8 @@ class Scale:
         return weight
 
     def size_of_fragments(self) -> int:
-        """Returns the number of parts of all fragments together, such as fields and arguments.
-
-        Each fragment counts once.
+        """Returns the number of fields, arguments and other parts of all fragments together. Each fragment counts
+        once.
         """
         return sum(weight.size for (_, listed), weight in self._fragments.items() if not listed)
 

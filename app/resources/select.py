@@ -164,7 +164,7 @@ PagePart = Rows | Edges | Info | Next | Total | Constant
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A requested page: what it shows (its rows, its total and so on), its length and its position.
+    """A page that a request selects. `parts` says what the page shows, such as its rows or its total.
 
     It contains `first` rows after the position `after`, or with `backward` the last `first` rows before it.
     `limit_name` and `after_name` are the API's names for `first` and `after`, which the pointers of errors use.

@@ -32,7 +32,10 @@ def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
 
 
 def threshold_for(excess: Array, year: Year, far: float) -> float:
-    """Returns the threshold that the share `far` of the responders exceeds in at least one week."""
+    """Returns the threshold for the false-alarm rate `far`.
+
+    The share `far` of the responders exceeds this threshold in at least one week.
+    """
     worst = excess[year.group == RESPONDER].max(axis=1)
     return float(np.quantile(worst, 1 - far))
 

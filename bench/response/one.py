@@ -60,7 +60,9 @@ def truncate(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
 
 
 def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
-    """Returns two medians of milliseconds for judging the first series of each cohort: processor time, elapsed time."""
+    """Judges the first series of each cohort. Returns the median processor time and the median elapsed time, in
+    milliseconds.
+    """
     used, took = [], []
     for mine, *others in cohorts:
         cohort_lines = [other.score_series for other in others]

@@ -88,9 +88,10 @@ def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) 
 
 
 async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
-    """The check finds statements without the district that a unit of work sends.
+    """The check finds statements of a unit of work that do not name the district.
 
-    It finds them in both database roles, as queries of SQLAlchemy and as plain SQL.
+    It finds them whether the unit of work uses the role `api` or the role `worker`, and in queries of SQLAlchemy as
+    well as in plain SQL.
     """
 
     @needs(Can.READ_CONCERNS, Can.READ_ROSTER)

@@ -1,4 +1,6 @@
-"""Writers that change screenings, absences, handovers, hypotheses and more, while a sync moves the students."""
+"""Simulates clients that change screenings, absences, handovers, hypotheses and more, while a sync moves the
+students.
+"""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,9 +26,9 @@ SERVE_GRADE_TWICE = """mutation($one: AddTeamScopeInput!, $other: AddTeamScopeIn
 
 @dataclass
 class CareWriters(TeamWriters):
-    """Writers that use every package of the app that stores data about students.
+    """Simulates clients that use every package of the app that stores data about students.
 
-    They run while the worker does its tasks.
+    Their requests run while the worker does its tasks.
     """
 
     staff: list[str] = field(default_factory=list)

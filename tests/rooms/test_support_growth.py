@@ -69,7 +69,9 @@ def test_the_typical_growth_is_the_printed_one(
 
 
 def test_between_two_percentiles_the_growth_is_between_theirs() -> None:
-    """If a starting score lies between two published ones, its percentile and its typical growth are interpolated."""
+    """If a starting score lies between two published starting scores, its percentile and its typical growth are
+    interpolated.
+    """
     typical = typical_growth(norms(), ["03"], "up", 71.0, FALL)
     assert typical is not None
     assert typical.percentile == 37.5

@@ -57,7 +57,10 @@ async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -
 
 
 def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: bool = False) -> list[NewScore]:
-    """Returns a score for each week, from the week `since` of the phase on."""
+    """Returns scores in oral reading, one for each of `values`, in weeks that follow each other.
+
+    The first score is in the week `since` of the phase. With `form`, each week has a form of its own.
+    """
     return [
         NewScore(
             ids.format_id("student", town.students[name]),

@@ -49,7 +49,10 @@ def _roster(seed: int) -> tuple[Export, random.Random]:
 
 
 def _exchange(export: Export, one: str, other: str, names: tuple[str, ...] = NAMES) -> None:
-    """Exchanges the people of two sourcedIds in a delivery, in users and demographics."""
+    """Exchanges two people of a delivery, so that each of them has the other one's sourcedId.
+
+    The columns `names` of the file of users are exchanged, and the birth date and sex in the file of demographics.
+    """
     for file, columns in (("users", names), ("demographics", ("birthDate", "sex"))):
         first, second = export.row(file, one), export.row(file, other)
         for column in columns:
@@ -57,7 +60,9 @@ def _exchange(export: Export, one: str, other: str, names: tuple[str, ...] = NAM
 
 
 def _stranger(export: Export, sourced_id: str) -> Row:
-    """Gives a sourcedId of the delivery to somebody who is not in the roster."""
+    """Puts somebody who is not in the roster in the place of the person with this sourcedId. Returns the person's
+    row.
+    """
     export.row("demographics", sourced_id)["birthDate"] = "2016-12-24"
     values = {"givenName": "Zelda", "familyName": "Quill", "identifier": "99999", "email": "zelda@example.org"}
     row = export.row("users", sourced_id)

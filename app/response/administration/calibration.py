@@ -93,7 +93,7 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Returns the series in the order of their cohorts. The second list has, for each series, the index of its cohort.
+    """Returns the series, grouped by cohort, and for each of them the index of its cohort.
 
     Each cohort has a calendar of its own, on which `on_one_calendar` places its series.
     """

@@ -104,7 +104,8 @@ async def judge_selected(
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
     """Returns whether a series is to be judged in this mode.
 
-    If weeks are finalized, a series is judged only if its last score is in the earliest of these weeks or later.
+    If the mode makes verdicts of some weeks final, a series is judged only if its last score is in the earliest of
+    these weeks or later.
     """
     monday = _last_monday(monitored)
     return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))

@@ -314,7 +314,11 @@ class Walk:
         return is_first_page and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Returns whether all rows were read: a total that two pages confirm is reached, or the `next` links end."""
+        """Returns whether all rows were read.
+
+        This is the case if the number of rows equals a total that two pages have stated, or if the source pages by
+        links and the last page has no further link.
+        """
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

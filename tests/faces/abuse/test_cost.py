@@ -171,8 +171,8 @@ def _keys(value: Any) -> int:
 
 
 def test_pairs_are_counted_as_the_fields_are_merged() -> None:
-    """The number of field comparisons counts each pair of fields that have the same key in the response. Pairs in
-    fragments and in nested fields count too.
+    """Each pair of fields with the same key in the response counts as one comparison, also in fragments and nested
+    fields.
     """
     assert comparisons(parse("{ a b c }"), 99) == 0
     assert comparisons(parse("{ a a a }"), 99) == 3

@@ -204,9 +204,9 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule: how far the whole interval is short of the goal.
+    """Returns by how much the series fails the rule, in standard errors of measurement.
 
-    The result is in standard errors of measurement.
+    This is the distance from the better end of the interval to the goal.
     """
     return (finding.statistic or 0.0) / sem
 
