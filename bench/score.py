@@ -261,7 +261,10 @@ def _print(figures: dict[str, dict[str, float]], title: str) -> None:
 
 
 def _measure_in(folder: Path, times: int) -> dict[str, dict[str, float]]:
-    """Measures the code in a checkout in a separate process, with the benchmark's modules of this checkout."""
+    """Measures the code of the checkout `folder` in a separate process.
+
+    Modules that `folder` lacks, such as those of the benchmark, come from the present checkout.
+    """
     checkout = Path(__file__).resolve().parent.parent
     paths = os.pathsep.join(map(str, dict.fromkeys((folder.resolve(), checkout))))
     answer = subprocess.run(

@@ -1,4 +1,5 @@
-"""Runs a GraphQL query for `aimline explain`, which collects the query's SQL statement instead of running it.
+"""Resolves a GraphQL query for `aimline explain`. The command explains the SQL statement of the query and does not run
+it.
 
 The command opens the unit of work.
 """

@@ -39,7 +39,8 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set that is executed for one object, such as its cost and its depth.
+    """Measurements of a selection set, such as its cost and its depth. They are for a selection set that is executed
+    for one object.
 
     The fragments that the selection set uses are included.
     """

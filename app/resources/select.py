@@ -87,9 +87,9 @@ def _is_plain(picks: Picks) -> bool:
 
 
 def is_plain(picks: Picks) -> bool:
-    """Returns True if no selected link or value has a page or arguments.
+    """Returns whether it is known that no selected link or value has a page or arguments.
 
-    The result is right for `KeptPicks` and for an empty selection. For any other selection it is always False, and the
+    This can be known for `KeptPicks` and for an empty selection. For any other selection the result is False, and the
     caller has to look through the selection.
     """
     return not picks or (isinstance(picks, KeptPicks) and picks.is_plain)

@@ -1,4 +1,4 @@
-"""Measures the milliseconds of judging one new score together with its classmates' scores.
+"""Measures how many milliseconds it takes to judge one new score together with its classmates' scores.
 
 `python -m bench.response.one`
 """
@@ -74,7 +74,9 @@ def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]
 
 
 def report(*, classmates: int, weeks: int, times: int) -> None:
-    """Prints the milliseconds of judging one score with its classmates' scores, and without them."""
+    """Prints how many milliseconds it takes to judge one score, together with its classmates' scores and without
+    them.
+    """
     cohorts = [make_series(classmates, weeks, seed) for seed in range(times)]
     later = [[truncate(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
     # A request's garbage collector does not have to examine the data made for the measurement.

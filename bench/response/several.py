@@ -59,7 +59,8 @@ def first_weeks(year: Year, far: tuple[float, ...]) -> list[Whole]:
 
 
 def union(firsts: list[Whole], years: list[Year], group: int, *, by: int) -> tuple[float, int]:
-    """Returns the share of a group's students who were flagged by any measure up to the week `by`, and their number.
+    """Returns two numbers for a group: the share of its students who were flagged by any measure up to the week `by`,
+    and the number of its students.
 
     `firsts` has, for each measure, the week of each student's first alarm. Independent measures are simulated with
     different students. The students with the same position in each simulation are treated as one student.

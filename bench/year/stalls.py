@@ -57,8 +57,9 @@ def follow_stalls(year: Year) -> None:
 
 
 def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, str]], set[tuple[str, str]]]:
-    """Returns the core stalls (grades that fell behind) with their states three times: as expected, over REST and over
-    GraphQL.
+    """Returns three sets with the ids and the states of core stalls: as expected, from REST and from GraphQL.
+
+    A core stall is a grade in which the share of students at the benchmark fell.
     """
     read = year.caller.get("/v1/core-stalls", limit=200)["items"]
     queried = year.caller.query("{ coreStalls(first: 200) { edges { node { id state } } } }")["coreStalls"]["edges"]

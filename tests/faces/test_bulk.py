@@ -1,4 +1,7 @@
-"""Tests commands with several items in both APIs: one result for each item, all or nothing, and trials."""
+"""Tests commands with several items in both APIs.
+
+Each item has its own result. With `atomic`, all items are written or none. A trial (`dry_run`) writes nothing.
+"""
 
 from datetime import timedelta
 from typing import Any

@@ -33,7 +33,7 @@ def score(day: date, value: float, purpose: str = "progress") -> ChartedScore:
 
 
 def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **more: Any) -> Phase:
-    """Returns a phase with the baseline 40 and the goal 70 in week 20, with the given differences."""
+    """Returns a phase with the baseline 40 and with the goal 70 in week 20, unless `more` has other values for them."""
     plan = {"baseline": 40.0, "goal": 70.0, "goal_on": on(20, 0)} | more
     return Phase(id=uuid4(), number=number, begins_on=begins, ends_on=ends, **plan)
 

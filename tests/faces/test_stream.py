@@ -1,4 +1,6 @@
-"""Tests the event stream: it sends all events that its caller may see, and no others, and it ends in time."""
+"""Tests the event stream: it sends exactly the events that its caller may see, and it ends with its token or its
+process.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -227,8 +227,9 @@ async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
 
 
 async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """Ten subscriptions need as many statements to find new events as one. A connection with ten subscriptions is
-    refused an eleventh.
+    """Ten subscriptions need no more statements to find new events than one subscription.
+
+    A connection that has ten subscriptions cannot begin another one.
     """
     client = caller(app, north)
     async with connected(address, client.token) as one:

@@ -83,7 +83,7 @@ def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
     ],
 )
 def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) -> None:
-    """Each statement on staged rows must name the run, because every staged row belongs to one run."""
+    """The check finds a statement on staged rows that does not name the run. Every staged row belongs to one run."""
     assert (unbound(sql, {"staging.moved"}, "run_id") == []) == is_bound
 
 

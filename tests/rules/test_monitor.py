@@ -145,7 +145,7 @@ def test_the_difficulty_of_forms_is_recovered() -> None:
 
 
 def test_a_cohort_is_judged_by_itself_alone() -> None:
-    """The judgement of a cohort does not depend on other cohorts in the array."""
+    """The judgement of a cohort does not depend on other cohorts that are judged in the same call."""
     whole = panel(simulate(World(weeks=12), 75, 2))
     alone = judge_panel(whole.part(slice(25, 50)), PRIOR)
     together = judge_panel(whole, PRIOR)

@@ -73,7 +73,10 @@ async def _living(town: Town, table: str, key: str = "id") -> set[str]:
 
 
 async def dangling(town: Town) -> list[str]:
-    """Returns the references of rows that are not removed to rows that are removed or missing."""
+    """Returns the kinds of broken references, each with the number of rows that have it.
+
+    A reference is broken if the row that it leads to is missing or removed.
+    """
     broken = []
     for kind in KINDS:
         for ref in kind.refs:

@@ -61,7 +61,7 @@ Its arguments are the limit, the offset, and the link of the previous page, or N
 class Walk:
     """Reads all pages of a collection once, from the first to the last.
 
-    * `whole`: whether nothing indicates that there are more rows. Valid after the last page.
+    * `whole`: after the last page, whether all rows were read as far as is known.
     * `disordered`: whether rows were repeated in a way that overlapping pages do not explain. The pages may then have
       no fixed order, and some row may be missing.
     * `promised`: whether the source announced more rows than it sent.

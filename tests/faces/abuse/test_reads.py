@@ -83,7 +83,7 @@ async def test_a_preview_is_computed_beside_the_event_loop(
 ) -> None:
     """A preview of rules is computed in a thread, so that the event loop stays free for other requests.
 
-    A preview judges every support twice. In a district with 1,300 supports, this once ended the process.
+    A preview judges every support twice. Before a thread was used, a preview of 1,300 supports ended the process.
     """
     monkeypatch.setattr(load, "MANY", 1, raising=False)
     threads: list[threading.Thread] = []
