@@ -125,7 +125,7 @@ async def test_an_event_between_the_first_read_and_the_subscription_is_sent_at_o
 async def test_a_stream_ends_with_its_token(
     app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After its token has expired a stream sends no event and ends."""
+    """After its token has expired, a stream sends no event and ends."""
     monkeypatch.setattr(face, "HEARTBEAT", 0.1)
     client = caller(app, north)
     async with streaming(app, client.token) as stream:
@@ -139,7 +139,7 @@ async def test_a_stream_ends_with_its_token(
 
 
 async def test_a_stream_ends_when_its_token_is_revoked(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """After a token is revoked its stream ends before the next event."""
+    """After a token is revoked, its stream ends before the next event."""
     services: Services = app.state.services
     async with north.house() as work:
         north.client_id = (await register_client(work, NewClient("stream", ("event:read",)))).client_id

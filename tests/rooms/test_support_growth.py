@@ -29,7 +29,7 @@ QUERY = """query($support: ID!) { supportGrowth(supportId: $support) { beginsOn 
 
 
 def norms(**more: Any) -> list[Benchmark]:
-    """Returns the shipped norms of oral reading as rows, each with an id."""
+    """Returns the published norms of oral reading that the product contains, as rows with ids."""
     rows = [Benchmark(id=number, **_columns(each)) for number, each in enumerate(published_benchmarks())]
     return [*rows, Benchmark(id=99, **more)] if more else rows
 

@@ -85,7 +85,7 @@ def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | No
 
 
 async def response_events(town: Town) -> list[str]:
-    """Returns the types of the response events in the feed, in order."""
+    """Returns the types of the feed's events whose type begins with `LOOP`, in order."""
     async with town.unit() as work:
         feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
     return [event.type for event in feed.rows if event.type.startswith(LOOP)]

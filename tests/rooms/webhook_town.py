@@ -164,7 +164,7 @@ async def make_due(town: Town) -> None:
 
 
 async def end_leases(town: Town) -> None:
-    """Ends every lease, as if time had passed."""
+    """Ends the leases of all deliveries, as if time had passed."""
     async with town.house() as work:
         await _run(
             work,

@@ -90,7 +90,7 @@ def test_a_command_costs_by_what_it_is_given() -> None:
 
 
 def test_only_the_named_operation_costs() -> None:
-    """Of a document with several operations only the operation that runs is counted."""
+    """If a document has several operations, only the operation that runs is counted in the cost."""
     document = "query A { students(first: 2) { edges { cursor } } } query B { staff { edges { cursor } } }"
     assert (cost_of(document, name="A"), cost_of(document, name="B")) == (2, 50)
 
