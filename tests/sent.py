@@ -42,7 +42,7 @@ BoundConnection.run = _watched_run  # type: ignore[method-assign, assignment]  #
 def watched(watcher: Watcher) -> Iterator[None]:
     """Calls `watcher` with every SQL statement that is sent during the block, and with the connection that sends it.
 
-    If a statement calls a function of the database, `watcher` is then called with each statement of this function.
+    If a statement calls a function of the database, `watcher` is also called with each statement of this function.
     """
 
     def watch(connection: BoundConnection, statement: str) -> None:

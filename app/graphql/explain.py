@@ -1,5 +1,4 @@
-"""Resolves a GraphQL query for `aimline explain`. The command explains the SQL statement of the query and does not run
-it.
+"""Runs a GraphQL query for `aimline explain`. EXPLAIN is executed in place of the query's SQL statement.
 
 The command opens the unit of work.
 """

@@ -39,8 +39,7 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """Measurements of a selection set, such as its cost and its depth. They are for a selection set that is executed
-    for one object.
+    """Measurements of a selection set, such as its cost and its depth, if it is executed for one object.
 
     The fragments that the selection set uses are included.
     """

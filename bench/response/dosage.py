@@ -79,8 +79,10 @@ def verdicts(year: Year, share: Array | None) -> NDArray[np.int8]:
 
 
 def report(label: str, table: NDArray[np.int8]) -> str:
-    """Returns a row of the table: the share of students who ever had an alarm, then the shares of those who ever had
-    each other verdict in the table.
+    """Returns a row of the table, which has shares of students.
+
+    The first share is that of the students who ever had an alarm. The others are those of the students who ever had a
+    given verdict.
 
     The last cell has the largest number of first alarms in one week, and the number of this week.
     """

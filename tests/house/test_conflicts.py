@@ -58,9 +58,7 @@ def functions_of(app: FastAPI) -> dict[str, Command]:
 
 @pytest.fixture(scope="module")
 async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
-    """Sends each command to rows in many states. Returns the codes of the conflicts that each operation answered
-    with.
-    """
+    """Sends each command to rows in many states. Returns the codes of the conflicts that occur, keyed by operation."""
     client, seen = caller(app, full_north.town), defaultdict(set)
     for code, area_id in sorted(full_north.town.areas.items()):
         full_north.shown[f"area {code}"] = ids.format_id("area", area_id)

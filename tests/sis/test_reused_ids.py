@@ -135,8 +135,8 @@ def test_another_person_is_seen_in_both_directions(before: Identity, after: Iden
 def test_what_stands_for_another_person(before: Identity, after: Identity, expected: bool) -> None:
     """A row is about another person if the names differ, and the birth date or the identifier differs too.
 
-    If the birth date and the identifier are unknown, the e-mail address and the username must both differ in their
-    place. Exchanged or longer names do not count as different.
+    If the birth date and the identifier are unknown, the e-mail address and the username must both differ
+    instead. Exchanged or longer names do not count as different.
     """
     assert is_other_person(before, after) == expected
 

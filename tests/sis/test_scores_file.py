@@ -42,7 +42,7 @@ async def _score_id(town: Town, name: str) -> UUID:
 
 
 async def _last_scores(town: Town) -> set[str]:
-    """Returns the days of the students' last scores that are stored in the students' rows."""
+    """Returns the days of last scores that the students' rows have."""
     rows = await ask(
         town, "SELECT DISTINCT last_score_on::text FROM person WHERE district_id = :district AND is_student"
     )

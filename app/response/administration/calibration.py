@@ -1,6 +1,6 @@
 """Makes and reads calibrations. A calibration has estimates for one measure, made from a district's own series.
 
-The estimates are how noisy the scores are, how much the forms (the versions of a test) differ in difficulty, and how
+The estimates say how noisy the scores are, how much the forms (the versions of a test) differ in difficulty, and how
 fast students grow. Calibrations are numbered and never changed. They are estimated from scores alone. A district's true
 false-alarm rate cannot be known from scores, so none is stated.
 """

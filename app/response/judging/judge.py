@@ -178,7 +178,7 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Judges those series a second time whose current verdict was made by earlier rules.
+    """Judges series a second time if their current verdicts were made by earlier rules.
 
     They are judged by the new rules, as of the week of the current verdict. `judgements` has the judgements of the
     latest week by the new rules, keyed by series; they are not written yet. Returns the additional judgements, keyed by
