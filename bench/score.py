@@ -80,8 +80,9 @@ class Figures:
     statements: list[int] = field(default_factory=list)
 
     def medians(self) -> dict[str, float]:
-        """Returns the median milliseconds of each part, and the ratio of a request to its bare statements and
-        judging.
+        """Returns the median of each measured value, and the median ratio of two times.
+
+        The ratio is the time of a request, divided by the time of its statements alone plus its judging alone.
         """
         values = {name: statistics.median(getattr(self, name)) for name in self.__dataclass_fields__}
         ratios = [
@@ -137,10 +138,10 @@ class Bench:
         return NewScore(format_id("student", student), "orf", day, 60.0 + self.next % 40, form="F20")
 
     async def measure(self, send: Callable[[], Awaitable[Any]], times: int, warm: int = WARM) -> Figures:
-        """Sends requests, and returns the times that they took.
+        """Sends requests, and returns the measured times.
 
-        After each request, its SQL statements are sent alone, and its judging is computed alone, to measure both apart.
-        The first `warm` requests are not counted.
+        After each request, its SQL statements are sent again alone, and the series that it judged are judged again
+        alone. So each of the two parts has a time of its own. The first `warm` requests are not counted.
         """
         figures = Figures()
         for number in range(-warm, times):
@@ -260,7 +261,10 @@ def _print(figures: dict[str, dict[str, float]], title: str) -> None:
 
 
 def _measure_in(folder: Path, times: int) -> dict[str, dict[str, float]]:
-    """Measures the code in a checkout in a separate process, with the benchmark's modules of this checkout."""
+    """Measures the code of the checkout `folder` in a separate process.
+
+    Modules that `folder` lacks, such as those of the benchmark, come from the present checkout.
+    """
     checkout = Path(__file__).resolve().parent.parent
     paths = os.pathsep.join(map(str, dict.fromkeys((folder.resolve(), checkout))))
     answer = subprocess.run(

@@ -1,8 +1,10 @@
-"""Loads the same files with the library dlt: write disposition merge into PostgreSQL, with its default settings.
+"""Loads the files of a sync benchmark with the library dlt, for comparison with Aimline.
 
-It needs a Python that has `dlt[postgres]`, which is no dependency of the product: `PYTHON bench/sync_dlt.py FOLDER
-URL`. `bench.sync --dlt PYTHON` runs it. It prints a line of JSON for each of two runs: a first load, and the same files
-again.
+The rows are merged into PostgreSQL (dlt's write disposition `merge`), with dlt's default settings. The files are loaded
+twice, and a line of JSON is printed for each time.
+
+The script needs a Python that has `dlt[postgres]`, which is no dependency of the product: `PYTHON bench/sync_dlt.py
+FOLDER URL`. `bench.sync --dlt PYTHON` runs it.
 """
 
 import csv

@@ -1,4 +1,6 @@
-"""Measures a window's report, signals, an agenda and the list of what is due, in a district of 100,000 students.
+"""Measures the times of four computations in a district of 100,000 students.
+
+These are the report of a screening window, the signals, the agenda of a team, and a teacher's list of what is due.
 
 `python3 dev.py python -m bench.teams [--students 100000]`
 

@@ -1,7 +1,7 @@
 """Defines the conditions of row-level security as SQL, for the migrations.
 
 The file is frozen: a policy changes by a new migration. A table has one permissive policy for the run-time roles, which
-joins its conditions with AND. It contains no subquery and no function that reads a table. On a sharded server a
+joins its conditions with AND. The policy contains no subquery and no function that reads a table. On a sharded server a
 RESTRICTIVE policy would make other districts' rows visible.
 """
 

@@ -1,4 +1,6 @@
-"""Measures processor time. On a busy machine one measurement can be too high, so the least of several counts."""
+"""Measures processor time. On a busy machine a single measurement can be too high, so the least of several is
+returned.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -23,7 +25,10 @@ def least_seconds(work: Callable[[], object], limit: float, tries: int = TRIES) 
 
 
 async def least_seconds_awaited(work: Callable[[], Awaitable[object]], limit: float) -> float:
-    """Returns the least processor time of awaiting `work()`, in seconds, in the same way as `least_seconds`."""
+    """Awaits `work()` until it takes less than `limit` seconds of processor time, at most `TRIES` times.
+
+    Returns the least processor time of a run, in seconds.
+    """
     least = float("inf")
     for _ in range(TRIES):
         began = time.process_time()

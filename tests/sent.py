@@ -40,9 +40,9 @@ BoundConnection.run = _watched_run  # type: ignore[method-assign, assignment]  #
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Calls a function with every SQL statement that is sent during the block, and with its connection.
+    """Calls `watcher` with every SQL statement that is sent during the block, and with the connection that sends it.
 
-    The statements within functions of the database follow the statement that calls them.
+    If a statement calls a function of the database, `watcher` is also called with each statement of this function.
     """
 
     def watch(connection: BoundConnection, statement: str) -> None:

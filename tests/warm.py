@@ -91,8 +91,9 @@ class Warm:
 
 
 def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
-    """Returns the next line from a socket with its file descriptors, or an empty line if the other end has closed the
-    socket.
+    """Returns the next line from a socket, and the file descriptors that were sent with the line.
+
+    The line is empty if the other end has closed the socket.
     """
     line = b""
     streams: list[int] = []

@@ -109,7 +109,7 @@ class ActingPerson:
     The person's role, schools, teams and students restrict the request.
 
     `students` has the person's caseload and the students of the person's teams. If the person sees all students of some
-    schools anyway, it has only students of the teams who attend other schools.
+    schools anyway, `students` has only students of the teams who attend other schools.
     """
 
     person_id: UUID

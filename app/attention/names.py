@@ -88,7 +88,10 @@ def _names(work: Work, kind: str, row_ids: list[UUID]) -> Select[Any]:
 
 
 def _source(work: Work, kind: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Returns the table of a kind of records, the column with their student, and the columns with their names."""
+    """Returns the table of a kind of records, its column with the student, and SQL expressions for a record's names.
+
+    The expressions are keyed by the field of `SubjectNames` that they fill.
+    """
     if kind == "student":
         return Person, Person.id, {"text": Person.given_name + " " + Person.family_name}
     if kind == "action_item":

@@ -40,7 +40,7 @@ WIDTHS = (14, 8, 20, 26)
 
 
 def add_to_sync() -> None:
-    """Adds the command to `aimline sync`."""
+    """Adds the command `diff` to `aimline sync`."""
 
     @sync_app.command("diff")
     def diff(

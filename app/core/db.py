@@ -183,7 +183,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
 
 
 def connections_of(engine: AsyncEngine) -> int:
-    """Returns the largest number of connections that an engine of `open_engine` opens."""
+    """Returns the largest number of connections that an engine opens. The engine must come from `open_engine`."""
     pool = engine.pool
     if not isinstance(pool, QueuePool):
         raise Misuse("This engine has no pool with a limit.")

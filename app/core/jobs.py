@@ -141,7 +141,7 @@ class JobTable:
     """A job table with the rules for claiming its rows. None of its SQL conditions contains user input.
 
     * `key` is a column that refers to the table `keys`, such as `endpoint_id` for deliveries of webhooks. The number of
-      simultaneous jobs is limited for each value of this column. Both are None if there is no such limit.
+      simultaneous jobs is limited for each value of this column. `key` and `keys` are None if there is no such limit.
     * `at_once` is how many jobs with the same key may be claimed at the same time.
     * `length` is the duration of a lease.
     * `waiting` is an SQL condition on a job `t`. A job can be claimed only if the condition is true.

@@ -21,7 +21,7 @@ from app.events.catalogue import EventType, NewEvent
 
 @dataclass
 class _StudentEvents:
-    """Events of one type about many students, kept as lists with one entry for each event."""
+    """Events of one type about many students. Each list has one entry for each event."""
 
     type: EventType
     at: datetime = field(default_factory=now)

@@ -43,7 +43,10 @@ RETRY_SECONDS = 5
 
 @dataclass
 class Answer:
-    """Builds the responses to one GraphQL request. Once the document has been checked, a response states its `cost`."""
+    """Builds the responses to one GraphQL request.
+
+    If the document of the request was valid, each response states the document's cost.
+    """
 
     trace_id: str
     limits: Limits

@@ -70,7 +70,10 @@ class Command(FieldExtension):
         self._input: Any = None
 
     def apply(self, field: StrawberryField) -> None:
-        """Adds the argument `idempotencyKey` to this mutation and, if its row has a version, the argument `version`."""
+        """Adds the argument `idempotencyKey` to this mutation.
+
+        If the mutation changes a row that has a version, also adds the argument `version`.
+        """
         name = field.python_name
         self._subject, self._is_required = _subject_of(field), name in OVERWRITES
         self._input = next((argument for argument in field.arguments if argument.python_name == "input"), None)

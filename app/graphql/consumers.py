@@ -159,7 +159,9 @@ class RemoveConsumerPayload:
 
 @strawberry.type
 class ConsumerQueries:
-    """The queries of named readers of the change feed, and of the events that they have not processed."""
+    """The queries that list the caller's named readers of the change feed, or return the events that a reader has not
+    processed.
+    """
 
     @guarded_field("The caller's consumers, by name.", consumers.consumers)
     async def event_consumers(

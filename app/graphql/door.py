@@ -87,7 +87,7 @@ class Installation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
-    """The part of a request that the command of one mutation field needs.
+    """The parts of a request that concern the command of one mutation field.
 
     * `response_key` is the field's name in the response: its alias, if it has one.
     * `expected` is the version that the caller expects the command's row to have.

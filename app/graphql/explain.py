@@ -1,4 +1,4 @@
-"""Runs a GraphQL query for `aimline explain`, which collects the query's SQL statement instead of running it.
+"""Runs a GraphQL query for `aimline explain`. EXPLAIN is executed in place of the query's SQL statement.
 
 The command opens the unit of work.
 """

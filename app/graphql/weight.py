@@ -39,7 +39,7 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set that is executed for one object, such as its cost and its depth.
+    """Measurements of a selection set, such as its cost and its depth, if it is executed for one object.
 
     The fragments that the selection set uses are included.
     """
@@ -113,9 +113,8 @@ class Scale:
         return weight
 
     def size_of_fragments(self) -> int:
-        """Returns the number of parts of all fragments together, such as fields and arguments.
-
-        Each fragment counts once.
+        """Returns the number of fields, arguments and other parts of all fragments together. Each fragment counts
+        once.
         """
         return sum(weight.size for (_, listed), weight in self._fragments.items() if not listed)
 

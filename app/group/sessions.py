@@ -190,7 +190,7 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
 def _records_of_members(
     new: NewGroupSession, batch: _Batch, at: str, violations: Violations
 ) -> dict[UUID, tuple[Attendance, str]]:
-    """Returns the attendance that a sent session has for single members, with JSON Pointers, keyed by student.
+    """Returns the attendance of single members in a sent session, each with its JSON Pointer, keyed by student.
 
     If the session names an unknown student, or a student twice, adds a violation to `violations`.
     """

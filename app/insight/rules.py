@@ -235,10 +235,11 @@ class _Table:
         return True
 
     def _can_change(self, row: str, column: str, other_row: str, other_column: str) -> bool:
-        """Returns whether students could be swapped between the corners of a rectangle without changing any total.
+        """Returns whether two students could change places without changing any total of the table.
 
-        Two students can be swapped if they are in opposite corners and have equal values in the dimensions that are not
-        in this table. If both moved to the two remaining corners, only the counts of the four corners would change.
+        The two rows and the two columns have four cells in common. A student in one of these cells and a student in the
+        opposite cell could move to the other two cells. They must have equal values in the dimensions that are not in
+        this table, so that only the counts of these four cells change.
         """
         others = self.others
         empty: set[tuple[str, ...]] = set()

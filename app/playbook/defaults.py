@@ -119,7 +119,10 @@ _RISK_CUTS = {"01": (5, 10, 26), "02": (29, 59, 77), "03": (55, 85, 96)}
 
 @dataclass(frozen=True, slots=True)
 class PublishedBenchmark:
-    """Published figures of the measure with the code `measure`. The fields are those of the model `Benchmark`."""
+    """Published figures of one measure, such as percentiles. `measure` is the measure's code.
+
+    The fields are those of the model `Benchmark`.
+    """
 
     measure: str
     grade: str

@@ -144,7 +144,7 @@ async def publish_agenda_order(work: Work, kinds: list[str]) -> PlaybookVersion:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def lock_playbook(work: Work) -> None:
-    """Makes other transactions that change this district's playbook wait until this transaction ends."""
+    """Locks this district's playbook. Other transactions that change it wait until this transaction ends."""
     await _lock(work)
 
 

@@ -17,9 +17,9 @@ from app.core.violations import Unread
 
 
 class Misshapen(Invalid):
-    """Raised if the form of some inputs is wrong, such as a text in place of a number.
+    """Raised if some inputs are malformed, such as a text in place of a number.
 
-    Lists these violations, and those that the command finds in the other inputs.
+    Contains the violations of the malformed inputs, and also the violations that the command finds in the other inputs.
     """
 
     code = "shape"
@@ -36,10 +36,10 @@ class _Undo(Exception):
 async def all_violations(
     work: Work, shape: Sequence[Violation], run: Callable[[], Awaitable[Any]]
 ) -> tuple[Violation, ...]:
-    """Returns the violations in `shape`, followed by those that the command finds in the other inputs.
+    """Returns the violations in `shape`, followed by the violations that the command finds in the other inputs.
 
-    `shape` are the violations in the form of the inputs, such as a text in place of a number. `run` runs the command
-    with the well-formed inputs. What the command writes is rolled back.
+    `shape` has the violations of malformed inputs, such as a text in place of a number. `run` runs the command with the
+    well-formed inputs. What the command writes is rolled back.
     """
     try:
         async with work.savepoint():
@@ -56,11 +56,11 @@ async def all_violations(
 
 
 def merged(shape: Sequence[Violation], of_command: Sequence[Violation]) -> tuple[Violation, ...]:
-    """Returns the violations in `shape`, followed by those that the command has found in other inputs.
+    """Returns the violations in `shape`, followed by violations from `of_command`.
 
-    `shape` are the violations in the form of the inputs, such as a text in place of a number. `of_command` are the
-    violations that the command has found. Such a violation is left out if its input, or the object that contains this
-    input, already has a violation in `shape`.
+    `shape` has the violations of malformed inputs, such as a text in place of a number. `of_command` has the violations
+    that the command has found. One of them is left out if its input, or the object that contains this input, already
+    has a violation in `shape`.
     """
     refused = tuple(violation.pointer for violation in shape)
     others = (each for each in of_command if not any(_is_within(each.pointer, pointer) for pointer in refused))

@@ -151,8 +151,8 @@ def stored(
 ) -> Any:
     """Declares the value of a JSON column.
 
-    The attribute must be annotated with the type of the value: a subclass of `Value`, a list of one, `Figures` or
-    `JsonObject` (see `values.py`).
+    The attribute must be annotated with the type of the value: a subclass of `Value`, a list of such a subclass,
+    `Figures` or `JsonObject` (see `values.py`).
     """
     return ValueMember("", description, None, rest, graphql, shape=None, expression=column)
 

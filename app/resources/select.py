@@ -87,9 +87,9 @@ def _is_plain(picks: Picks) -> bool:
 
 
 def is_plain(picks: Picks) -> bool:
-    """Returns True if no selected link or value has a page or arguments.
+    """Returns whether it is known that no selected link or value has a page or arguments.
 
-    The result is right for `KeptPicks` and for an empty selection. For any other selection it is always False, and the
+    This can be known for `KeptPicks` and for an empty selection. For any other selection the result is False, and the
     caller has to look through the selection.
     """
     return not picks or (isinstance(picks, KeptPicks) and picks.is_plain)
@@ -164,7 +164,7 @@ PagePart = Rows | Edges | Info | Next | Total | Constant
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A requested page: what it shows (its rows, its total and so on), its length and its position.
+    """A page that a request selects. `parts` says what the page shows, such as its rows or its total.
 
     It contains `first` rows after the position `after`, or with `backward` the last `first` rows before it.
     `limit_name` and `after_name` are the API's names for `first` and `after`, which the pointers of errors use.

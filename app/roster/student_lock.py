@@ -176,7 +176,7 @@ async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
 
 
 async def lock_row_after_student(work: Work, model: type[MaybeAbout], row_id: UUID) -> MaybeAbout | None:
-    """Locks the student whom a row is about, if it is about one; then locks and returns the row.
+    """Locks and returns a row. If the row is about a student, locks the student first.
 
     Returns None if the row does not exist or the caller may not see it.
     """

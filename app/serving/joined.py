@@ -46,7 +46,7 @@ class JoinedWrites:
         self._transport.close()
 
     def is_closing(self) -> bool:
-        """Returns whether the connection is closed or will be."""
+        """Returns whether the connection is closed or is being closed."""
         return self._transport.is_closing()
 
     def __getattr__(self, name: str) -> Any:

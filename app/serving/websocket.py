@@ -1,7 +1,7 @@
 """Limits what a WebSocket connection may cost before and after its caller is known: the number and the rate of frames.
 
-The library's parser reads all bytes that it is given before it hands over the frames. It is therefore given a few
-kilobytes at a time, so that a flood of tiny frames is noticed after the first few kilobytes.
+The library's parser reads all bytes that it is given before it hands over the frames. The parser is therefore given a
+few kilobytes at a time, so that a flood of tiny frames is noticed after the first few kilobytes.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Saves up to which changes of data the signals were computed, and finds the students whose data changed later."""
+"""Stores which changes of data the computed signals include, and finds the students whose data changed later."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta

@@ -54,7 +54,7 @@ class DismissedSignal:
 
 @dataclass(frozen=True, slots=True)
 class MergedSignal:
-    """One of the signals that a request merges, and the signal that stays."""
+    """A signal to be merged, and the signal into which it is merged. The latter does not change."""
 
     signal: Annotated[str, SIGNAL]
     into: Annotated[str, STAYS]

@@ -229,9 +229,9 @@ class SisLease(Tenant, Base):
 
 
 class SisUploadSlot(Tenant, Base):
-    """A place for one upload. The number of places limits how many uploads a district may send at the same time.
+    """A slot for one upload. The number of slots limits how many uploads a district may send at the same time.
 
-    A place is free again when its lease has ended.
+    A slot is free again when its lease has ended. `place` is the number of the slot.
     """
 
     __tablename__ = "sis_upload_slot"

@@ -109,9 +109,9 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
     """Returns the principal of a request that a client sends for a person.
 
-    It is the client, restricted to what this person may see and do. `name` is the id or external id of the person.
-    Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises `Invalid`
-    for an unknown person.
+    This principal is the client's, restricted to what this person may see and do. `name` is the id or external id of
+    the person. Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises
+    `Invalid` for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))
@@ -152,7 +152,7 @@ async def release(work: Work, support_id: UUID) -> None:
 async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID], str, UUID | None]]) -> None:
     """Rewrites the caseload entries of supports, after other people have come to lead or provide them.
 
-    Each tuple in `entries` is about one support and one role: the id of the support, of its student and of the
+    Each tuple in `entries` is about one support and one role: the ids of the support, of its student and of the
     student's schools, the role (`lead` or `provider`), and the id of the person who has this role, or None for nobody.
     All stored entries of these supports are deleted, and an entry is added for each tuple with a person.
     """

@@ -52,10 +52,10 @@ class TeamMember(OfTeam, Base):
 
 
 class TeamScope(OfTeam, Base):
-    """A part of the students whom a team serves, from a day on: a grade of a school, a class, or a named student.
+    """A part of the students whom a team serves: a grade of a school, a class, or a named student.
 
-    `until_on` is the first day on which the scope is no longer in force. `school_ids` are the schools of the named
-    student. For a grade or a class, `school_ids` is empty.
+    The scope is in force from the day `from_on`. `until_on` is the first day on which it is no longer in force.
+    `school_ids` are the schools of the named student. For a grade or a class, `school_ids` is empty.
     """
 
     __tablename__ = "team_scope"

@@ -35,7 +35,7 @@ Made = tuple[WebhookEndpoint, str | None]
 
 @dataclass(frozen=True, slots=True)
 class NewEndpoint:
-    """An endpoint to be registered. It receives future events about what the caller who registers it may see."""
+    """An endpoint to be registered. It receives future events about records that the registering caller may see."""
 
     url: Annotated[str, Text(max=2048), About("https, on a public address.", "https://example.org/hooks/aimline")]
     event_types: Annotated[

@@ -112,8 +112,8 @@ def matches(district_id: UUID, after: int, upto: int, *, replayed_to: UUID | Non
     * An event of a secured area goes only to endpoints that are open to this area.
     * A test event goes only to the endpoint that is tested.
 
-    With `replayed_to`, the query returns only pairs with this endpoint for which there is no delivery yet. They include
-    events from before the endpoint was created, but no test events.
+    With `replayed_to`, the query returns only pairs with this endpoint for which there is no delivery yet. These pairs
+    include events from before the endpoint was created, but no test events.
     """
     districts = and_(Event.student_id.is_(None), func.cardinality(Event.school_ids) == 0)
     everywhere = or_(districts, func.cardinality(WebhookEndpoint.school_ids) == 0)

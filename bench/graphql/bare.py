@@ -1,7 +1,8 @@
 """Serves the pages of REST for comparison, each by a minimal route that uses only Starlette and asyncpg.
 
-A request sends BEGIN with the principal, the product's own statement, the row of the disclosure log and COMMIT. `python
--m bench.graphql.bare PORT DISTRICT` reads the settings of the product.
+A request sends the same SQL as the product: BEGIN with the statement that binds the principal, the query of the page,
+the row for the disclosure log, and COMMIT. `python -m bench.graphql.bare PORT DISTRICT` reads the settings of the
+product.
 """
 
 import asyncio

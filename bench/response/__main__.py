@@ -1,4 +1,5 @@
-"""Measures every decision rule in the simulated year, as commonly used and at the same false-alarm rate.
+"""Measures every decision rule in the simulated year: as it is commonly used, and with the threshold that gives all
+rules the same false-alarm rate.
 
 `python -m bench.response`
 """

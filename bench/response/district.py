@@ -62,7 +62,7 @@ async def _run(settings: Settings, students: int, times: int) -> None:
 
 
 async def _requests(settings: Settings, api: AsyncEngine, district: UUID, ids: Sequence[UUID], times: int) -> None:
-    """Records scores one after another, each of another student, and prints the median times.
+    """Records `times` scores one after another, each for the next student, and prints the median times.
 
     Each score is recorded in a unit of work of its own, as in a request.
     """

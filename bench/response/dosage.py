@@ -79,9 +79,12 @@ def verdicts(year: Year, share: Array | None) -> NDArray[np.int8]:
 
 
 def report(label: str, table: NDArray[np.int8]) -> str:
-    """Returns a table row with the shares of students who ever got each verdict.
+    """Returns a row of the table, which has shares of students.
 
-    Its last cell has the largest number of first alarms in one week.
+    The first share is that of the students who ever had an alarm. The others are those of the students who ever had a
+    given verdict.
+
+    The last cell has the largest number of first alarms in one week, and the number of this week.
     """
     shares = [(table == STATES.index(state)).any(axis=1).mean() for state in SHOWN]
     alarm = np.isin(table, [STATES.index(state) for state in SHOWN[:2]])

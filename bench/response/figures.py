@@ -32,7 +32,10 @@ def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
 
 
 def threshold_for(excess: Array, year: Year, far: float) -> float:
-    """Returns the threshold that the share `far` of the responders exceeds in at least one week."""
+    """Returns the threshold for the false-alarm rate `far`.
+
+    The share `far` of the responders exceeds this threshold in at least one week.
+    """
     worst = excess[year.group == RESPONDER].max(axis=1)
     return float(np.quantile(worst, 1 - far))
 
@@ -42,7 +45,7 @@ def figures(flag: NDArray[np.int64], year: Year) -> Figures:
 
     A stopper is a student whose growth stops during the year. A stopper who is flagged before the stop counts as a
     false alarm in the positive predictive value (PPV). S6, S8 and S10 are the shares of stoppers flagged within so many
-    weeks after the stop. They leave out a stopper who was flagged before it.
+    weeks after the stop. These shares leave out a stopper who was flagged before the stop.
     """
     never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
     late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]

@@ -1,4 +1,4 @@
-"""Measures the milliseconds of judging one new score together with its classmates' scores.
+"""Measures how many milliseconds it takes to judge one new score together with its classmates' scores.
 
 `python -m bench.response.one`
 """
@@ -60,7 +60,9 @@ def truncate(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
 
 
 def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
-    """Returns two medians of milliseconds for judging the first series of each cohort: processor time, elapsed time."""
+    """Judges the first series of each cohort. Returns the median processor time and the median elapsed time, in
+    milliseconds.
+    """
     used, took = [], []
     for mine, *others in cohorts:
         cohort_lines = [other.score_series for other in others]
@@ -72,7 +74,9 @@ def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]
 
 
 def report(*, classmates: int, weeks: int, times: int) -> None:
-    """Prints the milliseconds of judging one score with its classmates' scores, and without them."""
+    """Prints how many milliseconds it takes to judge one score, together with its classmates' scores and without
+    them.
+    """
     cohorts = [make_series(classmates, weeks, seed) for seed in range(times)]
     later = [[truncate(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
     # A request's garbage collector does not have to examine the data made for the measurement.

@@ -4,8 +4,8 @@
 
 The goal requires growth of 1.5 words a week. The simulated readers begin at 20 words and grow .5 words a week. Their
 scores vary with a standard deviation of 3.5 words. Other simulated readers, who grow as required, show how often an
-alarm is false. Both are judged with an SEM of 8, and with the published SEM of their level. Each reader is judged
-together with a cohort of 25 such readers, and alone.
+alarm is false. Both groups are judged with an SEM of 8, and with the published SEM of their level. Each reader is
+judged together with a cohort of 25 such readers, and alone.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 `python -m bench.response.several`
 
-Each measure has an equal part of the stated false-alarm rate, as in the product (Bonferroni). The table compares this
-with the whole rate for each measure, for two and three measures that are
+In the product, each measure gets an equal part of the stated false-alarm rate (Bonferroni). The table also shows what
+happens if each measure gets the whole rate. Both are shown for two and for three measures, in three cases:
 
 * independent: growth, forms and errors of one measure say nothing about those of another;
 * alike in growth: the student's true level is the same on all measures, and the errors are not;
@@ -59,7 +59,8 @@ def first_weeks(year: Year, far: tuple[float, ...]) -> list[Whole]:
 
 
 def union(firsts: list[Whole], years: list[Year], group: int, *, by: int) -> tuple[float, int]:
-    """Returns the share of a group's students who were flagged by any measure up to the week `by`, and their number.
+    """Returns two numbers for a group: the share of its students who were flagged by any measure up to the week `by`,
+    and the number of its students.
 
     `firsts` has, for each measure, the week of each student's first alarm. Independent measures are simulated with
     different students. The students with the same position in each simulation are treated as one student.

@@ -33,7 +33,7 @@ class Population:
     * `statistic`: the number for which the monitor has a threshold. Above it, an alarm is raised.
     * `slow`: the calibrated probability that growth is below half of the goal's growth rate.
     * `under`: the calibrated probability that growth is below the goal's growth rate.
-    * `stopped`: the probability that slow growth was fast enough before it changed.
+    * `stopped`: if growth is slow now, the probability that it kept pace before and then changed.
     """
 
     statistic: Array

@@ -48,12 +48,14 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """The simulated scores of one population: `baseline` (students, 3) and `scores` (students, weeks).
+    """The simulated scores of one population. A missing score is nan.
 
-    A missing score is nan. `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER. `stop` is the last week before growth
-    changed, or 0 for none. `cohort` is the index of the group of students that share their forms. The rules do not get
-    `true` and `rate` (students, weeks), which are the true level and growth, nor `sd` (students,), each student's
-    noise.
+    * `baseline` (students, 3) and `scores` (students, weeks): the scores.
+    * `cohort`: the index of the group of students that share their forms.
+    * `group`: one of RESPONDER, BETWEEN, NEVER, STOPPER.
+    * `stop`: the last week before growth changed, or 0 for none.
+    * `true` and `rate` (students, weeks): the true level and the true growth. The rules do not get them.
+    * `sd` (students,): each student's noise. The rules do not get it.
     """
 
     baseline: Array

@@ -26,7 +26,7 @@ def read_states(year: Year) -> None:
 
 
 def _follow_concerns(year: Year) -> None:
-    """Records for each accepted concern the day since when it has had no active support."""
+    """Records for each accepted concern since which day it has had no active support."""
     for concern in year.concerns.values():
         served = any(record.concern == concern.id and is_active(year, record) for record in year.supports)
         if concern.state != "accepted" or served:

@@ -231,9 +231,10 @@ def _how_many_at_which_level(year: Year) -> None:
 
 
 def _what_went_well(year: Year) -> None:
-    """Asks which supports have met their goal, and which students are ready for less support (`ready_to_fade`).
+    """Compares two answers of the product with the truth: which supports have met their goal, and which students are
+    ready for less support (`ready_to_fade`).
 
-    In GraphQL, one query asks both.
+    REST answers in two requests, GraphQL in one query.
     """
     met = year.caller.get("/v1/supports", verdict="goal_met", limit=200)["items"]
     ready = year.caller.get("/v1/signals", kind="ready_to_fade", state="suggested", limit=200)["items"]

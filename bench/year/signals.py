@@ -87,10 +87,10 @@ def _of(year: Year, record: SupportRecord) -> Iterator[tuple[str, str]]:
 
 
 def _key_of(year: Year, signal: dict[str, Any]) -> SignalKey:
-    """Returns the key of a signal that was read from the product.
+    """Returns the key of a signal that was read from the product: its kind, its student and its cause.
 
-    For a signal about a support, the key has the recorded cause if the signal is known and still suggested, and
-    otherwise the cause that the support has today.
+    The cause is a screening window or an event in a support. If a signal about a support is known and still suggested,
+    its recorded key is returned. Otherwise, the cause is found in the support as it is today.
     """
     student = year.names[signal["student"]]
     if signal["window"] is not None:

@@ -34,9 +34,10 @@ def publish_rule(year: Year) -> None:
 
 
 def follow_stalls(year: Year) -> None:
-    """Compares the suggested core stalls (grades whose share at the benchmark fell) with the scores.
+    """Compares the suggested core stalls with the scores. Then accepts the stall of the school and dismisses that of
+    the district.
 
-    Then accepts the stall of the school and dismisses that of the district.
+    A core stall is a grade in which the share of students at the benchmark fell.
     """
     settled = {each.key for each in year.stalls if each.state in ("accepted", "dismissed")}
     expected = {key: falls for key, falls in _falls(year) if key not in settled}
@@ -56,8 +57,9 @@ def follow_stalls(year: Year) -> None:
 
 
 def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, str]], set[tuple[str, str]]]:
-    """Returns the core stalls (grades that fell behind) with their states three times: as expected, over REST and over
-    GraphQL.
+    """Returns three sets with the ids and the states of core stalls: as expected, from REST and from GraphQL.
+
+    A core stall is a grade in which the share of students at the benchmark fell.
     """
     read = year.caller.get("/v1/core-stalls", limit=200)["items"]
     queried = year.caller.query("{ coreStalls(first: 200) { edges { node { id state } } } }")["coreStalls"]["edges"]
@@ -103,7 +105,7 @@ def _fall(year: Year, opened: int, school: str | None, scores: dict[str, float])
 
 
 def _counted(year: Year, opened: int, school: str | None) -> list[str]:
-    """Returns the children who were screened in a window and in the one before it."""
+    """Returns the children of a school who were screened both in this window and in the window before it."""
     before = year.screened[_before(year, opened)]
     return [name for name in year.screened[opened] if name in before and _is_at(year, name, school)]
 

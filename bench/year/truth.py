@@ -144,8 +144,8 @@ def _of_verdict(year: Year, record: SupportRecord) -> Iterator[Expected]:
 def _of_alarm(state: str, record: SupportRecord, since: date, *, is_due: bool) -> Expected:
     """Returns the agenda item about an alarm.
 
-    If a decision is due, `decision_due` is a second reason of the item. The item then has the kind that comes first in
-    the agenda's order.
+    If a decision is due, the item has two reasons: the state of the alarm and `decision_due`. Its kind is then the
+    reason that comes first in the agenda's order.
     """
     kind = min(state, "decision_due", key=ORDER.index) if is_due else state
     codes = (state, "decision_due") if is_due else (state,)
@@ -170,7 +170,7 @@ def _of_goal(year: Year, record: SupportRecord) -> Iterator[Expected]:
 
 
 def overdue_checks(year: Year, record: SupportRecord) -> list[date]:
-    """Returns, for each measure without a score for too long, the day of its last score."""
+    """Returns the day of the last score of each measure that has had no score for too long."""
     if record.goal_on is None or record.goal_on < year.today:
         return []
     days = [record.last_check(followed.measure) for followed in record.child.plan.measures]

@@ -1,4 +1,4 @@
-"""Gives quarantined rows a sourcedId and an acknowledgement, and stores a run's exit code and likely new sourcedIds."""
+"""Adds a sourcedId and an acknowledgement to quarantined rows, and an exit code and likely new sourcedIds to runs."""
 
 from alembic import op
 

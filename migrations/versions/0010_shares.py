@@ -1,4 +1,4 @@
-"""Adds to verdicts the probabilities of the student's growth, and a short label."""
+"""Adds columns to the table of verdicts: the probabilities of the student's growth, and a short label."""
 
 from alembic import op
 

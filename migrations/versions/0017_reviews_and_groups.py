@@ -1,4 +1,4 @@
-"""Adds review dates, which a support may have in place of a measure and a goal, and groups of students."""
+"""Adds groups of students. Also adds review dates, which a support may have instead of a measure and a goal."""
 
 from alembic import op
 

@@ -27,7 +27,11 @@ def upgrade() -> None:
 
 
 def _create_library() -> None:
-    """Creates the intervention library. Supports and groups cite its entries, sessions have marks on its checklists."""
+    """Creates the table of the intervention library, and the columns of other tables that refer to it.
+
+    Supports, phases and groups refer to entries of the library. Sessions state which parts of an entry's checklist were
+    done.
+    """
     tenant_table(
         "intervention",
         """

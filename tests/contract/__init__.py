@@ -1,1 +1,3 @@
-"""Tests the contracts with programs of other makers: an audit of GraphQL over HTTP, and three generators of clients."""
+"""Tests the API contracts with external programs: an audit of GraphQL over HTTP, and three generators of client
+code.
+"""

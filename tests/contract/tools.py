@@ -1,4 +1,4 @@
-"""Runs programs of other makers that must accept the contracts."""
+"""Runs external programs that must accept the API contracts, such as compilers of client code."""
 
 import subprocess
 from pathlib import Path

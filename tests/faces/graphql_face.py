@@ -53,7 +53,7 @@ def here(engine: AsyncEngine, settings: Settings) -> Here:
 
 
 def tokens(settings: Settings) -> Tokens:
-    """Issues tokens as the product does."""
+    """Returns the object that issues tokens, as in the product."""
     return Tokens(settings.keyring, settings.base_url, 900)
 
 

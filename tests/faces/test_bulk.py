@@ -1,4 +1,7 @@
-"""Tests commands with several items in both APIs: one result for each item, all or nothing, and trials."""
+"""Tests commands with several items in both APIs.
+
+Each item has its own result. With `atomic`, all items are written or none. A trial (`dry_run`) writes nothing.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -148,7 +151,7 @@ async def test_all_results_together_list_a_hundred_violations(north_client: Call
 
 
 async def test_one_item_states_how_many_of_its_violations_are_left_out(north_client: Caller) -> None:
-    """The response states how many violations of a single item were left out."""
+    """If one item has very many violations, its result states how many of them were left out."""
     unknown = {f"x{number}": 1 for number in range(100)}
     (result,) = (await north_client.post("/v1/scores/bulk", {"scores": [unknown]})).json()["results"]
     assert len(result["violations"]) == 101

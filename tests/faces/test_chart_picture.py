@@ -33,7 +33,7 @@ def score(day: date, value: float, purpose: str = "progress") -> ChartedScore:
 
 
 def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **more: Any) -> Phase:
-    """Returns a phase with the baseline 40 and the goal 70 in week 20, with the given differences."""
+    """Returns a phase with the baseline 40 and with the goal 70 in week 20, unless `more` has other values for them."""
     plan = {"baseline": 40.0, "goal": 70.0, "goal_on": on(20, 0)} | more
     return Phase(id=uuid4(), number=number, begins_on=begins, ends_on=ends, **plan)
 
@@ -130,7 +130,7 @@ def test_the_aimline_stands_where_the_rule_has_it() -> None:
 
 
 def test_scores_stand_on_the_side_of_the_aimline_on_which_they_were_judged() -> None:
-    """A score above the aimline is drawn above it on any day; y grows downwards."""
+    """A score is drawn on the same side of the aimline on which the rule has judged it, on any day of the week."""
     chart = drawn([score(on(4, 4), 47.0), score(on(5, 0), 47.0)], today=on(6))
     circles = classed(svg(chart), "circle", "score")[:2]
     assert float(circles[0].get("cy", "")) == float(circles[1].get("cy", ""))

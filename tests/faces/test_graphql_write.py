@@ -199,7 +199,7 @@ async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None
 
 
 async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) -> None:
-    """A missing permission is an error, and the next, permitted field is executed."""
+    """A field that the caller may not use gives an error, and the next, permitted field is executed."""
     query = """mutation($input: DecideInput!, $worry: RaiseConcernInput!) {
       decide(input: $input) { decision { id } problems { code } }
       raiseConcern(input: $worry) { concern { id } problems { code } } }"""

@@ -42,8 +42,9 @@ async def test_a_student_who_moved_is_not_shown_again_to_the_former_school(
     owner: asyncpg.Connection,
     face: str,
 ) -> None:
-    """If a sync has moved the student, a client of the former school that repeats its request gets 410. The concern is
-    raised once.
+    """If a sync has moved the student, a client of the former school that repeats its request gets 410.
+
+    The request raises a concern about the student. The repetition raises no second concern.
     """
     client = caller(app, north, schools=(north.schools[0],))
 
@@ -64,7 +65,10 @@ async def test_a_student_who_moved_is_not_shown_again_to_the_former_school(
 
 
 async def test_a_scope_that_was_taken_away_is_required_for_the_stored_response(app: FastAPI, north: Town) -> None:
-    """A stored payload with a student's name is not shown to a token that may no longer read the roster."""
+    """The stored response to a mutation is not shown to a token that lacks a scope which the mutation required.
+
+    Without the scope, neither the stored response nor the new answer contains the student's name.
+    """
     first = await raise_by_graphql(caller(app, north), north)
     assert north.canary in first.text
     for gone in ("roster:read", "concern:raise"):
@@ -77,8 +81,9 @@ async def test_a_scope_that_was_taken_away_is_required_for_the_stored_response(a
 
 
 async def test_a_note_of_a_team_is_not_shown_again_to_a_former_member(app: FastAPI, north: Town) -> None:
-    """A note on an agenda item that is about no student belongs to the team. A former member gets 410 for the stored
-    response.
+    """If a former member of a team repeats a request that wrote a note, the answer is 410 and not the stored response.
+
+    The note is on an agenda item about no student, so only the team may read it.
     """
     asks, team = caller(app, north), await meeting_team(north, "teacher")
     item, teacher = await added(asks, team), caller(app, north, act_for="sis:sis:teacher-1")

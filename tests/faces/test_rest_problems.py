@@ -72,7 +72,7 @@ async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDis
 
 
 async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, district: FullDistrict) -> None:
-    """No read breaks or repeats a submitted value.
+    """No read causes an internal error, and no read that is refused repeats a submitted value.
 
     Every filter and every path is tried with values of every wrong kind.
     """

@@ -59,8 +59,8 @@ def nowhere(operation: Operation) -> str:
 
 
 async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dict[int, int]:
-    """Tries to cause each status that the operation documents. Returns the actual status of each attempt, by the
-    intended status.
+    """Tries to cause each status that the operation documents. Returns the actual statuses, keyed by the intended
+    ones.
     """
     request, seen = own_request(operation, rows), dict[int, int]()
     body = request.body

@@ -1,4 +1,6 @@
-"""Tests the event stream: it sends all events that its caller may see, and no others, and it ends in time."""
+"""Tests the event stream: it sends exactly the events that its caller may see, and it ends with its token or its
+process.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -123,7 +125,7 @@ async def test_an_event_between_the_first_read_and_the_subscription_is_sent_at_o
 async def test_a_stream_ends_with_its_token(
     app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After its token has expired a stream sends no event and ends."""
+    """After its token has expired, a stream sends no event and ends."""
     monkeypatch.setattr(face, "HEARTBEAT", 0.1)
     client = caller(app, north)
     async with streaming(app, client.token) as stream:
@@ -137,7 +139,7 @@ async def test_a_stream_ends_with_its_token(
 
 
 async def test_a_stream_ends_when_its_token_is_revoked(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """After a token is revoked its stream ends before the next event."""
+    """After a token is revoked, its stream ends before the next event."""
     services: Services = app.state.services
     async with north.house() as work:
         north.client_id = (await register_client(work, NewClient("stream", ("event:read",)))).client_id

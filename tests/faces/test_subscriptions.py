@@ -52,7 +52,7 @@ async def address(app: FastAPI, hub: hubs.FeedHub) -> AsyncIterator[str]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Waits until a condition that another task brings about is true."""
+    """Waits until `holds()` returns true. Another task must cause this within 60 seconds."""
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110  # what is awaited has no event
             await asyncio.sleep(0.01)
@@ -150,7 +150,7 @@ async def test_a_verdict_arrives_with_its_support(app: FastAPI, north: Town, add
 
 
 async def test_every_event_about_a_verdict_arrives(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """`verdictChanged` delivers each type of event about a verdict that the catalogue has, and no other."""
+    """`verdictChanged` delivers every type of event that reports a verdict, and no other type."""
     support = await served(north, "amy")
     types = [type_ for type_ in CATALOGUE.values() if "support" in type_.ids and "verdict" in type_.ids]
     about_verdicts = [type_.name for type_ in types if type_.name.startswith("response.")]
@@ -227,8 +227,9 @@ async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
 
 
 async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """Ten subscriptions need as many statements to find new events as one. A connection with ten subscriptions is
-    refused an eleventh.
+    """Ten subscriptions need no more statements to find new events than one subscription.
+
+    A connection that has ten subscriptions cannot begin another one.
     """
     client = caller(app, north)
     async with connected(address, client.token) as one:

@@ -168,8 +168,9 @@ def _statement_of(place: exp.Expr) -> exp.Expr | None:
 
 
 def _is_always_true(condition: exp.Expr) -> bool:
-    """Returns whether a condition applies to every row of its statement: it is in WHERE or in a join, possibly within
-    AND.
+    """Returns whether a condition must be true for every row of its statement.
+
+    It must be true if it is in WHERE or in a join, alone or as a part of an AND.
     """
     above = condition.parent
     while isinstance(above, CONJUNCTION):

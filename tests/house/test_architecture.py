@@ -120,8 +120,9 @@ def sub_rooms(folder: Path) -> set[Path]:
 def rooms_too_large(folder: Path) -> list[str]:
     """Returns a finding for each folder of `app` that has more than `MAX_FILES` Python files.
 
-    Top-level folders are examined, and subfolders for which pyproject.toml declares layers. Such a subfolder counts as
-    one file for its parent. The files in any other subfolder count for its parent.
+    The top-level folders are checked, and the subfolders for which pyproject.toml declares layers. A subfolder with
+    layers counts as one file of the folder above it. In all other subfolders, each file counts. Files named
+    `__init__.py` do not count.
     """
     declared, findings = sub_rooms(folder), []
     rooms = {path for path in (folder / "app").iterdir() if path.is_dir() and path.name not in NOT_ROOMS}

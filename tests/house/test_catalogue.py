@@ -175,7 +175,7 @@ async def test_the_catalogue_holds(check: Check, owner: asyncpg.Connection, role
 async def test_a_planted_fault_is_found(
     check: Check, fault: str, words: str, owner: asyncpg.Connection, roles: dict[str, str]
 ) -> None:
-    """Each check finds a planted fault, and the planted table is removed."""
+    """Each check finds a fault that this test adds to the schema. The fault is rolled back afterwards."""
     fault = fault.replace("{database}", await owner.fetchval("SELECT quote_ident(current_database())"))
     for purpose, role in roles.items():
         fault = fault.replace(f" {purpose}", f' "{role}"') if role != purpose else fault
@@ -204,7 +204,7 @@ async def _findings_of(owner: asyncpg.Connection, fault: str, check: Check, role
 
 
 async def test_what_is_let_off_is_there(owner: asyncpg.Connection) -> None:
-    """Each table for which an exception is listed exists."""
+    """Every table that the list of exceptions names exists in the database."""
     tables = {row["name"] for row in await owner.fetch("SELECT relname::text AS name FROM pg_class")}
     for name in catalogue.LET_OFF:
         kind, rest = name.split(" ", 1)

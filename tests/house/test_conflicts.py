@@ -40,7 +40,7 @@ RESTORED = {"retire_area": "restore_area", "retire_level": "restore_level"}
 
 
 def rows_of_kind(operation: Operation, district: FullDistrict) -> list[dict[str, str]]:
-    """Returns the path parameters for each row of the operation's kind. The last parameter is the id of this row."""
+    """Returns sets of path parameters for an operation: one set for each row that the last parameter can identify."""
     names = operation.names("path")
     if not names:
         return [{}]
@@ -58,7 +58,7 @@ def functions_of(app: FastAPI) -> dict[str, Command]:
 
 @pytest.fixture(scope="module")
 async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
-    """Sends each command to rows in many states, and returns the codes of all conflicts by operation."""
+    """Sends each command to rows in many states. Returns the codes of the conflicts that occur, keyed by operation."""
     client, seen = caller(app, full_north.town), defaultdict(set)
     for code, area_id in sorted(full_north.town.areas.items()):
         full_north.shown[f"area {code}"] = ids.format_id("area", area_id)

@@ -44,7 +44,7 @@ async def _asked(client: Caller, path: str, **headers: str) -> tuple[int, dict[s
 
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Yields a list to which the path of each route that is read directly is added."""
+    """Returns a list. When a route is read directly, its path is added to this list."""
     routes: list[str] = []
     answer = DirectRead.answer
 

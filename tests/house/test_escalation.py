@@ -100,7 +100,9 @@ async def test_no_function_is_led_to_a_table_of_its_caller(role: asyncpg.Connect
 async def test_a_right_that_cannot_be_revoked_stops_the_migration(
     settings: Settings, owner: asyncpg.Connection
 ) -> None:
-    """A right of `worker` that cannot be revoked stops the migration, with the statement that revokes it."""
+    """If the migration cannot revoke a right of `worker`, it stops. The error has the statement that revokes the
+    right.
+    """
     database = await owner.fetchval("SELECT quote_ident(current_database())")
     worker = f'"{settings.role_name("worker")}"'
     await owner.execute(f"CREATE ROLE planted_maker; GRANT TEMPORARY ON DATABASE {database} TO planted_maker")

@@ -132,9 +132,10 @@ async def test_migrate_fails_on_what_is_not_its_version(server: Settings) -> Non
 
 
 async def test_a_migration_over_other_tables_says_so(server: Settings) -> None:
-    """If a database already has a table that a migration creates, the error is one sentence about it.
+    """If a database already has a table that a migration creates, the error says that the migration does not fit the
+    schema.
 
-    It does not say that the database cannot be reached.
+    The error does not say that the database cannot be reached.
     """
     name = f"aimline_behind_{secrets.token_hex(4)}"
     await as_owner(server, f"CREATE DATABASE {name}")

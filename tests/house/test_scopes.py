@@ -55,9 +55,9 @@ async def test_each_mutation_requires_exactly_what_its_description_states(
 
 
 async def test_each_field_requires_exactly_what_its_description_states(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each field needs exactly the scopes in its description, besides the scopes of the fields that lead to it.
+    """Each field requires exactly the scopes in its description, in addition to the scopes of the fields above it.
 
-    A client that may read the leading fields can also read all fields of the row that need no further scope.
+    A client with only the scopes of the fields above can read all fields whose descriptions name no scope.
     """
     wrong, compared = [], 0
 

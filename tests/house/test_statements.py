@@ -83,14 +83,15 @@ def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
     ],
 )
 def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) -> None:
-    """Each statement on staged rows must name the run, because every staged row belongs to one run."""
+    """The check finds a statement on staged rows that does not name the run. Every staged row belongs to one run."""
     assert (unbound(sql, {"staging.moved"}, "run_id") == []) == is_bound
 
 
 async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
-    """The check finds statements without the district that a unit of work sends.
+    """The check finds statements of a unit of work that do not name the district.
 
-    It finds them in both database roles, as queries of SQLAlchemy and as plain SQL.
+    It finds them whether the unit of work uses the role `api` or the role `worker`, and in queries of SQLAlchemy as
+    well as in plain SQL.
     """
 
     @needs(Can.READ_CONCERNS, Can.READ_ROSTER)

@@ -112,9 +112,7 @@ def _assert_caseload(playground: Playground) -> None:
 
 
 def _assert_broken_roster_is_named(tmp_path: Path, playground: Playground) -> None:
-    """Checks that with a roster that is no zip the example ends with the name of the failed step and an exit code other
-    than 0.
-    """
+    """Checks that the example fails if the roster is no zip: it names the failed step, and exits with 1."""
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"this is no zip")
     arguments = ("--base-url", playground.named(r"serves at (\S+)\. "), "--folder", str(tmp_path / "other"))

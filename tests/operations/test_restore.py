@@ -75,7 +75,7 @@ def _damaged(backup: Path, copy: Path, damage: str) -> Path:
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest"])
 async def test_a_damaged_backup_is_refused(backup: Path, empty: Empty, tmp_path: Path, damage: str) -> None:
-    """A damaged backup is refused with a sentence, and nothing is written."""
+    """A damaged backup is refused with an error of one line, and nothing is written."""
     copy = _damaged(backup, tmp_path / "copy", damage)
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(copy))

@@ -1,4 +1,6 @@
-"""Writers that change screenings, absences, handovers, hypotheses and more, while a sync moves the students."""
+"""Simulates clients that change screenings, absences, handovers, hypotheses and more, while a sync moves the
+students.
+"""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,16 +26,16 @@ SERVE_GRADE_TWICE = """mutation($one: AddTeamScopeInput!, $other: AddTeamScopeIn
 
 @dataclass
 class CareWriters(TeamWriters):
-    """Writers that use every package of the app that stores data about students.
+    """Simulates clients that use every package of the app that stores data about students.
 
-    They run while the worker does its tasks.
+    Their requests run while the worker does its tasks.
     """
 
     staff: list[str] = field(default_factory=list)
     schools: list[str] = field(default_factory=list)
 
     async def prepare(self) -> None:
-        """Publishes signal rules, and prepares the ids that the other writers need."""
+        """Publishes signal rules, and looks up the ids of staff and schools that the simulated requests need."""
         await super().prepare()
         client = Patient(self)
         self.staff = [named("person", await row_id(self.town, "person", f"t-{one}")) for one in ("north", "south")]
@@ -44,7 +46,7 @@ class CareWriters(TeamWriters):
         )
 
     def commands(self) -> list[Command]:
-        """Returns the commands among which a writer chooses."""
+        """Returns the commands among which a simulated client chooses."""
         of_supports = [self._hand_over, self._hand_over_all, self._follow, self._stop, self._change]
         of_agendas = [self._note_at, self._note_at, self._agree_at, self._in_one_document, self._serve_grade_twice]
         of_children = [self._absences, self._remove_absence, self._incidents, self._remove_incident]

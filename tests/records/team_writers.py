@@ -45,7 +45,7 @@ class TeamWriters(Writers):
         await self._regroup(client)
 
     def commands(self) -> list[Command]:
-        """Returns the commands among which a writer chooses."""
+        """Returns the commands among which a simulated client chooses."""
         of_teams = [self._agree, self._close_action, self._serve, self._end_scope, self._archive, self._both]
         of_meetings = [self._add, self._open, self._settle_item, self._close, self._series]
         of_groups = [self._join, self._leave, self._leave, self._hold, self._regroup, self._leave_too]

@@ -114,7 +114,10 @@ async def test_what_is_left_open_can_be_carried_at_the_end(app: FastAPI, north: 
 
 
 async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -> None:
-    """A person without access to a secured area sees only the number of its items, before, in and after the meeting."""
+    """A person without access to a secured area sees only how many items the area has on the agenda.
+
+    This holds before the meeting, during the meeting, and after it was closed.
+    """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team = await meeting_team(north)
     await raised(asks, north, "amy", "sel")

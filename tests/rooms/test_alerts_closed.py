@@ -1,4 +1,4 @@
-"""Tests that every alert that was reported is closed by an event that names it, whatever happens to its support."""
+"""Tests that every reported alert is later closed by an event with the alert's id, whatever happens to the support."""
 
 from datetime import date, timedelta
 from random import Random
@@ -83,9 +83,7 @@ async def test_the_end_of_the_support_closes_the_alert(north: Town, by_decision:
 
 
 async def test_the_goals_date_closes_the_alert_once(north: Town, south: Town) -> None:
-    """An alert ends on the day after the goal date, and no other one opens. Later scores are not judged by this
-    goal.
-    """
+    """An alert is closed once, on the day after the goal date. Scores that are recorded later open no other alert."""
     support, _ = await flagged(north)
     day = BEGINS + timedelta(weeks=20)
     for today, closed in ((day, 0), (day + timedelta(days=1), 1), (day + timedelta(days=2), 0)):

@@ -90,7 +90,9 @@ async def test_nobody_reads_the_needs_of_another(app: FastAPI, north: Town, sout
 
 
 async def test_a_hypothesis_is_listed_for_who_proposed_it_and_may_read_it(app: FastAPI, north: Town) -> None:
-    """A hypothesis is listed for its author. If the author may not read it, the answer says what was left out."""
+    """A hypothesis that is due is listed for its author. If the reader of the list may not read hypotheses, the answer
+    states that they were left out.
+    """
     everything = caller(app, north)
     concern = await accepted(everything, north, "amy")
     teacher = acting(app, north, "teacher")

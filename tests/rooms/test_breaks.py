@@ -141,7 +141,7 @@ async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
 
 
 async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app: FastAPI, north: Town) -> None:
-    """After a break is saved, a verdict counts the weeks of the new calendar, and no alert is raised.
+    """After a break is saved, a new verdict no longer counts the weeks of the break, and no alert is raised.
 
     The scores are chosen so that the series is off track with the break and without it.
     """

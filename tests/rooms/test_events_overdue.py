@@ -31,7 +31,7 @@ TODAY = today_in("America/Chicago")
 
 
 async def _reminders(town: Town) -> list[tuple[str, UUID]]:
-    """Returns the type and the subject of each overdue reminder in the feed, in order."""
+    """Returns the reminders about overdue matters in the feed, in order: the type and the subject of each."""
 
     @needs(Can.READ_EVENTS)
     async def read(work: Work) -> list[tuple[str, UUID]]:

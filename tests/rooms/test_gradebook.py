@@ -10,7 +10,7 @@ from tests.town import Town
 
 
 async def test_a_students_results_come_in_pages_with_what_they_were_given_for(app: FastAPI, north: Town) -> None:
-    """A student's results come in pages. They can be above the maximum, and have the class and category of their line
+    """A student's results come in pages. A result can be above the maximum. It has the class and category of its line
     item.
     """
     made = await grade(north)

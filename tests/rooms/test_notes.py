@@ -47,7 +47,7 @@ async def test_an_amended_note_keeps_its_earlier_text(app: FastAPI, north: Town)
 
 
 async def test_notes_need_a_permission_of_their_own(app: FastAPI, north: Town) -> None:
-    """The permission to read concerns and supports does not include that to read notes about them."""
+    """To read or write notes about concerns and supports, a caller needs permissions that only apply to notes."""
     asks = caller(app, north)
     concern = await raised(asks, north)
     note = await written(asks, concern["id"])

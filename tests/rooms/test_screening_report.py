@@ -47,7 +47,7 @@ async def report(asks: Caller, window_id: str, **params: Any) -> dict[str, Any]:
 
 
 def by_name(town: Town, shown: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the results of a report by the names of the students."""
+    """Returns the results of a report, keyed by the name of the student."""
     names = {named("student", row_id): name for name, row_id in town.students.items()}
     return {names[one["student"]]: one for one in shown["results"] if one["student"] in names}
 

@@ -29,7 +29,7 @@ QUERY = """query($support: ID!) { supportGrowth(supportId: $support) { beginsOn 
 
 
 def norms(**more: Any) -> list[Benchmark]:
-    """Returns the shipped norms of oral reading as rows, each with an id."""
+    """Returns the published norms of oral reading that the product contains, as rows with ids."""
     rows = [Benchmark(id=number, **_columns(each)) for number, each in enumerate(published_benchmarks())]
     return [*rows, Benchmark(id=99, **more)] if more else rows
 
@@ -69,7 +69,9 @@ def test_the_typical_growth_is_the_printed_one(
 
 
 def test_between_two_percentiles_the_growth_is_between_theirs() -> None:
-    """If a starting score lies between two published ones, its percentile and its typical growth are interpolated."""
+    """If a starting score lies between two published starting scores, its percentile and its typical growth are
+    interpolated.
+    """
     typical = typical_growth(norms(), ["03"], "up", 71.0, FALL)
     assert typical is not None
     assert typical.percentile == 37.5

@@ -61,7 +61,9 @@ async def events_of(work: Work) -> list[str]:
 
 
 async def test_a_colleague_sees_a_teammates_student_and_can_raise_a_concern(app: FastAPI, north: Town) -> None:
-    """A teacher of another school sees the students of the grade team, and can act for them, only as a member of it."""
+    """A teacher of another school can see the students of a grade team and act for them, but only as a member of the
+    team.
+    """
     team = await team_of(north, "teacher", "other_teacher")
     concern = {"student": named("student", north.students["amy"]), "area": "ela.fluency", "description": "Slow."}
     colleague = acting(app, north, "other_teacher")
@@ -94,7 +96,9 @@ async def test_the_roster_role_says_what_a_member_may_do(app: FastAPI, north: To
 
 
 async def test_a_member_sees_nobody_from_the_day_of_leaving(app: FastAPI, north: Town) -> None:
-    """When a membership, a scope or a team ends, its members stop seeing the students on that day."""
+    """From the day on which a membership, a scope or a team ends, the people concerned no longer see the team's
+    students.
+    """
     team = await team_of(north, "teacher", "aide")
     scope = await serves(north, team, school_class=named("class", north.classes[1]))
     async with north.unit() as work:

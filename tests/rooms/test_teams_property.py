@@ -33,7 +33,7 @@ ROLES = ("teacher", "teacher", "aide", "counselor", "principal")
 
 @dataclass
 class District:
-    """The rows of a random district, in the form in which the plain computation reads them."""
+    """The rows of a random district. From these rows, `reach` computes in Python which students a person may see."""
 
     people: dict[str, Person] = field(default_factory=dict)
     enrollments: list[Enrollment] = field(default_factory=list)

@@ -1,7 +1,6 @@
 """Tests that a webhook never connects to this machine, in whatever form its address is written.
 
-The tests listen on every local address. The kernel accepts a connection before any program does, so `accept` finds
-every SYN that arrived.
+The tests listen on every local address, so that they notice each attempt to connect.
 """
 
 import socket
@@ -116,7 +115,7 @@ async def _post(url: str, allowed: Allowed, timeout: float = 3) -> Outcome:
 async def test_the_canary_sings(canary: Canary) -> None:
     """The test sockets notice a connection to loopback if loopback is allowed.
 
-    Without this, the other tests could not fail.
+    Otherwise the other tests, which expect no connection, would pass in any case.
     """
     for host in ("127.0.0.1", "[::1]"):
         await _post(f"http://{host}:{canary.port}/", Allowed(sandbox=True), timeout=2)

@@ -57,7 +57,10 @@ async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -
 
 
 def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: bool = False) -> list[NewScore]:
-    """Returns a score for each week, from the week `since` of the phase on."""
+    """Returns scores in oral reading, one for each of `values`, in weeks that follow each other.
+
+    The first score is in the week `since` of the phase. With `form`, each week has a form of its own.
+    """
     return [
         NewScore(
             ids.format_id("student", town.students[name]),
@@ -82,7 +85,7 @@ def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | No
 
 
 async def response_events(town: Town) -> list[str]:
-    """Returns the types of the response events in the feed, in order."""
+    """Returns the types of the feed's events whose type begins with `LOOP`, in order."""
     async with town.unit() as work:
         feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
     return [event.type for event in feed.rows if event.type.startswith(LOOP)]

@@ -158,13 +158,13 @@ async def _run(work: Work, statement: str) -> None:
 
 
 async def make_due(town: Town) -> None:
-    """Makes every delivery that waits for another attempt due, as if time had passed."""
+    """Sets the next attempt of every delivery to now, as if time had passed."""
     async with town.house() as work:
         await _run(work, "UPDATE webhook_delivery SET due = now() WHERE district_id = :district")
 
 
 async def end_leases(town: Town) -> None:
-    """Ends every lease, as if time had passed."""
+    """Ends the leases of all deliveries, as if time had passed."""
     async with town.house() as work:
         await _run(
             work,

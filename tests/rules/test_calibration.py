@@ -38,8 +38,8 @@ def test_noise_forms_and_correlation_are_found_again(world: World, own: float, f
 def test_a_large_wobble_is_learnt_and_the_usual_one_is_kept(seed: int) -> None:
     """A weekly wobble (a random step of the true level) of three times the default is estimated correctly.
 
-    It was once estimated at half of its variance or less, and the false-alarm rate was .15 in place of .10. The usual
-    wobble is not changed, so that chance does not move the rates.
+    Earlier, its variance was estimated at half of the true value or less, and the false-alarm rate was .15 instead of
+    .10. The usual wobble is not changed, so that chance does not move the rates.
     """
     variance, usual = (1.5 / 8) ** 2, (0.5 / 8) ** 2
     wobbling = estimate_scatter(panel(simulate(World(wobble=1.5), 5000, seed)))
@@ -86,7 +86,9 @@ def test_the_same_scores_give_the_same_calibration_in_any_unit() -> None:
 
 
 def test_too_little_data_keeps_the_published_defaults() -> None:
-    """With too few series, or none that can be judged, nothing is estimated, and the report states the numbers."""
+    """With too few series, or with none that can be judged, the calibration has the published defaults and the number
+    of series.
+    """
     few = batch(simulate(World(), 100, 24))
     kept = calibrate_batch(few)
     assert (kept.prior, kept.thresholds, kept.series) == (PUBLISHED.prior, PUBLISHED.thresholds, 100)

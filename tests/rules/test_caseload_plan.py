@@ -1,6 +1,6 @@
 """Tests the caseload of the playground (a local demo district).
 
-It must have every kind of case, and a later start must continue each series of scores.
+The caseload must have every kind of case, and a later start must continue each series of scores.
 """
 
 from datetime import date, timedelta

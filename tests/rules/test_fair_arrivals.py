@@ -40,7 +40,7 @@ async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
 
 
 async def test_a_second_long_step_meanwhile_prolongs_nothing() -> None:
-    """A second long step does not prolong the time for which requests already wait for new input."""
+    """If another long step ends while requests already wait for new input, they do not wait longer."""
     arrivals = Arrivals()
     arrivals.receive()
     first = arrivals.awaited

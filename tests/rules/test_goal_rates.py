@@ -82,8 +82,9 @@ def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
 @pytest.mark.parametrize("weeks", [1, 7, 26])
 @pytest.mark.parametrize("realistic", [0.02, 0.3, 1.5])
 def test_the_proposed_goal_is_realistic_itself(direction: str, weeks: int, realistic: float) -> None:
-    """The goal that is proposed is realistic itself, in both directions and for small rates, so sending it is not
-    refused.
+    """The goal that is proposed in place of an unrealistic one counts as realistic.
+
+    This holds in both directions and for small rates, so a client can send the proposed goal without a refusal.
     """
     baseline = 100.5
     goal = 300.0 if direction == "up" else 0.0

@@ -1,4 +1,6 @@
-"""Tests the response monitor: its arithmetic against another method, its invariances, and its sentences."""
+"""Tests the response monitor: it agrees with other methods of computation, irrelevant changes of the input do not
+change its results, and its sentences are right.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,7 @@ def test_the_difficulty_of_forms_is_recovered() -> None:
 
 
 def test_a_cohort_is_judged_by_itself_alone() -> None:
-    """The judgement of a cohort does not depend on other cohorts in the array."""
+    """The judgement of a cohort does not depend on other cohorts that are judged in the same call."""
     whole = panel(simulate(World(weeks=12), 75, 2))
     alone = judge_panel(whole.part(slice(25, 50)), PRIOR)
     together = judge_panel(whole, PRIOR)
@@ -223,7 +225,10 @@ def test_never_and_stopped_are_said_in_one_sentence() -> None:
 
 
 def delivery(*weeks: tuple[int, float]) -> DeliveredMinutes:
-    """Returns delivered minutes, given as pairs: a number of weeks, and the delivered share in each of them."""
+    """Returns the minutes of weeks in which 90 minutes are planned.
+
+    Each pair in `weeks` is a number of weeks and the share of the planned minutes that is delivered in each of them.
+    """
     shares = [share for number, share in weeks for _ in range(number)]
     return DeliveredMinutes((90.0,) * len(shares), tuple(90 * share for share in shares))
 
@@ -275,9 +280,7 @@ def test_lost_weeks_are_not_counted_after_delivery_is_restored() -> None:
 
 
 def test_no_week_of_a_cumulative_share_changes_the_statistic_by_a_jump() -> None:
-    """A small change of the delivered share changes the statistic only a little, even where the total share passes
-    80 %.
-    """
+    """A small change of the delivered share changes the statistic only a little, also around a share of 80 %."""
     flat = [30 + 0.5 * t for t in range(1, 16)]
     shares = np.arange(0.74, 0.861, 0.01)
     statistics = [judge("monitor", series(flat, dosage=delivery((15, float(share))))).statistic for share in shares]

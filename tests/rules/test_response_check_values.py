@@ -17,7 +17,7 @@ from app.response.rules.verdict import ALARMS
 
 
 def weekly(values: Iterable[float]) -> Series:
-    """Returns a series with one score a week from week 1 on; the aimline is 10 + 1.5 t, and the goal far away."""
+    """Returns a series with one score a week from week 1 on. The aimline is 10 + 1.5 t and ends in week 60."""
     observations = tuple(Observation(n + 1, float(value)) for n, value in enumerate(values))
     return Series(observations, baseline=10, goal=100, goal_week=60)
 

@@ -82,6 +82,9 @@ def test_the_verdict_notes_a_baseline_that_improved_already() -> None:
 
 
 def test_every_score_of_a_day_stays_among_the_evidence() -> None:
-    """A verdict names all scores of a day on which it depends, so that an amendment of any of them can be traced."""
+    """If several scores of a day have become one point, a verdict that depends on the point still names all of them.
+
+    So an amendment of any of these scores can be traced.
+    """
     seen = (Observation(1, 44.0, "a", ("b", "c")), Observation(2, 46.0, "d"), Observation(3, 48.0, "e"))
     assert judge("median", Series(seen, 40.0, 70.0, 20)).scores == ("a", "b", "c", "d", "e")

@@ -36,7 +36,7 @@ def series_around_line(leads: Iterable[float], **kwargs: Any) -> Series:
 
 
 def find(rule: str, series: Series) -> Finding:
-    """Returns what a rule finds in a series, before the verdict is compared with the shares of growth."""
+    """Returns what a rule with its default parameters finds in a series, before a verdict is made from the finding."""
     return RULES[rule].finding(series, RULES[rule].defaults)
 
 

@@ -44,7 +44,7 @@ class RowsServer:
 
     @property
     def users(self) -> list[Row]:
-        """The rows of users."""
+        """Returns the rows of the users."""
         return self.rows["users"]
 
     def row(self, name: str, sourced_id: str) -> Row:

@@ -57,7 +57,7 @@ def _refused(report: Report) -> set[tuple[str, str | None, str, str]]:
 async def test_the_same_rows_have_the_same_outcome(north: Town, tmp_path: Path, seed: int) -> None:
     """After a sync by CSV, a sync of the same rows over REST changes nothing.
 
-    It refuses the same rows with the same codes.
+    The second sync refuses the same rows with the same codes.
     """
     dice, export = random.Random(seed), Export()
     await sync(north, export, tmp_path)

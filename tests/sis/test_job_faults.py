@@ -214,7 +214,7 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
 async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tmp_path: Path) -> None:
     """If three workers have died while they applied an approved run, the run is not attempted again.
 
-    Its state is then `failed_to_apply`, and it names the last of these workers.
+    Its state is then `failed_to_apply`, and the run names the last of these workers.
     """
     report, plan = await _held(north, tmp_path)
     async with north.unit() as work:

@@ -73,7 +73,10 @@ async def _living(town: Town, table: str, key: str = "id") -> set[str]:
 
 
 async def dangling(town: Town) -> list[str]:
-    """Returns the references of rows that are not removed to rows that are removed or missing."""
+    """Returns the kinds of broken references, each with the number of rows that have it.
+
+    A reference is broken if the row that it leads to is missing or removed.
+    """
     broken = []
     for kind in KINDS:
         for ref in kind.refs:
@@ -96,7 +99,7 @@ async def dangling(town: Town) -> list[str]:
 async def test_a_plan_is_approved_for_one_school(north: Town, tmp_path: Path) -> None:
     """If a plan is approved for one school, only this school's people are created, changed and removed.
 
-    The other school does not change, and neither does a student who moves from one to the other.
+    The other school does not change. A student who would move between the two schools stays where the student was.
     """
     report = await _held(north, tmp_path)
     done = await _approve(north, report, schools=[await _school(north, "north")])

@@ -1,4 +1,6 @@
-"""Tests maps of old to new sourcedIds: one is planned from a held run, listed, applied after approval, and undone."""
+"""Tests maps from old sourcedIds to new ones. A map is planned from a held run, listed, applied after approval, and
+undone.
+"""
 
 from pathlib import Path
 from typing import Any

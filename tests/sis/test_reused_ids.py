@@ -49,7 +49,10 @@ def _roster(seed: int) -> tuple[Export, random.Random]:
 
 
 def _exchange(export: Export, one: str, other: str, names: tuple[str, ...] = NAMES) -> None:
-    """Exchanges the people of two sourcedIds in a delivery, in users and demographics."""
+    """Exchanges two people of a delivery, so that each of them has the other one's sourcedId.
+
+    The columns `names` of the file of users are exchanged, and the birth date and sex in the file of demographics.
+    """
     for file, columns in (("users", names), ("demographics", ("birthDate", "sex"))):
         first, second = export.row(file, one), export.row(file, other)
         for column in columns:
@@ -57,7 +60,9 @@ def _exchange(export: Export, one: str, other: str, names: tuple[str, ...] = NAM
 
 
 def _stranger(export: Export, sourced_id: str) -> Row:
-    """Gives a sourcedId of the delivery to somebody who is not in the roster."""
+    """Puts somebody who is not in the roster in the place of the person with this sourcedId. Returns the person's
+    row.
+    """
     export.row("demographics", sourced_id)["birthDate"] = "2016-12-24"
     values = {"givenName": "Zelda", "familyName": "Quill", "identifier": "99999", "email": "zelda@example.org"}
     row = export.row("users", sourced_id)
@@ -128,10 +133,10 @@ def test_another_person_is_seen_in_both_directions(before: Identity, after: Iden
     ],
 )
 def test_what_stands_for_another_person(before: Identity, after: Identity, expected: bool) -> None:
-    """A row is about another person if the names and something else differ.
+    """A row is about another person if the names differ, and the birth date or the identifier differs too.
 
-    This is the birth date or the identifier. If both are unknown, it is the e-mail address together with the username.
-    Exchanged or longer names do not count as different.
+    If the birth date and the identifier are unknown, the e-mail address and the username must both differ
+    instead. Exchanged or longer names do not count as different.
     """
     assert is_other_person(before, after) == expected
 

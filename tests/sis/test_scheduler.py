@@ -51,7 +51,7 @@ async def _set(work: Work, sql: str, values: dict[str, Any]) -> None:
 
 
 async def _due(town: Town, made: sources.ConfiguredSource, **times: Any) -> None:
-    """Sets the times of a source."""
+    """Sets time columns of a source, such as `due`, to the given values."""
     sets = ", ".join(f"{name} = :{name}" for name in times)
     async with town.house() as work:
         await _set(

@@ -226,7 +226,9 @@ async def test_the_command_line_sets_and_clears_them(north: Town, tmp_path: Path
 
 
 async def test_scores_are_restricted_alike(north: Town, tmp_path: Path) -> None:
-    """From a file of scores for the whole district, a source that is limited to one school imports only its scores."""
+    """From a file with the scores of a whole district, a source that is limited to one school imports only this
+    school's scores.
+    """
     await sync(north, Export(), tmp_path)
     async with north.unit() as work:
         await sources.register_source(

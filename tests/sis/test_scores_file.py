@@ -42,7 +42,7 @@ async def _score_id(town: Town, name: str) -> UUID:
 
 
 async def _last_scores(town: Town) -> set[str]:
-    """Returns the days of the students' last scores, by which lists are sorted."""
+    """Returns the days of last scores that the students' rows have."""
     rows = await ask(
         town, "SELECT DISTINCT last_score_on::text FROM person WHERE district_id = :district AND is_student"
     )
@@ -122,7 +122,9 @@ async def test_an_undo_brings_the_scores_back(north: Town, tmp_path: Path) -> No
 
 
 async def test_runs_are_undone_one_after_the_other(north: Town, tmp_path: Path) -> None:
-    """Once a later run is undone, the run before it can be undone too, wherever nobody else has changed a score."""
+    """After a later run is undone, the run before it can be undone too. A score that somebody else has changed is
+    kept.
+    """
     first, second = Scores(), Scores()
     second.rows[0]["value"], second.rows[1]["value"] = "47", "48"
     ran = [await load(north, scores, tmp_path) for scores in (first, second)]

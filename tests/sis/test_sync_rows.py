@@ -153,7 +153,10 @@ async def test_quarantine_and_report_never_hold_a_value(north: Town, tmp_path: P
 
 
 async def test_sources_write_the_same_thing_in_many_ways(north: Town, tmp_path: Path) -> None:
-    """Values are read in the ways in which real sources write them: case, flags, grades, years, statuses and blanks."""
+    """Values are read correctly in the different forms in which real sources write them.
+
+    The forms differ in upper and lower case, flags, grades, school years, statuses and blanks.
+    """
     export = Export()
     export.row("users", "s3").update(role="STUDENT", enabledUser="0", grades="K,3, 10", status="Active")
     export.row("users", "s5").update(enabledUser="", middleName="  ", grades="Tenth grade")

@@ -70,9 +70,10 @@ def _crooked() -> Delivered:
 async def _plan(
     town: Town, export: Delivered, folder: Path, patch: pytest.MonkeyPatch, *, sift: bool
 ) -> tuple[Planned, dict[str, Any], int]:
-    """Returns the plan of a dry run without the ids of new rows, its report, and the number of sifted kinds of record.
+    """Returns three results of a dry run: the plan, the report, and the number of sifted kinds of record.
 
-    A kind is sifted if its unchanged rows were left out before the conversion.
+    The plan is returned without ids, because new rows get other ids in each run. A kind is sifted if its unchanged rows
+    were left out before the conversion. Without `sift`, no kind is sifted.
     """
     plans: Planned = []
     sifted: set[str] = set()

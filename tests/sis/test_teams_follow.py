@@ -1,4 +1,4 @@
-"""Tests that a sync updates the students of teams: it writes those who enter and leave a team, and nothing else."""
+"""Tests that a sync updates the students of teams, and writes only the rows of students who enter or leave a team."""
 
 from datetime import date, timedelta
 from pathlib import Path

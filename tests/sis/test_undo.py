@@ -25,7 +25,7 @@ async def _undo(town: Town, run_id: UUID) -> Report:
 
 
 async def _living(town: Town) -> dict[str, list[Any]]:
-    """Returns the values of every row of the roster that is not removed or closed."""
+    """Returns the values of all roster rows that are not removed or ended, keyed by table."""
     return {
         table: await ask(
             town,

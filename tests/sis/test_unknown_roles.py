@@ -1,4 +1,4 @@
-"""Tests that a role unknown to OneRoster does not remove students from the lists, over CSV and REST."""
+"""Tests that students stay students if a delivery gives them a role that OneRoster does not have, over CSV and REST."""
 
 from pathlib import Path
 
@@ -61,9 +61,7 @@ async def test_half_a_school_under_an_unknown_role_is_held_and_kept(north: Town,
 
 @pytest.mark.parametrize("file", ["users", "enrollments"])
 async def test_students_who_become_something_else_count_as_lost(north: Town, tmp_path: Path, file: str) -> None:
-    """Students who get another role count as lost by their school or class, and the guard holds the run if they are
-    many.
-    """
+    """If many students get another role, they count as lost to their school or class, and the run is held."""
     export = Export()
     await sync(north, export, tmp_path)
     for n in range(0, 24, 2):

@@ -138,7 +138,8 @@ async def _load_rows(work: Work, attendance: Sequence[NewAttendanceRecord]) -> _
 
 
 async def _classes_by_name(work: Work, names: Iterable[str]) -> dict[str, UUID]:
-    """Converts `names`, each a public id or an external id of a class, to the classes' ids, keyed by the name as given.
+    """Returns the ids of the classes with these names, keyed by name. A name is a public id or an external id of a
+    class.
 
     A name without a class is left out.
     """

@@ -48,7 +48,7 @@ def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str |
 
 
 def ranges_as_stored(ranges: Iterable[NewSemRange | Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """Converts ranges of the standard error of measurement (SEM) to objects, as they are stored.
+    """Converts ranges of the standard error of measurement (SEM) to the objects that the database stores.
 
     Numbers become floats, so that 1 and 1.0 are stored alike.
     """

@@ -2,8 +2,8 @@
 
 Plans are cached. Requests that differ only in their values, such as ids, share a plan, because the values are
 parameters of the statement. Requests that set other filters, select other fields or have another value for a
-true-or-false filter get other plans. So do callers who have other scopes or may see other sets of students. A full
-cache drops the plan that was used least recently.
+true-or-false filter get other plans. Callers who have other scopes, or who may see other sets of students, also get
+other plans. A full cache drops the plan that was used least recently.
 """
 
 from collections import OrderedDict

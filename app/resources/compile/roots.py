@@ -266,8 +266,8 @@ def at_schools(
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
     """Returns the condition that a row is about one of the students in `Principal.students`, or about no student.
 
-    These are the students of a caseload, or those that the caller sees through a team. Returns None if there are none,
-    or if the resource is not about students.
+    `Principal.students` has the students of a caseload, or those that the caller sees through a team. Returns None if
+    there are none, or if the resource is not about students.
     """
     student = level.student
     if student is None or not scope.principal.names_students:

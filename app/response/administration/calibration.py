@@ -1,7 +1,7 @@
 """Makes and reads calibrations. A calibration has estimates for one measure, made from a district's own series.
 
-It estimates how noisy the scores are, how much the forms (the versions of a test) differ in difficulty, and how fast
-students grow. Calibrations are numbered and never changed. They are estimated from scores alone. A district's true
+The estimates say how noisy the scores are, how much the forms (the versions of a test) differ in difficulty, and how
+fast students grow. Calibrations are numbered and never changed. They are estimated from scores alone. A district's true
 false-alarm rate cannot be known from scores, so none is stated.
 """
 
@@ -93,7 +93,7 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Returns the series in the order of their cohorts. The second list has, for each series, the index of its cohort.
+    """Returns the series, grouped by cohort, and for each of them the index of its cohort.
 
     Each cohort has a calendar of its own, on which `on_one_calendar` places its series.
     """

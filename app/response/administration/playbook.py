@@ -170,8 +170,8 @@ async def _compare(
 ) -> dict[UUID, Compared]:
     """Returns the states of the supports in `visible` under the present and under the new rules, keyed by support.
 
-    `groups` has the measures and the first schools of these supports. One group is judged after the other, because all
-    series of a district would need much memory at once.
+    `groups` has pairs of a measure and a school: each measure of these supports, with the first school of the support.
+    One group is judged after the other, because all series of a district would need much memory at once.
     """
     new_rulebook = await rulebook(work, stored_rules)
     states: dict[UUID, Compared] = {}

@@ -346,8 +346,9 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
 
 
 def _repeats(rows: Whole, cells: Whole) -> Whole:
-    """Returns, for each score, how many earlier scores have the same row and the same column of the table (see
-    `_table`).
+    """Returns, for each score, how many earlier scores have the same row and the same column.
+
+    `rows` and `cells` have the row and the column of each score in the table that `_table` makes.
     """
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")

@@ -210,7 +210,7 @@ def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> dateti
 
 @needs(Can.JUDGE)
 async def end_waits(work: Work, today: date) -> None:
-    """Makes the weeks that are over on the day `today` due for their final judging (finalization).
+    """Sets the time of the final judging (finalization) to now for each pending week that ended before the day `today`.
 
     `today` is the day to which a test clock was moved.
     """

@@ -104,7 +104,8 @@ async def judge_selected(
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
     """Returns whether a series is to be judged in this mode.
 
-    If weeks are finalized, a series is judged only if its last score is in the earliest of these weeks or later.
+    If the mode makes verdicts of some weeks final, a series is judged only if its last score is in the earliest of
+    these weeks or later.
     """
     monday = _last_monday(monitored)
     return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))
@@ -177,10 +178,11 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Judges series again by new rules, as of the week of the current verdict, if earlier rules made this verdict.
+    """Judges series a second time if their current verdicts were made by earlier rules.
 
-    `judgements` has the judgements of the latest week by the new rules, keyed by series; they are not written yet.
-    Returns the additional judgements, keyed by series.
+    They are judged by the new rules, as of the week of the current verdict. `judgements` has the judgements of the
+    latest week by the new rules, keyed by series; they are not written yet. Returns the additional judgements, keyed by
+    series.
     """
     as_of = {
         series_id: previous.verdict.last_week

@@ -66,8 +66,8 @@ class VerdictStep:
       this judgement.
     * `settled_on` is the Monday of the week that this judgement makes final, or None.
     * `quiet`, `retractable` and `raise_alerts` have the same meaning as in `alerts.ConclusionOfWeek`.
-    * `earlier` is None unless the rules have changed since the current verdict was made. It is then what the new rules
-      say about the week of the current verdict.
+    * `earlier` is the judgement by the new rules as of the week of the current verdict. It is None unless the rules
+      have changed since that verdict was made.
     """
 
     judgement: Judgement

@@ -32,7 +32,7 @@ def without_expired(verdicts: Mapping[UUID, VerdictInForce], expired: Collection
 
 
 def state_for_alert(verdicts: Collection[VerdictInForce]) -> State:
-    """Returns the most serious of the states in these verdicts. It decides about the alert of the support.
+    """Returns the most serious of the states in these verdicts. This state decides about the alert of the support.
 
     Measures with too few scores are ignored if another measure has enough scores. Otherwise, they could keep the alert
     open. If there is no verdict, the state is `insufficient_data`, which changes no alert.

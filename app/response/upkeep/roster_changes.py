@@ -1,7 +1,7 @@
 """Changes supports when their students, or the people who lead them, leave the roster, move, or come back.
 
 * A support of a student who left is suspended, and is active again once the student is back.
-* A support of a student who moved continues at the new school. It is marked as having moved with the student.
+* A support of a student who moved continues at the new school. The support is marked as having moved with the student.
 * A support whose lead left the roster, or is at none of the student's schools any more, is marked as having no lead.
 * The student is removed from the caseloads of people who share no school with the student.
 

@@ -36,7 +36,8 @@ async def accept_core_stall(work: Work, core_stall_id: UUID) -> CoreStall:
 async def dismiss_core_stall(
     work: Work, core_stall_id: UUID, because: Annotated[str, BECAUSE, WHY_DISMISSED]
 ) -> CoreStall:
-    """Dismisses a core stall (a grade whose share at the benchmark fell), with a reason.
+    """Dismisses a core stall, with a reason. A core stall is a grade in which the share of students at the benchmark
+    fell.
 
     It is never suggested again for this window, measure, school and grade.
     """

@@ -88,7 +88,7 @@ async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
     """Finds rows whose copy of the student's schools is wrong, and returns their number, keyed by table.
 
-    Also writes the students whom these rows are about to a staging table.
+    Also writes the ids of the students of these rows to a staging table.
     """
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):

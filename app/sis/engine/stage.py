@@ -275,9 +275,9 @@ class Stage:
 def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
     """Returns SQL for a new id, a UUIDv7 (RFC 9562) made from the run's time and a digest of kind and sourcedId.
 
-    The SQL calls no volatile function, so the id is the same on every node and when the statement is retried. With
-    `place`, an SQL number, the ids ascend with that number. A million new rows are then appended to an index instead of
-    being spread over it.
+    The SQL calls no volatile function, so the id is the same on every node and when the statement is retried. `place`
+    is SQL for a number, such as a row number. With it, the ids ascend with this number, so that a million new rows are
+    appended to an index instead of being spread over it.
     """
     digest = f"md5(:salt || '{kind}' || {sourced_id})"
     if place is None:

@@ -221,10 +221,10 @@ class RestPull:
         return PulledCollection(absent=status)
 
     async def _require_no_filter(self, reader: Reader, name: str) -> None:
-        """Raises `DeltaRefused` if the source refused a request only because of its filter for changes.
+        """Checks whether the source refuses the collection `name` only because of the filter for changes.
 
-        To find this out, requests the collection `name` once more without the filter. Does nothing if the whole source
-        is read, because no filter was used.
+        Requests the collection once more without the filter, and raises `DeltaRefused` if the source then answers. Does
+        nothing if the run reads everything, because such a run uses no filter.
         """
         if self.since is not None:
             with suppress(CollectionAbsent, BadQuery, CollectionRefused):

@@ -61,7 +61,7 @@ Its arguments are the limit, the offset, and the link of the previous page, or N
 class Walk:
     """Reads all pages of a collection once, from the first to the last.
 
-    * `whole`: whether nothing indicates that there are more rows. Valid after the last page.
+    * `whole`: after the last page, whether all rows were read as far as is known.
     * `disordered`: whether rows were repeated in a way that overlapping pages do not explain. The pages may then have
       no fixed order, and some row may be missing.
     * `promised`: whether the source announced more rows than it sent.
@@ -314,7 +314,11 @@ class Walk:
         return is_first_page and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Returns whether all rows were read: a total that two pages confirm is reached, or the `next` links end."""
+        """Returns whether all rows were read.
+
+        This is the case if the number of rows equals a total that two pages have stated, or if the source pages by
+        links and the last page has no further link.
+        """
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

@@ -145,8 +145,8 @@ async def plan_rekey(
 
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
     by the given `pairs`. The run `held_id` must be held, that is, wait for approval. With `likely`, it may also have
-    been applied. It may then have removed a person and created the same person again. If the new person has no records
-    yet, the two rows become one again. The new plan waits for approval.
+    been applied. If it has then removed a person and created the same person as a new row, the two rows are joined,
+    provided that the new row has no records yet. The new plan waits for approval.
 
     Raises `NotFound`; `Conflict` if the run is in another state, or lacks the field to match by; and `AlreadyRunning`.
     """

@@ -68,7 +68,7 @@ def read_mapping(given: Mapping[str, Any]) -> MappingRules:
 def mapping_violations(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
     """Returns the violations in the JSON of a mapping. `at` is the JSON pointer of the mapping.
 
-    It is not checked here whether the playbook has the measures of the mapping; each sync checks that.
+    This function does not check whether the playbook has the measures of the mapping; each sync checks that.
     """
     unknown = [name for name in given if name not in ("rules", "alerts_on_first_load")]
     violations = [Violation(f"{at}/{name}", "mapping.unknown", "A mapping has rules.") for name in unknown]

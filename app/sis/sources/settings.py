@@ -99,7 +99,7 @@ class SourceSettings:
 
     * `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
       zips are added, or `upload:` if each zip is uploaded.
-    * `limits` replace single default limits on how much one run may change. A run that exceeds a limit is held.
+    * `limits` changes some of the default limits on how much one run may change. A run that exceeds a limit is held.
     * `rollover` has `begins_on` and `ends_on` (both included), and the `limits` for these days.
     * `freeze` has pairs of a first and a last day. No run begins on these days or between them.
     * `full_cron` is the schedule of full runs; without it, every run is full.

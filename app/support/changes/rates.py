@@ -66,7 +66,7 @@ class RequiredRate:
 
     @property
     def proposed_goal(self) -> float:
-        """Returns the goal that a student with the highest realistic growth reaches by the same date.
+        """Returns the goal that a student with the highest realistic growth reaches by the goal date.
 
         The goal is rounded towards the baseline, to as few decimals as possible, at most two. The rounded goal must
         still be better than the baseline. If two decimals are too few for this, the goal is not rounded.

@@ -1,1 +1,1 @@
-"""Tests requests that are made to exhaust a process: their cost, and what stays available meanwhile."""
+"""Tests requests that are made to exhaust a process: what they cost, and that other requests are still answered."""

@@ -90,7 +90,7 @@ def test_a_command_costs_by_what_it_is_given() -> None:
 
 
 def test_only_the_named_operation_costs() -> None:
-    """Of a document with several operations only the operation that runs is counted."""
+    """If a document has several operations, only the operation that runs is counted in the cost."""
     document = "query A { students(first: 2) { edges { cursor } } } query B { staff { edges { cursor } } }"
     assert (cost_of(document, name="A"), cost_of(document, name="B")) == (2, 50)
 
@@ -171,8 +171,8 @@ def _keys(value: Any) -> int:
 
 
 def test_pairs_are_counted_as_the_fields_are_merged() -> None:
-    """The number of field comparisons counts each pair of fields that have the same key in the response. Pairs in
-    fragments and in nested fields count too.
+    """Each pair of fields with the same key in the response counts as one comparison, also in fragments and nested
+    fields.
     """
     assert comparisons(parse("{ a b c }"), 99) == 0
     assert comparisons(parse("{ a a a }"), 99) == 3

@@ -65,7 +65,7 @@ async def quarantined_run(town: Town) -> UUID:
 async def test_a_long_quarantine_does_not_block_the_process(app: FastAPI, north: Town) -> None:
     """Neither listing nor acknowledging many quarantined rows blocks the event loop for long.
 
-    With 100,000 rows, listing them once blocked it for seconds, and acknowledging them until the process was ended.
+    Once, listing 100,000 rows blocked it for seconds. Acknowledging them blocked it until the process was ended.
     """
     run = format_id("run", await quarantined_run(north))
     client = caller(app, north)
@@ -83,7 +83,7 @@ async def test_a_preview_is_computed_beside_the_event_loop(
 ) -> None:
     """A preview of rules is computed in a thread, so that the event loop stays free for other requests.
 
-    A preview judges every support twice. In a district with 1,300 supports, this once ended the process.
+    A preview judges every support twice. Before a thread was used, a preview of 1,300 supports ended the process.
     """
     monkeypatch.setattr(load, "MANY", 1, raising=False)
     threads: list[threading.Thread] = []
@@ -105,7 +105,10 @@ async def test_a_preview_is_computed_beside_the_event_loop(
 
 
 async def test_a_recap_is_bounded(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recap has at most as many items and action items as an agenda, however many were added to its meeting."""
+    """A recap lists items and action items only up to the limit that also applies to an agenda.
+
+    It states how many further items were left out.
+    """
     asks = caller(app, north)
     _, meeting = await closed_meeting(asks, north)
     monkeypatch.setattr(recap, "MOST", 2, raising=False)

@@ -63,7 +63,7 @@ async def ask(
 
 
 async def running(connection: asyncpg.Connection) -> list[str]:
-    """Returns the statements of the engine's connections that have not ended."""
+    """Returns the states of the engine's connections that are still busy after some seconds of waiting."""
     rows: list[asyncpg.Record] = []
     for _ in range(100):
         rows = await connection.fetch(

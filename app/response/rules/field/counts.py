@@ -75,8 +75,9 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges how far the student has come from the baseline to the goal.
 
-    The level is the median of three scores. The statistic is the part of the way that is still missing at the level of
-    the last three scores: 1 - (level - baseline) / (goal - baseline). The threshold is .75. The state is:
+    The level is the median of three scores. The statistic is the share of the way from the baseline to the goal that
+    the student has not covered yet: 1 - (level - baseline) / (goal - baseline), with the level of the last three
+    scores. The threshold is .75. The state is:
 
     * `responding` if the statistic is .5 or less;
     * `below_pace` if the statistic is above .5, up to the threshold;

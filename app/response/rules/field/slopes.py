@@ -107,8 +107,8 @@ def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> 
     * level: the median distance of the last three scores from the aimline, divided by its standard error .67 * SEE;
     * slope: (slope - g) / SE(slope).
 
-    Both are negative if the student is worse than the aimline. The statistic is the higher of the two: if it is below
-    z, both are, and the state is `not_responding`. The threshold is z.
+    Both quotients are negative if the student is worse than the aimline. The statistic is the higher of the two: if it
+    is below z, both are, and the state is `not_responding`. The threshold is z.
 
     Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group. With standard errors instead, the rule
     needs no comparison group, and does not flag a fixed share of the students in every group.
@@ -204,9 +204,9 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule: how far the whole interval is short of the goal.
+    """Returns by how much the series fails the rule, in standard errors of measurement.
 
-    The result is in standard errors of measurement.
+    This is the distance from the better end of the interval to the goal.
     """
     return (finding.statistic or 0.0) / sem
 
@@ -214,7 +214,7 @@ def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
 def excess_of_discrepancy(_: Series, finding: Finding, sem: float) -> float:
     """Returns by how much the series fails the rule: the threshold minus the statistic, in standard errors.
 
-    Both are defined at `judge_by_dual_discrepancy`.
+    The threshold and the statistic are defined at `judge_by_dual_discrepancy`.
     """
     del sem
     return (finding.threshold or 0.0) - (finding.statistic or 0.0)

@@ -167,9 +167,9 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students whose indices are in `chosen`. `delivered` has their shares of the dose.
+        """Returns the scores of only the students whose indices are in `chosen`.
 
-        If `doubted` is not None, the scores in `doubted` are used.
+        If `doubted` is not None, its scores are used. `delivered` replaces the shares of the dose that were delivered.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(

@@ -67,18 +67,19 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
     * The rate before a change is N(.87 g, .40 g), and the rate after a change is N(.07 g, .20 g), where g is the
       required rate. The hazard is .0165 a week.
-    * No starting level is assumed. The baseline, a median of three scores, counts as a score at week 0 whose error has
-      .45 of a score's variance.
+    * No starting level is assumed. The baseline is a median of three scores. It counts as a score at week 0, and the
+      variance of its error is .45 of that of a single score.
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
     * The true score (the score without error) changes at random by SEM/16 a week.
     * The growth of a week is expected to be the delivered share of the rate. In a week without delivery, it varies with
-      a standard deviation of 5 g. If there is no alarm, but there would be one if everything had been delivered, the
-      state is `under_delivered`, provided that the missed delivery lowers the statistic by at least `MATERIAL`.
-    * A score that is further than three standard errors from the value that the other scores predict is moved to that
-      distance.
+      a standard deviation of 5 g.
+    * If a score differs by more than three standard errors from the value that the other scores predict, it is replaced
+      by the value at a distance of three standard errors.
 
     The statistic is log [ P(rate now < .5 g) / P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate
-    (`far_percent`). Without a SEM the state is `insufficient_data`.
+    (`far_percent`). Without a SEM the state is `insufficient_data`. The state is `under_delivered` if there is no
+    alarm, but there would be one if everything had been delivered. The missed delivery must then lower the statistic by
+    at least `MATERIAL`.
 
     Source: this project. The method combines filters over change times (Kalman, 1960; Adams and MacKay, 2007) with a
     sequential ratio that has an indifference zone (Wald, 1945). docs/response.md has the measured error rates.

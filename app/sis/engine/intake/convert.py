@@ -68,7 +68,7 @@ def _role_sql(x: str) -> str:
 
 
 def _grade_sql(x: str) -> str:
-    """Returns SQL that converts a grade to OneRoster's code. It accepts codes and names of grades.
+    """Returns SQL that converts a grade to OneRoster's code. The SQL accepts codes and names of grades.
 
     Other values stay unchanged. The most frequent form, two digits, is tried first.
     """
@@ -259,10 +259,10 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
-    """Writes the delivered rows that may change something to a staging table. Returns the number of unchanged rows.
+    """Writes the delivered rows to a staging table, without the unchanged rows. Returns the number of unchanged rows.
 
-    The unchanged rows are left out. Each staged row also has the current values of the roster row that it changes.
-    Roster rows that are missing from the delivery are staged too.
+    Each staged row also has the current values of the roster row that it changes. Roster rows that are missing from the
+    delivery are staged too.
 
     Stages nothing and returns None if the comparison is not possible: if the roster has no row of this kind, if this
     kind refers to a kind that is not staged yet, if the delivery is a delta, or if several delivered rows have the same

@@ -74,7 +74,10 @@ def _column_of(kind: Kind, target: str) -> str | None:
 
 
 def _own_schools(kind: Kind) -> Iterator[str]:
-    """Yields SQL for the lists of orgs to which a planned row refers directly, from before and after the change."""
+    """Yields SQL expressions for the orgs to which a planned row refers directly, before and after the change.
+
+    Each expression yields a list of ids.
+    """
     if kind.name == "org":
         yield "ARRAY[p.id]"
         return

@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 async def keep_plan(stage: Stage, file: str) -> dict[str, Any]:
-    """Stores the plan of a score file permanently, until it is approved or discarded. Refused rows are not stored.
+    """Stores the plan of a score file until it is approved or discarded. Refused rows are not stored.
 
     Returns what is stored with the run about the plan: its digest, and the name of the file.
     """

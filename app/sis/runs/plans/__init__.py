@@ -1,1 +1,3 @@
-"""Shows what a run would change, row by row, and maps old to new sourcedIds of people who likely got a new one."""
+"""Shows row by row what a run would change. Also makes maps from old to new sourcedIds for people who probably got a
+new one.
+"""
