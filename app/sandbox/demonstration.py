@@ -72,8 +72,8 @@ def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | N
 def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
     """Creates a new district with the example of `app.sandbox.story`.
 
-    Returns the API client, and the data to save about the district. Planned supports with scores are added too, but not
-    if the district has a given roster.
+    Returns the API client, and the data to save about the district. If no roster file is given, supports with scores
+    are added too.
     """
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:

@@ -127,8 +127,9 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
 
 
 async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, north: Town) -> None:
-    """If the first command of a document fails and gives up its locks, the next command takes all needed locks
-    again.
+    """If the first command of a document fails, the next command locks all needed rows again.
+
+    The failed command has released its locks. Two such documents that run at the same time do not deadlock.
     """
     amy, ben = (ids.format_id("student", north.students[name]) for name in ("amy", "ben"))
     broken = ("raiseConcern", {"student": ben, "area": "nothing", "description": "Planted."})

@@ -1,4 +1,4 @@
-"""Tests that the operations which `me` shows as allowed are those that the service allows."""
+"""Tests that `me` shows an operation as allowed if, and only if, the service allows this operation."""
 
 from fastapi import FastAPI
 

@@ -91,8 +91,9 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class FullDistrict:
-    """A district with rows of all kinds. Each row has a name in the tests. `shown` has the public ids by name, and
-    `alias` the ids of the source.
+    """A district with rows of all kinds. Each row has a name in the tests.
+
+    `shown` has the public ids of the rows, keyed by name. `alias` has the ids that the rows have in the source.
     """
 
     town: Town
@@ -632,7 +633,7 @@ async def _own_item(work: Work, meeting_id: UUID) -> UUID:
 async def _action_items(district: FullDistrict) -> None:
     """Adds two action items about amy for a team of the administrator, and one item for the aide's team.
 
-    The administrator could see amy even without this team.
+    The administrator may see amy in any case, and not only because of the new team.
     """
     town, student = district.town, district.shown["student"]
     async with town.unit() as work:

@@ -74,8 +74,8 @@ def adult_words() -> set[str]:
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
     """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared.
 
-    Two exceptions are allowed: filters that declare with which filters they cannot be combined, and the filters and
-    orders that this test lists.
+    This test lists the filters and orders that are exceptions. A filter by a member of staff is also allowed if it
+    declares the filters that must not be combined with it (`of_adult`).
     """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults

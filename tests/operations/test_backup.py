@@ -138,7 +138,10 @@ async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_pa
 
 
 async def test_a_dump_is_counted_row_by_row(backup: Path) -> None:
-    """The rows in the dump are counted one by one and equal those of the manifest, even rows of a megabyte."""
+    """The count of the rows in the dump equals the counts in the manifest.
+
+    Rows of a megabyte are counted correctly too.
+    """
     manifest = read_manifest(backup)
     counted = await count_dumped(programs.find_program("pg_restore", manifest.dump_major), backup / DUMP)
     assert {table: counted.get(table, 0) for table in manifest.tables} == manifest.tables

@@ -132,9 +132,9 @@ async def test_another_certificate_gets_nothing(
 
 
 async def test_a_password_is_never_sent_without_tls(tmp_path: Path) -> None:
-    """A mail server that does not offer STARTTLS gets no password and no message.
+    """If a mail server does not offer STARTTLS, no password and no message is sent to it.
 
-    A configuration without a user sends its message to the same server.
+    A configuration without a user needs no password, so its message is sent without TLS.
     """
     with mail_server(*certify(tmp_path), offers=False) as log:
         with pytest.raises(NotSent, match="SMTPNotSupportedError"):

@@ -290,7 +290,10 @@ async def test_a_value_that_fails_is_null_with_an_error(north: Town, monkeypatch
 
 
 async def test_a_link_with_too_many_rows_is_refused(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list without pages is never cut off silently."""
+    """If a link without pages has more rows than it may have, the read gives null and an error.
+
+    The link is never cut off.
+    """
     await in_the_loop(north, "amy")
     member = CATALOG.members(StudentResource)["scores"]
     assert isinstance(member, ManyMember)
@@ -303,7 +306,11 @@ async def test_a_link_with_too_many_rows_is_refused(north: Town, monkeypatch: py
 
 
 def test_the_cost_is_known_before_anything_is_read() -> None:
-    """The cost of a read is computed in advance, from requested and declared lengths of lists and from totals."""
+    """The cost of a read is computed before anything is read.
+
+    The cost depends on the requested length of a page, on the assumed length of a list without pages, and on whether
+    the total of a list is requested.
+    """
     below = (Pick("concerns", "concerns", (Pick("id", "id"),)), Pick("x", "id"), Constant("t", '"T"'))
     assert cost(CATALOG, students(NAME, 10)) == 10
     assert cost(CATALOG, students(below, 10)) == 10 * (1 + 5)

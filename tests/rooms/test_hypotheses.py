@@ -91,7 +91,7 @@ async def test_the_verdict_of_the_day_is_kept(app: FastAPI, north: Town) -> None
 
 
 async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north: Town) -> None:
-    """When a support that tests a hypothesis has ended, its review is requested once, and not again every hour."""
+    """When the support that tests a hypothesis has ended, a review of the hypothesis is requested exactly once."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)

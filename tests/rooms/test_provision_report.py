@@ -40,7 +40,7 @@ async def enroll(work: Work, town: Town) -> None:
 
 
 async def served(asks: Caller, signal: dict[str, Any], days: int) -> None:
-    """Plans a support for the concern of an accepted signal, with a first session some days after it."""
+    """Plans a support for the concern of an accepted signal, and records its first session `days` days from today."""
     concern = (await asks.get(f"/v1/concerns/{signal['concern']}")).json()
     support = await planned(asks, concern, starts_on=str(TODAY))
     session = {"held_on": str(TODAY + timedelta(days=days)), "attended": True}

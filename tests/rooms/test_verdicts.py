@@ -77,8 +77,9 @@ async def settle_all(town: Town) -> int:
 
 
 async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: Town) -> None:
-    """A new district is judged by the monitor, and the verdict stores the estimates and everything that it depends
-    on.
+    """In a new district, a support is judged by the rule `monitor`.
+
+    The verdict stores everything on which it is based.
     """
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0, 39.0, 41.0, 38.0, 40.0, 37.0, 39.0, 38.0, 36.0, 37.0]))

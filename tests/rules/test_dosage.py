@@ -49,7 +49,7 @@ def session_record(
 def held(
     week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None
 ) -> DeliveredSessions:
-    """Returns a session."""
+    """Returns the record of one session in a week, with its planned and delivered minutes."""
     reason = because or ("schedule" if delivered < planned else None)
     return session_record(day(week, weekday), planned, delivered, delivered > 0, reason)
 
@@ -195,7 +195,7 @@ def test_the_unknown_is_never_counted_as_missed(
 def test_two_windows_make_the_whole(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, at: int
 ) -> None:
-    """If a period is divided between two weeks, the dosages of the parts add up to that of the whole."""
+    """If a period is split at the end of a week, the dosages of both parts add up to the dosage of the whole period."""
     parts = [
         dosage(since, until, off, [one for one in records if since <= one.monday <= until], **plan)
         for since, until in ((MONDAY, day(at - 1, 6)), (day(at), day(5, 6)))

@@ -29,9 +29,9 @@ ROWS = {
 async def test_a_run_takes_no_lock_that_another_could_wait_for(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load and a later change neither analyze, alter nor empty a table to which runs of other districts write.
+    """A sync takes only locks that other syncs do not wait for: those of reading rows and of writing rows.
 
-    Such a statement would make the other runs wait.
+    It therefore does not analyze, alter or empty the staging tables, to which runs of other districts write.
     """
     modes: list[str] = []
     clear = Stage.clear

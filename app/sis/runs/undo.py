@@ -177,7 +177,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind of record that prevent an undo of this run, because of the later runs `later`.
+    """Counts the rows of a kind of record that prevent an undo of this run. `later` has the ids of later runs.
 
     Rows that this run created or changed prevent an undo if a later run changed them again. Rows that a later run
     created prevent an undo if they refer to a row that this run created.
