@@ -95,12 +95,12 @@ def lasting_cells(cells: Collection[Cell]) -> set[Cell]:
 
 
 def of_schools(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells of the tables that count students by school."""
+    """Returns the cells that count students by school."""
     return {cell for cell in cells if SCHOOL in cell[0]}
 
 
 def without_group(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells of the tables that do not count students by group."""
+    """Returns the cells that do not count students by group."""
     return {cell for cell in cells if GROUP not in cell[0]}
 
 

@@ -1,7 +1,7 @@
 """Fills the playground's district with data over public HTTP.
 
-At the first start it creates a district and runs the story (`app.sandbox.story`) in it. At later starts it continues
-the saved district.
+At the first start it creates a district and records the example of `app.sandbox.story` in it. At later starts it
+continues the saved district.
 
 `python -m app.sandbox.demonstration --base-url URL --folder DIR [--roster FILE.zip] [--once]`; the exit code is 0 when
 every step succeeded, else 1.

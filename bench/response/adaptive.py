@@ -1,4 +1,4 @@
-"""Measures the response monitor if students take as many extra scores as it requests.
+"""Measures how the response monitor performs if students take as many extra scores as it requests.
 
 `python -m bench.response.adaptive`
 """

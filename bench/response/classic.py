@@ -1,8 +1,9 @@
-"""Applies the field's decision rules to whole populations, and returns by how much each series exceeds its rule.
+"""Applies decision rules that schools use in practice to whole populations of simulated students.
 
 The rules themselves are in `app/response/rules`; a test checks that both give the same verdicts. Each function returns
-a number for every student and week, from data up to that week. The number is above zero exactly where the rule as
-commonly used concludes "not responding". With a higher threshold than zero, the rule has fewer false alarms.
+a number for every student and week, from data up to that week. The number says by how much the series exceeds the rule.
+It is above zero exactly where the rule as commonly used concludes "not responding". With a higher threshold than zero,
+the rule has fewer false alarms.
 """
 
 from __future__ import annotations

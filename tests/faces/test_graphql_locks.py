@@ -173,7 +173,10 @@ async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadloc
 async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]]
 ) -> None:
-    """Commands lock students before measures, in any order in a document, so that they do not deadlock."""
+    """Each document locks students before measures, whatever the order of its commands.
+
+    So two documents do not deadlock.
+    """
     amy = supports[0][0]
     before = await deadlocks(north)
     for number in range(ROUNDS):

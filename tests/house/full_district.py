@@ -730,7 +730,7 @@ async def _kind_of_incident(work: Work, code: str) -> UUID:
 
 
 async def _core_stalls(district: FullDistrict) -> None:
-    """Adds two core stalls of the third grade. A core stall is a grade in which fewer students reach the benchmark.
+    """Adds two core stalls of the third grade. A core stall is a grade whose share of students at the benchmark fell.
 
     The rows are inserted directly, because the district has too few students for Aimline to compute a core stall.
     """

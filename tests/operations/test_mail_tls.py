@@ -66,7 +66,11 @@ def _converse(connection: socket.socket, log: MailLog, tls: ssl.SSLContext, *, o
 
 @contextlib.contextmanager
 def mail_server(certificate: Path, key: Path, *, offers: bool = True, from_start: bool = False) -> Iterator[MailLog]:
-    """Runs a mail server, with TLS from the first byte or, if it `offers` this, by STARTTLS; yields its log."""
+    """Runs a mail server, and yields its log.
+
+    With `from_start`, the server uses TLS from the first byte. Without it, the server offers STARTTLS if `offers` is
+    true.
+    """
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     log = MailLog()

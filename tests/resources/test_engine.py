@@ -106,7 +106,7 @@ async def test_what_nobody_declared_is_refused(north: Town) -> None:
 def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
     """A declared field is refused if its annotation allows no null where its column does, or if it has no description.
 
-    mypy cannot find either.
+    mypy finds neither of these faults.
     """
     with pytest.raises(Misuse, match="nullable"):
 
@@ -152,7 +152,7 @@ async def test_texts_keep_every_character(north: Town) -> None:
 async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
     """A validly encrypted cursor is refused if its position does not fit the order of the list.
 
-    An invalid cursor or limit is refused too, and the pointer has the caller's own name of the parameter.
+    An invalid cursor or limit is refused too. The pointer of the error uses the parameter's name in the request.
     """
     for position in (("a",), ("a", "b", "no id"), (1, 2, str(new_id())), ("a", "b", True), (None, None, None)):
         filters = {"include_departed": None, "sort": None, "updated_since": None, "q": None}

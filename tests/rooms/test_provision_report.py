@@ -97,7 +97,7 @@ async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app
 def test_no_median_and_no_share_of_few_children_can_be_found() -> None:
     """Counts and medians about fewer than 10 children are withheld.
 
-    A further count is withheld if the small one could be computed from it and a total.
+    Another count is withheld too if the small count could be computed from it and a total.
     """
     rows = [Row(1, None, 15), Row(1, 2, 12), Row(1, 3, 3), Row(2, None, 9), Row(2, 2, 9), Row(3, None, 30)]
     rows += [Row(3, 2, 14), Row(3, 3, 16)]

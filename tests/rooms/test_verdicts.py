@@ -275,7 +275,10 @@ async def test_two_workers_settle_each_week_once(north: Town) -> None:
 
 
 async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
-    """A backfill changes the state but raises no alert, not even with the next score."""
+    """A late import of old scores (a backfill) changes the state of a support, but raises no alert.
+
+    The next score raises no alert either.
+    """
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS), backfill=True)

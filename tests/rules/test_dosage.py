@@ -30,7 +30,7 @@ def day(week: int, weekday: int = 0) -> date:
 def session_record(
     held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
 ) -> DeliveredSessions:
-    """Returns the record of one session, in the form in which the sessions of a week are summed.
+    """Returns the record of one session, as the totals of a week that has only this session.
 
     Minutes beyond the plan do not count as negative lost minutes.
     """
@@ -115,7 +115,8 @@ def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
 
 
 def test_phases_add_up_and_share_a_week() -> None:
-    """If a plan changes in the middle of a week, the dosage has this week once, with the sessions of both plans."""
+    """If a plan changes in the middle of a week, the dosage contains this week once, with the sessions of both plans.
+    """
     first = dosage(MONDAY, day(1, 1), (), [held(0, 0)], **PLAN)
     second = dosage(day(1, 2), day(2, 4), (), [held(2, 0)], minutes_per_session=20, sessions_per_week=5)
     whole = combine_dosages(MONDAY, day(2, 4), [first, second])

@@ -117,7 +117,7 @@ async def test_a_waiting_request_that_is_given_up_leaves_the_queue() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
-    """If many of 300 requests are cancelled at random moments, all others run.
+    """If many of 300 requests are cancelled at random moments, all other requests still run.
 
     The number of requests that run at once never exceeds the number of slots plus one request for each key.
     """

@@ -64,7 +64,10 @@ def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None
     ids=str,
 )
 def test_references_are_read_in_every_form(value: object, expected: str) -> None:
-    """References may be a list of GUIDRefs, a list of ids, a single one, or a string; each id is returned once."""
+    """References may be a list of GUIDRefs, a list of ids, a single GUIDRef, or a string of ids.
+
+    Each id is returned once.
+    """
     assert cells("class", {"sourcedId": "c", "terms": value})["termSourcedIds"] == expected
     assert cells("class", {"sourcedId": "c", "termSourcedIds": value})["termSourcedIds"] == expected
 

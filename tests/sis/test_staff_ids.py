@@ -123,7 +123,7 @@ async def test_the_id_of_a_teacher_that_is_issued_again_gives_nobody_the_support
 
 @pytest.mark.parametrize("duty", DUTIES)
 async def test_a_new_id_of_a_teacher_ends_no_duty(north: Town, tmp_path: Path, duty: str) -> None:
-    """If a teacher with duties gets a new sourcedId, the sync changes nothing about the teacher and reports it.
+    """If a teacher with duties gets a new sourcedId, the sync leaves the teacher unchanged and reports the sourcedId.
 
     In an earlier version, the next sync ended all duties of such a teacher.
     """

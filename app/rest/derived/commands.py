@@ -1,4 +1,4 @@
-"""Adds the routes that are generated from declared commands to a router, and answers their requests."""
+"""Adds to a router the routes that are generated from declared commands, and answers their requests."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace

@@ -164,7 +164,10 @@ class Shapes:
         return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)
 
     def _type(self, member: Member) -> Any:
-        """Returns the Python type of a field of the response model, for a field, link or value that is always shown."""
+        """Returns the Python type of a member in the response model.
+
+        The member (a field, link or value) must always be shown.
+        """
         kind: Any
         if isinstance(member, FieldMember):
             kind = member.value_type

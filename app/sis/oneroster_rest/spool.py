@@ -226,7 +226,7 @@ def _repeated(*columns: "np.ndarray") -> "np.ndarray":
 
 
 def _digest(*columns: "np.ndarray") -> int:
-    """Returns a digest of the rows of a table that does not depend on the order of the rows."""
+    """Returns a digest of the rows of a table. The digest does not depend on the order of the rows."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
         mixed = (mixed ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)

@@ -245,7 +245,7 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Completes the undo of the run `run_id` for the removed rows that this run had restored.
+    """Completes the undo of the run `run_id` for rows that were removed before the run and that the run had restored.
 
     The undo has already removed these rows again. This function gives them the values and the time of removal from
     before the run. The column `school_ids` is not changed, because the records about a student who has left stay in the

@@ -104,8 +104,8 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
 
     A kept person also keeps the roles and demographics that the delivery lacks.
 
-    References from faulty rows, and from enrollments that have ended, do not count. If a delivered row needs a row that
-    the delivery lacks, the delivered row was quarantined when the run was planned. It stays in quarantine.
+    References from faulty rows, and from enrollments that have ended, do not count. A delivered row that refers to a
+    row which the delivery lacks stays in quarantine. It was put there when the run was planned.
     """
     kept = 0
     for kind, references in NAMED_BY.items():

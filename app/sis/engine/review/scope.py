@@ -143,7 +143,7 @@ async def leave_out_rows(stage: Stage, kind: Kind) -> int:
 
 
 async def warn_of_unknown_users(stage: Stage) -> None:
-    """Adds a note about excluded users who are neither delivered nor known, because their sourcedIds may be misspelt.
+    """Adds a note about excluded users who are neither delivered nor known. Their sourcedIds may be misspelt.
 
     Must be called before the rows of excluded users are deleted.
     """
