@@ -115,8 +115,7 @@ def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
 
 
 def test_phases_add_up_and_share_a_week() -> None:
-    """If a plan changes in the middle of a week, the dosage contains this week once, with the sessions of both plans.
-    """
+    """If a plan changes within a week, the dosage contains this week only once, with the sessions of both plans."""
     first = dosage(MONDAY, day(1, 1), (), [held(0, 0)], **PLAN)
     second = dosage(day(1, 2), day(2, 4), (), [held(2, 0)], minutes_per_session=20, sessions_per_week=5)
     whole = combine_dosages(MONDAY, day(2, 4), [first, second])
