@@ -79,7 +79,7 @@ def distribute(table: str) -> None:
 
 
 def add_references(table: str, refs: Mapping[str, str]) -> None:
-    """Adds a table's foreign keys, which begin with the district unless they refer to a table without one."""
+    """Adds a table's foreign keys. A key includes the district, unless the table to which it refers has no district."""
     for column, target in refs.items():
         if target in WITHOUT_DISTRICT:
             columns, keys = column, WITHOUT_DISTRICT[target]
@@ -120,9 +120,9 @@ def tenant_table(
     On Citus a table must be distributed before its foreign keys are added. Otherwise they would refer to tables of the
     coordinator. A policy cannot be created on a distributed table if its condition is a constant.
 
-    `columns` are the columns other than `district_id` (and than `id`, where that is the key). `refs` maps a column to
-    the tenant table to whose `(district_id, id)` it refers. `more_indexes` are index definitions without the words
-    CREATE INDEX. `by_school` is the order in which the table is listed by school. `student`, `schools`, `unless`,
+    `columns` are the columns other than `district_id`. The column `id` is left out too if it is the key. `refs` maps a
+    column to the tenant table to whose `(district_id, id)` it refers. `more_indexes` are index definitions without the
+    words CREATE INDEX. `by_school` is the order in which the table is listed by school. `student`, `schools`, `unless`,
     `lock` and `team` are the arguments of `policies.condition_of`. `school` is the column of the only school that a row
     is about, which is null for the whole district.
     """
@@ -181,7 +181,10 @@ def student_table(
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
-    """Creates a tenant table whose rows are each about one student, with policies for reach and secured areas."""
+    """Creates a tenant table in which each row is about one student.
+
+    Row-level security shows a row only to callers who may see the student and the row's secured area.
+    """
     tenant_table(
         name,
         ABOUT_STUDENT + columns,

@@ -73,7 +73,7 @@ hypothesis_settings.load_profile("any machine")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Turns garbage collection on, but seldom: at the default rate it takes a third of the suite's time.
+    """Makes garbage collection rare, because at the default rate it takes a third of the suite's time.
 
     Most objects of the suite live until its end.
     """
@@ -84,14 +84,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Moves the files of FIRST to the beginning and keeps the order of the others."""
+    """Moves the tests of the files in `FIRST` to the beginning. The other tests keep their order."""
     rank = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 def pytest_collection_finish() -> None:
-    """Exempts the objects that exist after the collection of tests from garbage collection, because they live to the
-    end.
+    """Exempts all objects that exist after the collection of tests from garbage collection.
+
+    These objects live until the end of the test run.
     """
     gc.collect()
     gc.freeze()

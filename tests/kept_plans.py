@@ -20,7 +20,8 @@ _open_connection = db._open_connection
 def share_plans_of_runs() -> None:
     """Lets sync runs of about the same size send the same statements, so that they share query plans.
 
-    A statement normally contains the id of its run. Here, it contains the number of digits in the run's number of rows.
+    A statement normally contains the id of its run. Here, the number of digits in the run's row count replaces this id:
+    3 for a run of 500 rows.
     """
     Stage._bound = _bound_for_size  # type: ignore[method-assign, assignment]  # for all tests
 

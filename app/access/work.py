@@ -200,7 +200,9 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs `step` and returns its result. The step has access to the database session without a permission.
+        """Runs `step` and returns its result.
+
+        The step may use the database session, although no permission was checked.
 
         Only the code that opens and ends units of work uses this; commands and reads never do.
         """

@@ -72,10 +72,10 @@ async def _team_id(work: Work, text: str, pointer: str | None) -> UUID:
 
 
 async def _acting_person(work: Work, mine: Any, _: str | None) -> UUID | None:
-    """Returns the person whose action items a list with `mine=true` shows: the person that the request is sent for.
+    """Returns the person whose action items a list with `mine=true` shows: the person that the request acts for.
 
     Returns None for `mine=false`, because the list then shows the items of all owners. Raises `Forbidden` for
-    `mine=true` if the request is sent for nobody.
+    `mine=true` if the request acts for nobody.
     """
     if not mine:
         return None

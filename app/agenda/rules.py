@@ -68,7 +68,7 @@ def complete_order(order: Sequence[str]) -> tuple[str, ...]:
 
 
 def violations_of_order(order: Sequence[str]) -> list[Violation]:
-    """Returns a violation for each repeated kind in an order of kinds."""
+    """Returns a violation for each kind that an agenda order contains more than once."""
     detail = "This kind is named already."
     return [
         Violation(f"/kinds/{place}", "agenda.order", detail)

@@ -13,10 +13,10 @@ from app.team.models import TeamStudent, in_force_on
 
 
 def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
-    """Returns the condition that a row is about one of a person's own students.
+    """Returns the condition that a row is about one of the acting person's own students.
 
-    The person is the one that the request is sent for. If this person sees only a caseload, the students of the
-    caseload are the person's own. If the person sees more, such as a school, they are the students in the person's
+    The acting person is the person that the request acts for. If this person sees only a caseload, the own students are
+    the students of the caseload. If the person sees more, such as a school, they are the students in the person's
     supports, teams and classes.
     """
     if principal.reach is Reach.CASELOAD:

@@ -1,4 +1,4 @@
-"""Reads the tasks of the person that the client sends the request for, in one statement.
+"""Reads the tasks of the acting person, in one statement. The acting person is the person that the request acts for.
 
 Nobody can read the tasks of another person.
 """
@@ -62,8 +62,8 @@ class AttentionItem:
     * a concern: the day on which it was raised or lost its support;
     * a hypothesis: the first day on which its review was due.
 
-    `names` are those of the support, or else of the concern, or of the action item. `student_name` is None if the
-    caller may not read the roster.
+    `names` has the names that a screen shows for the support of the task. If there is no support, they are those of the
+    concern, or else of the action item. `student_name` is None if the caller may not read the roster.
     """
 
     reason: Reason
@@ -79,7 +79,7 @@ class AttentionItem:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A page of the tasks of the person that the request is sent for.
+    """A page of the acting person's tasks. The acting person is the person that the request acts for.
 
     Each task has a reason. `left_out` lists the reasons whose tasks are left out because the caller lacks a permission.
     """
@@ -96,7 +96,9 @@ class Attention:
     *(Can.READ_SCORES, Can.READ_VERDICTS, Can.READ_DECISIONS, Can.READ_PLAYBOOK),
 )
 async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention:
-    """Returns a page of the tasks of the person that the client sends the request for, the oldest first.
+    """Returns a page of the acting person's tasks, the oldest first.
+
+    The acting person is the person that the request acts for.
 
     The tasks are:
     * the person's action items that are due by `until` (by default within a week);
@@ -197,7 +199,7 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
     """Yields a query for concerns that nobody has answered, and one for accepted concerns without an active support.
 
-    Both select only concerns about the students of the person that the request is sent for.
+    Both select only concerns about the acting person's own students.
     """
     own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (

@@ -1,4 +1,6 @@
-"""Finds unserved concerns: accepted concerns that have no active support. Also counts the days since this began.
+"""Finds unserved concerns: accepted concerns that have no active support.
+
+Also counts for how many days they have had none.
 
 Never changes a concern.
 """

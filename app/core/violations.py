@@ -112,7 +112,7 @@ def partial_input(input_type: type[T], values: Mapping[str, Any]) -> T:
 
 
 class KnownValues(dict[str, Any]):
-    """A mapping of inputs by name, without those that an API refused before the command ran.
+    """A mapping of inputs by name. It lacks the inputs that an API refused before the command ran.
 
     Reading a missing input raises `Unread`.
     """
@@ -122,9 +122,9 @@ class KnownValues(dict[str, Any]):
 
 
 def without_unread(values: Mapping[str, Any]) -> KnownValues:
-    """Returns the inputs without those that an API refused before the command ran.
+    """Returns the inputs that are valid.
 
-    A refused input has the value `UNREAD`.
+    An input that an API refused before the command ran has the value `UNREAD`; it is left out.
     """
     return KnownValues({name: value for name, value in values.items() if value is not UNREAD})
 

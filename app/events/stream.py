@@ -31,8 +31,8 @@ BATCH: Final = 200
 class Batch:
     """A batch of events, each with its cursor, and the cursor from which the next batch is read.
 
-    `is_idle` is true for an empty batch. It is yielded after a time without events, to show that the stream still
-    works.
+    `is_idle` is true for an empty batch. An empty batch is yielded after a time without events, to show that the stream
+    still works.
     """
 
     events: Sequence[tuple[str, Event]]

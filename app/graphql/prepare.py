@@ -161,8 +161,8 @@ class Preparation:
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
         """Returns the errors that validation finds. If a response cannot list all errors, the last error says so.
 
-        `longest_literal` is the number of parts of the longest literal (a value written in the document). Errors quote
-        literals, so fewer errors are listed if this number is high.
+        `longest_literal` is the number of values in the largest list or object that is written in the document. Errors
+        quote such lists and objects, so fewer errors are listed if this number is high.
         """
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
         errors = violations(self.schema, document, most_errors, hide_suggestions=True)
@@ -207,7 +207,10 @@ def _operation(document: DocumentNode, name: str | None, method: str) -> Operati
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """Returns the default values of those variables of the operation whose default is an integer, by name."""
+    """Returns the integer defaults of the operation's variables, keyed by the variable's name.
+
+    Other variables are left out.
+    """
     return {
         variable.variable.name.value: int(variable.default_value.value)
         for variable in operation.variable_definitions or ()

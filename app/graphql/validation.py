@@ -42,7 +42,7 @@ class IndexedSource(Source):
 def violations(
     schema: GraphQLSchema, document: DocumentNode, max_errors: int, hide_suggestions: bool = False
 ) -> list[GraphQLError]:
-    """Returns the errors of a document: at most `max_errors`, and if there are more, one more that says so.
+    """Returns the errors of a document, at most `max_errors`. If there are more, an additional last error states this.
 
     The rules about variables run last. They run only if the other rules have found no more than `max_errors` errors,
     and only if the document contains a `$`.

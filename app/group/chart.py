@@ -181,11 +181,11 @@ def _picture(
 ) -> GroupPicture | None:
     """Returns the chart data of a group for one measure.
 
-    A support can be monitored by several measures. `further` has the goals for `measure` of the supports that have
-    another main measure, keyed by the phase's id.
+    The result is None if `measure` is None. It is also None if no member's support was ever monitored by `measure`,
+    unless `measure` is the group's own measure.
 
-    The result is None if `measure` is None. It is also None if none of the members' supports was ever monitored by
-    `measure`, unless this is the group's own measure.
+    For some supports, `measure` is an additional measure and not the first one. `further` has the goals of these
+    supports for `measure`, keyed by the phase's id.
     """
     if measure is None:
         return None

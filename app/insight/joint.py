@@ -26,10 +26,10 @@ class EarlierReports:
     """What a report needs to know about the windows of the same school year that were closed earlier.
 
     * `withheld_by_measure` has the cells that these windows withheld, keyed by measure.
-    * `withheld` has those of these cells that do not count students by level, for all measures together.
+    * `withheld` has the withheld cells of all measures together, except the cells that count students by level.
     * `grades` has a set of grades for each measure of these windows: the grades in which students were counted.
-    * `counted_apart` has the schools that are counted both in a window of the school alone and in a window of all
-      schools. The present window is one of these two windows.
+    * `counted_apart` has schools that are counted twice: in a window of this school alone, and in a window of all
+      schools. One of the two is the window of the present report.
     """
 
     withheld_by_measure: Mapping[UUID, Collection[Cell]] = field(default_factory=dict)
@@ -50,8 +50,9 @@ def find_published_together(
        is withheld for all measures, because the same children are in it.
     2. If two measures have some grades in common, but not all, the difference of their totals is the number of students
        in the other grades. Of such measures, only the one with the most students is published as usual. For every other
-       one, the table of schools and groups is withheld. The count of a school or a group is withheld if one of its
-       counts by grade is withheld. If the count of a whole grade is withheld, nothing is published for this measure.
+       one, all counts by school and group together are withheld. A total of a school or of a group is withheld if one
+       of its counts by grade is withheld. If the count of a whole grade is withheld, nothing is published for this
+       measure.
     3. If a school is counted in two windows (`EarlierReports.counted_apart`), the counts of one window could reveal a
        withheld count of the other window. So if a count of this school or of all schools is withheld, nothing is
        published for any measure. This rule ignores counts by level.
@@ -86,17 +87,20 @@ def find_published_together(
 
 
 def lasting_cells(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells of the tables that do not count students by level. The count of all students is left out."""
+    """Returns the cells of counts by school, grade or group.
+
+    Counts by level, and the count of all students, are left out.
+    """
     return {cell for cell in cells if cell[0] and LASTING.issuperset(cell[0])}
 
 
 def of_schools(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells of the tables that count students by school."""
+    """Returns the cells that count students by school."""
     return {cell for cell in cells if SCHOOL in cell[0]}
 
 
 def without_group(cells: Collection[Cell]) -> set[Cell]:
-    """Returns the cells of the tables that do not count students by group."""
+    """Returns the cells that do not count students by group."""
     return {cell for cell in cells if GROUP not in cell[0]}
 
 
@@ -124,11 +128,12 @@ def _find_other_grades(atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], earl
 
 
 def _revealing(counts: Mapping[Cell, int], hidden: Collection[Cell]) -> set[Cell]:
-    """Returns the cells of a measure that could reveal a withheld count, because another measure counts other grades.
+    """Returns the cells of a measure that, compared with another measure, could reveal a withheld count.
 
-    A school's count by this measure, minus its count by the other measure, can be a count of the school in one grade.
-    So the school's cell is returned if such a count is in `hidden`. In the same way, a group's cell is returned if a
-    count of the group in one grade is in `hidden`. All cells by school and group are returned too.
+    The other measure counts other grades. A school's count by one measure, minus its count by the other measure, can be
+    the school's count in one grade. So if `hidden` has a count of a school in one grade, the result has the total of
+    this school. In the same way, if `hidden` has a count of a group in one grade, the result has the total of this
+    group. The result also has all counts by school and group together.
     """
     cells = {cell for cell in counts if cell[0] == (SCHOOL, GROUP)}
     for place, values in hidden:

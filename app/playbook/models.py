@@ -47,7 +47,7 @@ class Measure(HasChangeTime, TenantRow, Base):
       own decision rules.
     * `sem` is the standard error of measurement (SEM). `sems` has its values for some grades or ranges of score, as
       objects with the fields of `measures.noise.NewSemRange`; `sem` applies elsewhere.
-    * `forms` are the passages or versions. None means that the district does not list them.
+    * `forms` are the versions of the test, such as its passages. None means that the district does not list them.
     """
 
     __tablename__ = "measure"

@@ -66,7 +66,9 @@ async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The decision rules of a playbook version, and the tree of areas. With them, a rule is chosen without a query.
+    """The decision rules of a playbook version, and the tree of areas.
+
+    `rule_for` chooses a rule from them without a database query.
 
     `above` maps each area's id to the codes on the path from this area up to the top of the tree.
     """

@@ -21,8 +21,8 @@ class Caller:
     """The caller of a request, with its district, its permissions and the students that it may see.
 
     `reach` says whether these are all students, those of some schools, or a caseload. `caseload` is the number of
-    students in a caseload, otherwise None. `team_ids` are the teams of the person that the request is sent for; the
-    caller also sees the students of these teams.
+    students in a caseload, otherwise None. `team_ids` are the teams of the person that the request acts for; the caller
+    also sees the students of these teams.
     """
 
     client_id: UUID | None

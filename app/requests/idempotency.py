@@ -196,7 +196,7 @@ def _terms_of(principal: Principal) -> dict[str, list[str]]:
 def _has_terms(principal: Principal, stored_answer: Mapping[str, Any]) -> bool:
     """Returns whether a caller still has every team and scope that it had when a response was stored.
 
-    A response that was stored by an earlier version of the product states no teams and scopes; the result is then True.
+    An earlier version of the product stored responses without teams and scopes. For such a response the result is True.
     """
     terms = _terms_of(principal)
     return all(set(stored_answer.get(name, ())) <= set(values) for name, values in terms.items())

@@ -104,7 +104,7 @@ class Origins:
         return bool(clients) if client_id is None else client_id in clients
 
     def forget(self) -> None:
-        """Makes the next check read the list from the database again."""
+        """Makes the next check read the registered origins from the database again."""
         self._try_at = 0.0
 
     async def _read(self) -> None:

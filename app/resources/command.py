@@ -150,7 +150,7 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of one item of a bulk call as the result of the single-item operation.
+    """Converts the result of one item of a bulk call into the result of the single-item operation.
 
     `command.row` takes the row from what the command returned. If the command found an existing row instead of creating
     one, the outcome becomes `unchanged`.

@@ -37,8 +37,8 @@ class RequestChecks:
         """Raises all violations of a request together.
 
         Violations can be found by `checks`, in the query parameters, and in the values that FastAPI validates. `checks`
-        are functions that raise `Malformed`, for example if a header is wrong. If neither they nor the query parameters
-        have a violation, the values are not validated here, because FastAPI validates them later.
+        are functions that raise `Malformed`, for example if a header is wrong. If `checks` and the query parameters
+        have no violation, the values are not validated here, because FastAPI validates them later.
         """
         violations = list(self._parameter_violations(request))
         for check in checks:

@@ -109,8 +109,7 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
 
 
 def lock_late_students_first(request: Request, work: Work) -> None:
-    """Makes a second attempt of a request lock certain students first: those that the first attempt could not lock in
-    time.
+    """On a second attempt of a request, first locks the students that the first attempt could not lock in time.
 
     If the path of the request names a team, the team is locked before these students, because a team must be locked
     before students.

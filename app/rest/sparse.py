@@ -41,7 +41,7 @@ class SparseHandlers:
     def for_request(self, request: Request) -> Handler:
         """Returns the handler for a request.
 
-        Parameters that the request does not contain get their defaults unvalidated.
+        The handler validates only the parameters that the request contains. All other parameters get their defaults.
         """
         if not self._optional:
             return self._whole

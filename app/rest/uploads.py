@@ -41,7 +41,8 @@ DryQuery = Annotated[bool, Query(description="Whether to plan and report only, a
 def _contract(noun: str, description: str, example: str | None = None) -> dict[str, Any]:
     """Returns an upload route's part of the contract: the request body, and the responses that only uploads have.
 
-    Takes what the file is called, a description of the body, and an example of the body if it is text.
+    `noun` is the word for the file in messages. `description` describes the body. `example` is an example of the body
+    if the body is text.
     """
     contract = requires(
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run

@@ -36,7 +36,7 @@ READS: dict[str, Any] = {
 
 
 def writes(*, is_required: bool) -> dict[str, Any]:
-    """Returns the If-Match parameter in the contract of a route that changes a row."""
+    """Returns the description of the If-Match header, for the contract of a route that changes a row."""
     words = "The ETag that you have read, or the row's version in quotes. 412 if the row has changed since."
     more = " Required, so that no change is overwritten unnoticed; `*` accepts any version." if is_required else ""
     return {

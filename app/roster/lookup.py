@@ -45,10 +45,10 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
 
 
 def named_students(work: Work, model: Any) -> ColumnElement[bool] | None:
-    """Returns an SQL condition for rows about the students whom the principal may see individually.
+    """Returns an SQL condition for rows about the students whom the principal may see individually, at any school.
 
-    These are the students of the principal's teams or caseload, who may be at any school. A list that is restricted to
-    schools includes rows about them too. Returns None if the principal has no such students.
+    These are the students of the principal's teams or caseload. If a list is restricted to schools, the rows about
+    these students are still included. Returns None if the principal has no such students.
     """
     if not work.principal.names_students:
         return None

@@ -1,7 +1,7 @@
 """Fills the playground's district with data over public HTTP.
 
-At the first start it creates a district and runs the story (`app.sandbox.story`) in it. At later starts it continues
-the saved district.
+At the first start it creates a district and records the example of `app.sandbox.story` in it. At later starts it
+continues the saved district.
 
 `python -m app.sandbox.demonstration --base-url URL --folder DIR [--roster FILE.zip] [--once]`; the exit code is 0 when
 every step succeeded, else 1.
@@ -72,8 +72,8 @@ def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | N
 def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
     """Creates a new district with the example of `app.sandbox.story`.
 
-    Returns the API client, and the data to save about the district. Planned supports with scores are added too, but not
-    if the district has a given roster.
+    Returns the API client, and the data to save about the district. If no roster file is given, supports with scores
+    are added too.
     """
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:

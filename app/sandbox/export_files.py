@@ -94,7 +94,10 @@ class UnknownCsvQuirk(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What is exported: the files of one version of OneRoster's CSV binding, with or without those of the gradebook."""
+    """The files of an export, in one version of OneRoster's CSV binding.
+
+    The gradebook's files are included on request.
+    """
 
     version: str = "1.1"
     gradebook: bool = False

@@ -124,8 +124,8 @@ def assessment_line_items() -> Iterator[AssessmentLineItem]:
 def assessment_results(district: District, seat: Seat) -> Iterator[Result]:
     """Yields a student's results in the two tests of the fall screening.
 
-    The tests are those of the grade in which the simulation first placed the student. The student may be in a higher
-    grade now.
+    These are the tests for the grade in which the student was on the first simulated day. The student may be in a
+    higher grade now.
     """
     user, grade = district.student_id(seat), seat.home.level.grades[seat.grade]
     on = date(district.date.year - (district.date.month < 8), 9, 10)

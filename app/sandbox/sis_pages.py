@@ -73,11 +73,11 @@ class Pages:
                 yield json_row
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last day of the simulation on which changes are dated before the instant `since`.
+        """Returns the last simulated day whose changes are dated before the instant `since`.
 
-        A request for the rows that changed since this instant can skip every student without a change after this day.
-        Returns -1, so that no student is skipped, if there is no `since` or no such day, or if a quirk of the simulated
-        SIS changes how times are shown.
+        A request for the rows that changed since this instant can skip every student without a change after that day.
+        The result is -1 if no student may be skipped: without `since`, if there is no such day, or if a quirk of the
+        simulated SIS changes how times are shown.
         """
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1

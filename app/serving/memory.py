@@ -1,4 +1,4 @@
-"""Gives memory that this process no longer uses back to the operating system.
+"""Gives unused memory of this process back to the operating system.
 
 glibc keeps freed memory for later allocations, and by itself gives back only the free end of its heap. After many large
 bodies, one small object at the end of the heap is therefore enough to keep all their memory in the process.

@@ -356,9 +356,9 @@ async def _stage_and_apply(
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results_and_signals(work: Work, stage: Stage) -> list[str]:
-    """Updates the scores that come from results in the gradebook, and has new signals computed for some students.
+    """Updates the scores that come from results in the gradebook, and requests new signals for some students.
 
-    A signal suggests to a team that a student needs attention. New signals are computed for the students whose results
+    A signal suggests to a team that a student needs attention. New signals are requested for the students whose results
     this run has changed. Returns the warnings for the report.
     """
     warnings = await follow_results(work, stage)

@@ -32,7 +32,7 @@ SCHOOL_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of some sessions of one week: those with the same reason for lost minutes, or those without a reason.
+    """The totals of some sessions of one week. All of them have the same reason for lost minutes, or none has a reason.
 
     `monday` is the first day of the week, and `lost_because` the reason. `planned_sessions` counts the sessions with
     planned minutes. A make-up session has no planned minutes, so it is not counted.
@@ -54,8 +54,9 @@ class DeliveredSessions:
 class DosageWeek:
     """The planned and the delivered sessions and minutes of one week.
 
-    `known_minutes` are the planned minutes of those sessions that have a record. `checked_sessions` are the delivered
-    sessions with marks on a checklist. The checklists had `checklist_parts` parts, of which `done_parts` were done.
+    `known_minutes` are the planned minutes of the sessions that have a record. `checked_sessions` is the number of
+    delivered sessions with marks on a checklist. Their checklists had `checklist_parts` parts in total, of which
+    `done_parts` were done.
     """
 
     monday: date

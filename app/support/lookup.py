@@ -142,7 +142,7 @@ def compute_dosages(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns, for each of these periods of a phase, sums of its sessions, which the database computes.
+    """Returns the sums of the sessions in each of these periods of a phase. The database computes the sums.
 
     There is a sum for each combination of a week and a reason for lost minutes.
     """

@@ -198,7 +198,7 @@ async def set_rates_anew(work: Work, support: Support, phase: Phase) -> None:
 
 
 async def _check_measure(work: Work, support: Support, phase: Phase, measure: Measure) -> None:
-    """Raises `Invalid` if the support cannot be followed by this measure in addition."""
+    """Raises `Invalid` if the measure cannot be added to the support in this phase."""
     has_goal = select(PhaseGoal.id).where(
         PhaseGoal.district_id == work.district_id,
         PhaseGoal.phase_id == phase.id,

@@ -41,7 +41,7 @@ def folder(given: Path | None) -> Iterator[Path]:
 def running(settings: Settings, made: Made, place: Path, reach: Reach, students: int) -> Iterator[str]:
     """Runs PostGraphile with the access of a principal who sees the students in `reach`, and yields its address.
 
-    `students` is the number of students whom each row of the disclosure log names.
+    Each row of the disclosure log names `students` students.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

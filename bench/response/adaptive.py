@@ -1,4 +1,4 @@
-"""Measures the response monitor if students take as many extra scores as it requests.
+"""Measures how the response monitor performs if students take as many extra scores as it requests.
 
 `python -m bench.response.adaptive`
 """
@@ -43,9 +43,9 @@ class ProbeResults:
 
 
 def probe(year: Year, seed: int, threshold: float) -> ProbeResults:
-    """Returns the results of a population that takes as many scores each week as the monitor asks for.
+    """Returns the monitor's results for simulated students who take as many scores each week as it requests.
 
-    Each score is on a form of its own.
+    Each score is on a different form (version of the test).
     """
     students, weeks = year.scores.shape
     extra = further_scores(year, seed, MAX_PROBES - 1)

@@ -1,8 +1,9 @@
-"""Applies the field's decision rules to whole populations, and returns by how much each series exceeds its rule.
+"""Applies decision rules that schools use in practice to whole populations of simulated students.
 
 The rules themselves are in `app/response/rules`; a test checks that both give the same verdicts. Each function returns
-a number for every student and week, from data up to that week. The number is above zero exactly where the rule as
-commonly used concludes "not responding". With a higher threshold than zero, the rule has fewer false alarms.
+a number for every student and week, from data up to that week. The number says by how much the series exceeds the rule.
+It is above zero exactly where the rule as commonly used concludes "not responding". With a higher threshold than zero,
+the rule has fewer false alarms.
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ def _last(values: Array, k: int) -> Array:
 
 
 def k_point(year: Year, k: int) -> Array:
-    """Returns the smallest distance below the aimline of the last k scores, in SEM (standard errors of measurement)."""
+    """Returns the smallest of k numbers: by how much each of the last k scores is below the aimline, in SEM.
+
+    SEM is the standard error of measurement. A number is negative if its score is above the aimline.
+    """
     worst = -_last(_leads(year), k).max(axis=2)
     return np.where(np.isnan(worst), -np.inf, worst)
 
 
 def median(year: Year) -> Array:
-    """Returns how far the median of the last three differences from the aimline is below zero, in SEM."""
+    """Returns the median of three numbers: by how much each of the last three scores is below the aimline, in SEM.
+
+    SEM is the standard error of measurement. A number is negative if its score is above the aimline.
+    """
     middle = -np.sort(_last(_leads(year), 3), axis=2)[:, :, 1]
     few = np.cumsum(~np.isnan(year.scores), axis=1) < 3
     return np.where(few, -np.inf, middle)

@@ -50,7 +50,10 @@ FROM pg_index WHERE indrelid = 'event'::regclass
 
 
 async def feed(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the milliseconds for a page of 100 events, for the first page and for the last of ten million events."""
+    """Measures how long it takes to read a page of 100 events, in milliseconds. Returns the figures with their names.
+
+    Pages at the beginning and at the end of ten million events are read.
+    """
     district = bench.district_id
     await _fill(bench)
     async with unit(bench.engine, bench.principal, bench.settings.keyring, "bench") as work:

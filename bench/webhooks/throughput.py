@@ -27,9 +27,9 @@ TRANSACTION = 500  # events committed at once
 
 
 async def throughput(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the deliveries per second of one worker.
+    """Returns how many webhook deliveries one worker sends per second.
 
-    Also returns their share of the rate of a loop that only signs and sends.
+    Also returns this rate as a share of the rate of a loop that only signs and sends.
     """
     rates = {at_once: await _bare(bench, at_once) for at_once in CONCURRENCIES}
     best = max(rates, key=lambda at_once: rates[at_once])

@@ -183,7 +183,7 @@ def member(record: SupportRecord) -> dict[str, Any]:
 
 
 def read_members(year: Year, name: str, starts_on: date) -> None:
-    """Reads the members of a group, and completes the records of the supports of those who have just joined.
+    """Reads the members of a group, and completes the records of the supports of new members.
 
     The group has created these supports. Each record gets the support's id, group, dates and lead.
     """

@@ -48,7 +48,7 @@ class Plan:
     * `key` is its name in the report.
     * `measures` are its measures, in order. A support that has a review date instead of a goal has no measures.
     * `goal_weeks` is the number of school weeks until the goal's date.
-    * `delivered_until` is the week up to which only every other session is given.
+    * Up to the week `delivered_until`, only every other session takes place.
     * `group` is the group of which it is a member; `joins` and `leaves` are the weeks of its membership.
     """
 

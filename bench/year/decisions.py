@@ -34,7 +34,10 @@ def answer_alarm(year: Year, record: SupportRecord) -> str | None:
 
 
 def answer_success(year: Year, record: SupportRecord) -> str | None:
-    """Decides after a success: raises the goal at the first, fades the support at the second, ends it at the third."""
+    """Decides after a success: first to raise the goal, then to make the support less intensive, finally to end it.
+
+    Returns the id of the decision, or None if it was refused.
+    """
     kinds = [kind for _, kind in record.decisions]
     if "fade" in kinds:
         return decide(year, record, "exit", None)
@@ -46,7 +49,10 @@ def answer_success(year: Year, record: SupportRecord) -> str | None:
 
 
 def answer_date(year: Year, record: SupportRecord) -> str | None:
-    """Sets a new goal if the rest of the year is long enough for it, and otherwise ends the support."""
+    """Sets a new goal if the rest of the year is long enough for it, and otherwise ends the support.
+
+    Returns the id of the decision, or None if it was refused.
+    """
     weeks = GOAL_WEEKS + 4 - year.week
     if weeks < 8:
         return decide(year, record, "exit", None)
@@ -58,7 +64,10 @@ def answer_date(year: Year, record: SupportRecord) -> str | None:
 
 
 def review(year: Year, record: SupportRecord) -> str | None:
-    """Continues a support without a measure until its next review."""
+    """Continues a support without a measure, with a review in ten weeks.
+
+    Returns the id of the decision, or None if it was refused.
+    """
     return decide(year, record, "continue", None, review_on=year.today + timedelta(weeks=10))
 
 
@@ -90,7 +99,7 @@ def decide(
 
 
 def _keep(year: Year, record: SupportRecord, kind: str, body: dict[str, Any]) -> None:
-    """Stores what a decision has changed."""
+    """Updates the record of a support after a decision: its decisions, level, dates, and whether it has ended."""
     record.decisions.append((year.week, kind))
     record.decided_tick = year.tick()
     year.by_kind[kind] += 1

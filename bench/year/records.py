@@ -18,8 +18,9 @@ class SupportRecord:
     * `states` has the state of its verdict at the end of each week.
     * `scores` are the scores that were recorded, each as measure, day and value.
     * `decisions` has the kind of each decision with its week.
-    * `verdict` is the state and kind of the verdict; `verdict_since` the day on which it was first observed.
-    * `verdict_tick` and `decided_tick` order the last change of the verdict and the last decision.
+    * `verdict` is the state and kind of the verdict; `verdict_since` is the day on which it was first observed.
+    * `verdict_tick` and `decided_tick` are numbers that show which came later: the last change of the verdict, or the
+      last decision.
     * `goal_on` and `review_on` are the days that the team has set; `phase_begins` is the first day of the present
       phase.
     """
@@ -85,9 +86,9 @@ class SupportRecord:
 class ConcernRecord:
     """A concern of the simulated year.
 
-    `unserved_since` is the day from which on the concern is accepted and has no active support. `may_be_reported` is
-    true if this has lasted for the number of days that the playbook sets. `was_unserved_long` is true if it has lasted
-    one day longer; the product must then have reported it.
+    `unserved_since` is the day on which the concern was accepted or lost its last active support, or None.
+    `may_be_reported` is true if the concern has been unserved for the number of days that the playbook sets.
+    `was_unserved_long` is true if it has been unserved one day longer; the product must then have reported it.
     """
 
     id: str
@@ -102,9 +103,10 @@ class ConcernRecord:
 
 @dataclass
 class HypothesisRecord:
-    """A hypothesis of the year: the support that tests it, and the state of its verdict when the test began.
+    """A hypothesis of the simulated year, and the support that tests it.
 
-    `is_awaited` is true if there is a reason to review the hypothesis, and the product has not listed it as due yet.
+    `verdict` is the state of the support's verdict when the test began. `is_awaited` is true if there is a reason to
+    review the hypothesis, and the product has not listed it as due yet.
     """
 
     id: str

@@ -17,8 +17,9 @@ MEASURE, AREA = "orf", "ela.fluency"
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """The values of a screening window: the typical level of the grade's readers, and the published benchmark and risk
-    cut.
+    """The values of a screening window: the typical level of the grade's readers, the benchmark, and a lower limit.
+
+    A score under this limit (`risk`) suggests the third level. Benchmark and limit are published figures.
     """
 
     name: str

@@ -62,7 +62,10 @@ def create_schemas() -> None:
 
 
 def create_tables() -> None:
-    """Creates the tables of access, and the functions that read them before the district of a request is known."""
+    """Creates the tables of districts, clients and disclosures.
+
+    Also creates the functions that read them before the district of a request is known.
+    """
     tenant_table(
         "district",
         "slug text NOT NULL CONSTRAINT district_slug_key UNIQUE, name text NOT NULL, "

@@ -1,4 +1,4 @@
-"""Creates the tables of events, of the counters that number them, of the feed's consumers, and of sent reminders."""
+"""Creates the tables of events, event counters, consumers of the feed, and sent reminders."""
 
 from migrations.tenant import directory_function, tenant_table
 

@@ -19,7 +19,10 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables, and the function that lists the districts in which a settlement (a judging job) is due."""
+    """Creates the tables of scores, verdicts and settlements. A settlement is a job that judges series again.
+
+    Also creates the function that lists the districts in which a settlement is due.
+    """
     _create_scores()
     _create_verdicts()
     tenant_table(

@@ -1,4 +1,4 @@
-"""Stores a source's address twice: without secrets to be shown, and completely but encrypted for the worker."""
+"""Stores a source's address twice: without secrets, for the APIs to show, and completely, but encrypted."""
 
 from alembic import op
 

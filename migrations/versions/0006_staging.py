@@ -1,4 +1,4 @@
-"""Creates the staging tables of the sync, and the table of the leases that the districts' syncs hold.
+"""Creates the staging tables of the sync, and the table of leases. A district's sync holds a lease while it runs.
 
 Earlier, each run created its staging tables itself. Now a run writes its rows with its own id, and deletes them before
 it commits. Tables with such rows are unlogged. On Citus they are logged, because an unlogged table blocks the online

@@ -1,5 +1,6 @@
-"""Adds tables for syncs of score files and for notices about syncs, the schools of a source, and short names in
-metrics.
+"""Adds tables for the import of score files, and for notices about syncs.
+
+Also restricts sources to schools, and lets metrics name a district by its short name.
 """
 
 from alembic import context, op

@@ -1,7 +1,8 @@
-"""Adds norms and benchmarks by measure, grade and season, and required rates of phases; areas and levels can change.
+"""Adds norms and benchmarks by measure, grade and season, and required rates of phases.
 
-A benchmark applies to the versions of the playbook from `from_version` to the one before `until_version`. The published
-figures are added for each district that has the measure of oral reading fluency.
+Areas and levels can change from this revision on. A benchmark applies to the versions of the playbook from
+`from_version` to the one before `until_version`. The published figures are added for each district that has the measure
+of oral reading fluency.
 """
 
 from alembic import op

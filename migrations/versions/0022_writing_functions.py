@@ -1,7 +1,7 @@
 """Adds functions that write all rows of a commit at once, so that recording a score needs few round trips.
 
-They run with the caller's rights, under row-level security. Each of their statements names the district, and a sharded
-database accepts it. A sharded database would refuse a single statement with several INSERTs in WITH.
+They run with the caller's rights, under row-level security. Each of their statements names the district, as a sharded
+database requires. A sharded database would refuse a single statement with several INSERTs in WITH.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements

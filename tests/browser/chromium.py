@@ -83,7 +83,7 @@ class Page:
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
     async def type_into(self, selector: str, text: str) -> None:
-        """Types a text into a field, as its keyboard would."""
+        """Inserts a text into a field, as if a person had typed it."""
         await self.wait_for(f"!!document.querySelector({json.dumps(selector)})")
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
         await self.call("Input.insertText", text=text)

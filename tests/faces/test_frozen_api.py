@@ -42,7 +42,7 @@ def concern(town: Town, description: str) -> dict[str, str]:
 
 @pytest.mark.long
 async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """While one process is frozen, 22 writers get 503 with Retry-After, and reads and readiness continue.
+    """While one process is frozen, 22 writers get 503 with Retry-After. Reads and the readiness check still succeed.
 
     The pool has eight connections, so the writers would otherwise occupy all of them.
     """

@@ -144,10 +144,9 @@ async def test_a_version_is_of_its_field_only(app: FastAPI, north: Town) -> None
 async def test_a_derived_command_keeps_the_bounds_of_its_inputs(
     north: Town, more: dict[str, Any], code: str, pointer: str
 ) -> None:
-    """A derived GraphQL command checks the limits of its inputs, and its problems point to the inputs by their GraphQL
-    names.
+    """A generated GraphQL command checks the limits of its inputs. Its problems name the inputs as GraphQL does.
 
-    Keys within an object are named as the caller sent them. No input causes an internal error.
+    A key within a JSON object is named as the caller sent it. No input causes an internal error.
     """
     given = {"name": "other", "kind": "oneroster-1.1", "url": "https://sis.example/a", "clientId": "a"}
     query = "mutation ($input: RegisterSourceInput!) { registerSource(input: $input) { problems { code pointer } } }"

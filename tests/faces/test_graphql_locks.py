@@ -127,8 +127,9 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
 
 
 async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, north: Town) -> None:
-    """If the first command of a document fails and gives up its locks, the next command takes all needed locks
-    again.
+    """If the first command of a document fails, the next command locks all needed rows again.
+
+    The failed command has released its locks. Two such documents that run at the same time do not deadlock.
     """
     amy, ben = (ids.format_id("student", north.students[name]) for name in ("amy", "ben"))
     broken = ("raiseConcern", {"student": ben, "area": "nothing", "description": "Planted."})
@@ -172,7 +173,10 @@ async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadloc
 async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]]
 ) -> None:
-    """Commands lock students before measures, in any order in a document, so that they do not deadlock."""
+    """Each document locks students before measures, whatever the order of its commands.
+
+    So two documents do not deadlock.
+    """
     amy = supports[0][0]
     before = await deadlocks(north)
     for number in range(ROUNDS):

@@ -26,7 +26,10 @@ def test_the_errors_are_those_of_the_library(head: str, parts: list[str], tail: 
 
 
 def test_a_long_list_of_errors_ends_early() -> None:
-    """If a document has more errors than the limit, as many as the limit are returned, and one that says so."""
+    """If a document has more errors than the limit, the response has as many errors as the limit allows.
+
+    An additional last error states that there are more.
+    """
     unknown = " ".join(f"x{number}" for number in range(50))
     for text in (f"{{ {unknown} }}", f"query ($id: ID!) {{ {unknown} student(id: $other) {{ id }} }}"):
         errors = violations(SCHEMA, parse(text), 7)

@@ -1,4 +1,4 @@
-"""Tests that the operations which `me` shows as allowed are those that the service allows."""
+"""Tests that `me` shows an operation as allowed if, and only if, the service allows this operation."""
 
 from fastapi import FastAPI
 
@@ -39,7 +39,7 @@ async def test_a_person_learns_their_caseload(app: FastAPI, north: Town) -> None
 
 
 async def test_the_allowed_operations_are_those_that_are_allowed(app: FastAPI, north: Town) -> None:
-    """Each read that `me` lists as allowed succeeds, and each other one is refused for its scope."""
+    """Each read that `me` lists as allowed succeeds. Every other read gives 403, because a scope is missing."""
     few = caller(app, north, frozenset({"concern:read", "support:read"}))
     allowed = set((await few.get("/v1/me")).json()["operations"])
     everything = set((await caller(app, north).get("/v1/me")).json()["operations"])

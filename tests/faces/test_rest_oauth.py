@@ -1,4 +1,7 @@
-"""Tests the token endpoint and access tokens: OAuth's errors, one district per token, keys that verify."""
+"""Tests the token endpoint and access tokens:
+
+OAuth's errors, one district per token, and verification by public keys.
+"""
 
 import base64
 from typing import Any

@@ -6,8 +6,7 @@ In a statement that writes:
 * No STABLE or VOLATILE function may be applied to a column.
 * Conditions and WITH queries may contain no VOLATILE function.
 
-In any statement, a correlated subquery may not be next to a table that every node has. Subqueries are computed
-separately and are not examined.
+In any statement, a query that reads a table which every node has may contain no correlated subquery.
 """
 
 from collections.abc import Iterator, Mapping

@@ -91,8 +91,9 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class FullDistrict:
-    """A district with rows of all kinds. Each row has a name in the tests. `shown` has the public ids by name, and
-    `alias` the ids of the source.
+    """A district with rows of all kinds. Each row has a name in the tests.
+
+    `shown` has the public ids of the rows, keyed by name. `alias` has the ids that the rows have in the source.
     """
 
     town: Town
@@ -632,7 +633,7 @@ async def _own_item(work: Work, meeting_id: UUID) -> UUID:
 async def _action_items(district: FullDistrict) -> None:
     """Adds two action items about amy for a team of the administrator, and one item for the aide's team.
 
-    The administrator could see amy even without this team.
+    The administrator may see amy in any case, and not only because of the new team.
     """
     town, student = district.town, district.shown["student"]
     async with town.unit() as work:
@@ -729,7 +730,7 @@ async def _kind_of_incident(work: Work, code: str) -> UUID:
 
 
 async def _core_stalls(district: FullDistrict) -> None:
-    """Adds two core stalls of the third grade. A core stall is a grade in which fewer students reach the benchmark.
+    """Adds two core stalls of the third grade. A core stall is a grade whose share of students at the benchmark fell.
 
     The rows are inserted directly, because the district has too few students for Aimline to compute a core stall.
     """

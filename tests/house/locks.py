@@ -104,7 +104,7 @@ class Recorder:
 
 
 def _locking(statement: str) -> Iterator[tuple[str, str]]:
-    """Yields the tables that the queries of a statement lock, each with its query; inner queries come first."""
+    """Yields each table that a statement locks, with the query that locks it. Inner queries come before outer ones."""
     replaced = 1
     while replaced:
         for query in INNERMOST.findall(statement):

@@ -74,8 +74,8 @@ def adult_words() -> set[str]:
 def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
     """No list can be filtered or sorted by a member of staff, so that teachers cannot be compared.
 
-    Two exceptions are allowed: filters that declare with which filters they cannot be combined, and the filters and
-    orders that this test lists.
+    This test lists the filters and orders that are exceptions. A filter by a member of staff is also allowed if it
+    declares the filters that must not be combined with it (`of_adult`).
     """
     adults = adult_columns()
     assert {"support.lead_id", "action_item.owner_id", "decision.decided_by"} <= adults
@@ -92,8 +92,9 @@ def test_no_list_is_filtered_or_ordered_by_an_adult() -> None:
 
 
 def test_a_caseload_excludes_every_filter_that_says_how_students_do() -> None:
-    """A list that can be filtered by a member of staff refuses to combine this filter with others. Each other filter,
-    flag or order must be refused unless it is listed as neutral.
+    """A list with a filter by a member of staff forbids to combine this filter with any other filter, flag or order.
+
+    The only exceptions are those in `NEUTRAL`.
     """
     for listing in CATALOG.listings.values():
         for criterion in listing.filters:

@@ -49,7 +49,7 @@ def _bodies(contract: dict[str, Any], *methods: str) -> set[str]:
 
 
 def test_a_schema_has_a_plain_name(contract: dict[str, Any]) -> None:
-    """Schema names have no module path, type parameters or suffix, because generators make type names of them."""
+    """Schema names have no module path, type parameters or suffix, because code generators use them as type names."""
     for name in contract["components"]["schemas"]:
         assert re.fullmatch(r"[A-Z][A-Za-z0-9]*", name), name
         assert not name.endswith("Shape"), name

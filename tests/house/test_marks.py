@@ -108,11 +108,12 @@ def unmarked(name: str, tree: ast.Module) -> list[str]:
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
-    """Returns a finding for each place of a module that breaks one of the rules for transactions, queries and time.
+    """Returns a finding for each place of a module that breaks one of these rules:
 
-    Forbidden are: to end a transaction or create a session outside of the module of transactions, to go around the
-    checks of a unit of work, to get a row by its key without the district, and to read the clock other than by
-    `app.core.clock`.
+    * Only the module of transactions may end a transaction or create a session.
+    * No code may go around the checks of a unit of work.
+    * A row may not be read by its key alone, without the district.
+    * The clock may be read only through `app.core.clock`.
     """
     findings = []
     for node in ast.walk(tree):
@@ -137,7 +138,10 @@ def broken_habits(name: str, tree: ast.Module) -> list[str]:
 
 
 def rooms() -> Iterator[tuple[str, ast.Module]]:
-    """Yields every module except those that open transactions and those of the APIs."""
+    """Yields every module that is not in a package of `OUTSIDE`.
+
+    These are, for example, the APIs and the command line.
+    """
     for name, tree in modules().items():
         if not name.startswith(OUTSIDE):
             yield name, tree

@@ -87,7 +87,7 @@ def students_in(text: str, district: FullDistrict) -> set[str]:
 
 @pytest.fixture(scope="module")
 async def owned(district: FullDistrict, settings: Settings) -> dict[str, str]:
-    """Returns the student of each row, by the public id of the row."""
+    """Returns the name of the student of each concern, support, score and other row, keyed by the row's public id."""
     names = {row: name for name, row in district.town.students.items()}
     owners = {ids.format_id("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))

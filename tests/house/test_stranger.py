@@ -115,9 +115,7 @@ async def test_the_towns_own_client_can_do_everything(
 
 @pytest.mark.parametrize("text", ["a Canary01 b", "stu_01k", "x"])
 def test_a_planted_byte_is_found(text: str) -> None:
-    """The search for leaks finds a planted value of the other district, but not a value that the request itself
-    sent.
-    """
+    """The search for leaks finds a value of the other district in an answer, except a value that the request sent."""
     leaked = leaks(text, "", "Canary01", {"01k": None})
     assert leaked == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
     assert leaks(text, "Canary01 01k", "Canary01", {"01k": None}) == []

@@ -73,7 +73,10 @@ async def test_the_towns_own_client_can_do_everything(app: FastAPI, full_north: 
 
 
 def test_every_subscription_is_walked() -> None:
-    """The schema has no subscriptions except the three that test_subscriptions tests with another district's client."""
+    """The schema has exactly three subscriptions.
+
+    The module test_subscriptions tests each of them with another district's client.
+    """
     assert CORE.subscription_type is not None
     assert CORE.subscription_type.fields.keys() == {"events", "verdictChanged", "syncChanged"}
 

@@ -1,4 +1,4 @@
-"""Tests that no database session waits endlessly, and that each side notices when the other is gone."""
+"""Tests that no database session waits endlessly, and that the client and the server each notice a lost connection."""
 
 import asyncio
 import logging

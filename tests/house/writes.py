@@ -168,7 +168,12 @@ def _version_of_checks(server: str) -> str:
 
 
 def _without_run(checks: Checks) -> list[str]:
-    """Returns the statements of syncs that do not name the district and the run of each staged row."""
+    """Checks the recorded statements of syncs.
+
+    Each must name the district and the run for every staging table that it uses.
+
+    Returns a sentence for each violation.
+    """
     tables = {f"staging.{name}" for name in (*STAGING_TABLES, "kept_plan", "kept_rekey")}
     findings = []
     for statement in sorted(_staged):

@@ -109,9 +109,9 @@ async def _stage(source: Installation) -> None:
 
 
 async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_path: Path) -> None:
-    """After SIGTERM the command exits with 130 and leaves neither a folder nor pg_dump.
+    """After SIGTERM the command exits with 130. It leaves no folder, and pg_dump has ended too.
 
-    The command ignores SIGINT, like a command that a shell starts in the background.
+    In this test, the command ignores SIGINT, like a command that a shell starts in the background.
     """
     connection = await connect(source.settings.url_of("owner"), "owner")
     try:
@@ -138,7 +138,10 @@ async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_pa
 
 
 async def test_a_dump_is_counted_row_by_row(backup: Path) -> None:
-    """The rows in the dump are counted one by one and equal those of the manifest, even rows of a megabyte."""
+    """The rows in the dump are counted one by one.
+
+    The numbers equal those in the manifest, also for rows of a megabyte.
+    """
     manifest = read_manifest(backup)
     counted = await count_dumped(programs.find_program("pg_restore", manifest.dump_major), backup / DUMP)
     assert {table: counted.get(table, 0) for table in manifest.tables} == manifest.tables

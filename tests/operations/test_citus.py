@@ -83,9 +83,10 @@ async def test_a_role_whose_principal_stays_on_one_node_is_refused(
 
 
 async def test_an_empty_database_is_distributed_by_district(tmp_path: Path) -> None:
-    """An empty database is distributed: tables of districts by district, and all other tables to every node.
+    """An empty database can be distributed on Citus.
 
-    Without the extension, this is refused. Tables that are distributed already are not distributed again.
+    Tables with a district are distributed by district. All other tables are copied to every node. Without the
+    extension, this is refused. Tables that are distributed already are not distributed again.
     """
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         settings = Settings(database_url=server.url(), key=generate_key("k1"))

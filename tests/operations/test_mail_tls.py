@@ -66,7 +66,11 @@ def _converse(connection: socket.socket, log: MailLog, tls: ssl.SSLContext, *, o
 
 @contextlib.contextmanager
 def mail_server(certificate: Path, key: Path, *, offers: bool = True, from_start: bool = False) -> Iterator[MailLog]:
-    """Runs a mail server, with TLS from the first byte or, if it `offers` this, by STARTTLS; yields its log."""
+    """Runs a mail server, and yields its log.
+
+    With `from_start`, the server uses TLS from the first byte. Without it, the server offers STARTTLS if `offers` is
+    true.
+    """
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     log = MailLog()
@@ -132,9 +136,9 @@ async def test_another_certificate_gets_nothing(
 
 
 async def test_a_password_is_never_sent_without_tls(tmp_path: Path) -> None:
-    """A mail server that does not offer STARTTLS gets no password and no message.
+    """If a mail server does not offer STARTTLS, no password and no message is sent to it.
 
-    A configuration without a user sends its message to the same server.
+    A configuration without a user needs no password, so its message is sent without TLS.
     """
     with mail_server(*certify(tmp_path), offers=False) as log:
         with pytest.raises(NotSent, match="SMTPNotSupportedError"):

@@ -30,7 +30,7 @@ MAX_WAIT = 2
 
 @dataclass
 class Writers:
-    """Concurrent writers of records about some students. `written` counts the accepted requests and the other answers.
+    """Concurrent writers of records about some students. `written` counts the requests by command and outcome.
 
     A 503 with `Retry-After` is a valid answer on a busy machine: nothing was changed, and the writer repeats the
     request, as a client does. `put_off` counts such answers, by their code.

@@ -106,7 +106,7 @@ async def test_what_nobody_declared_is_refused(north: Town) -> None:
 def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
     """A declared field is refused if its annotation allows no null where its column does, or if it has no description.
 
-    mypy cannot find either.
+    mypy finds neither of these faults.
     """
     with pytest.raises(Misuse, match="nullable"):
 
@@ -152,7 +152,7 @@ async def test_texts_keep_every_character(north: Town) -> None:
 async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
     """A validly encrypted cursor is refused if its position does not fit the order of the list.
 
-    An invalid cursor or limit is refused too, and the pointer has the caller's own name of the parameter.
+    An invalid cursor or limit is refused too. The pointer of the error uses the parameter's name in the request.
     """
     for position in (("a",), ("a", "b", "no id"), (1, 2, str(new_id())), ("a", "b", True), (None, None, None)):
         filters = {"include_departed": None, "sort": None, "updated_since": None, "q": None}
@@ -290,7 +290,10 @@ async def test_a_value_that_fails_is_null_with_an_error(north: Town, monkeypatch
 
 
 async def test_a_link_with_too_many_rows_is_refused(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list without pages is never cut off silently."""
+    """If a link without pages has more rows than it may have, the read gives null and an error.
+
+    The link is never cut off.
+    """
     await in_the_loop(north, "amy")
     member = CATALOG.members(StudentResource)["scores"]
     assert isinstance(member, ManyMember)
@@ -303,7 +306,11 @@ async def test_a_link_with_too_many_rows_is_refused(north: Town, monkeypatch: py
 
 
 def test_the_cost_is_known_before_anything_is_read() -> None:
-    """The cost of a read is computed in advance, from requested and declared lengths of lists and from totals."""
+    """The cost of a read is computed before anything is read.
+
+    The cost depends on the requested length of a page, on the assumed length of a list without pages, and on whether
+    the total of a list is requested.
+    """
     below = (Pick("concerns", "concerns", (Pick("id", "id"),)), Pick("x", "id"), Constant("t", '"T"'))
     assert cost(CATALOG, students(NAME, 10)) == 10
     assert cost(CATALOG, students(below, 10)) == 10 * (1 + 5)

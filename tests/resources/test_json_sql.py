@@ -14,7 +14,7 @@ def compiled(fragment: Fragment) -> str:
 
 
 def test_columns_and_fragments_become_text() -> None:
-    """Texts, columns and fragments are merged into one text, in which names are quoted where PostgreSQL asks for it."""
+    """Texts, columns and fragments are merged into one SQL text. A name is quoted if PostgreSQL requires it."""
     fragment = sql("coalesce(", sql(ROWS.c.id, " :: text"), ", ", ROWS.c.order, ")")
     assert fragment.parts == ['coalesce(t1.id :: text, t1."order")']
 

@@ -170,7 +170,10 @@ async def _attend(work: Work, town: Town, schools: Mapping[str, list[Any]]) -> N
 
 @dataclass
 class Seen:
-    """The result of a read, either of a document or by the engine: the JSON, the errors and the disclosures."""
+    """The result of a read: the JSON, the errors and the disclosures.
+
+    The read was made through a GraphQL document, or directly by the resource engine.
+    """
 
     data: Any
     errors: set[tuple[tuple[Any, ...], str]]

@@ -90,8 +90,9 @@ async def schedule(asks: Caller, team: str, days: int = 7) -> dict[str, Any]:
 
 
 async def test_a_calendar_has_the_meetings_and_no_typed_text(app: FastAPI, north: Town) -> None:
-    """A calendar file, which travels without a token, has the meetings, but no names of people and no text that they
-    wrote.
+    """A calendar file contains the meetings, but no names of people and no text that people wrote.
+
+    A calendar link needs no token, so everybody who has the link can read the file.
     """
     asks = await client_of(app, north)
     team = await team_of(north, "aide")

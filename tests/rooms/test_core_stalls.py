@@ -135,7 +135,7 @@ async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(ap
 async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north: Town) -> None:
     """A core stall (a grade that fell behind) that a team has discussed is not put on its agenda again every week.
 
-    The page of the agenda states its grade.
+    The printed agenda and the recap state the grade of the core stall.
     """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)

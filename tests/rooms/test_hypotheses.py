@@ -1,4 +1,4 @@
-"""Tests hypotheses: teams state why there is a concern, a support tests this, and the team is asked for the result."""
+"""Tests hypotheses: a team states a cause of a concern, a support tests it, and the team is asked for the result."""
 
 from datetime import timedelta
 from typing import Any
@@ -54,7 +54,7 @@ async def scored(asks: Caller, student: str, *values: float) -> list[str]:
 
 
 async def test_a_hypothesis_goes_from_proposal_to_outcome(app: FastAPI, north: Town) -> None:
-    """A closed hypothesis has its evidence, its test and its outcome, with the dosage of that day."""
+    """A closed hypothesis has its evidence, its test, its outcome, and the dosage up to the day of the outcome."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     (score,) = await scored(asks, concern["student"], 40.0)
@@ -91,7 +91,7 @@ async def test_the_verdict_of_the_day_is_kept(app: FastAPI, north: Town) -> None
 
 
 async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north: Town) -> None:
-    """When a support that tests a hypothesis has ended, its review is requested once, and not again every hour."""
+    """When the support that tests a hypothesis has ended, a review of the hypothesis is requested exactly once."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)

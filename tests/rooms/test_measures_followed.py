@@ -47,7 +47,10 @@ async def reported(town: Town, *types: str) -> list[tuple[str, str]]:
 
 
 async def test_a_score_of_each_measure_can_be_overdue(north: Town) -> None:
-    """A reminder is sent once for each measure without a score for too long, including an additional measure."""
+    """If a measure has had no score for too long, a reminder is sent once.
+
+    Additional measures have their own reminders.
+    """
     support = await supported(north, "amy", TODAY - timedelta(days=80), goal_on=TODAY + timedelta(days=80))
     async with north.unit() as work:
         await follow_measure(work, support.id, NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0))

@@ -1,4 +1,4 @@
-"""Tests that agendas and lists of tasks name students and supports, for callers who may read these records only."""
+"""Tests that agendas and lists of tasks name students and supports, but only for callers who may read these records."""
 
 from datetime import timedelta
 from typing import Any

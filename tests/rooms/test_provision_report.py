@@ -40,7 +40,7 @@ async def enroll(work: Work, town: Town) -> None:
 
 
 async def served(asks: Caller, signal: dict[str, Any], days: int) -> None:
-    """Plans a support for the concern of an accepted signal, with a first session some days after it."""
+    """Plans a support for the concern of an accepted signal, and records its first session `days` days from today."""
     concern = (await asks.get(f"/v1/concerns/{signal['concern']}")).json()
     support = await planned(asks, concern, starts_on=str(TODAY))
     session = {"held_on": str(TODAY + timedelta(days=days)), "attended": True}
@@ -97,7 +97,7 @@ async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app
 def test_no_median_and_no_share_of_few_children_can_be_found() -> None:
     """Counts and medians about fewer than 10 children are withheld.
 
-    A further count is withheld if the small one could be computed from it and a total.
+    Another count is withheld too if the small count could be computed from it and a total.
     """
     rows = [Row(1, None, 15), Row(1, 2, 12), Row(1, 3, 3), Row(2, None, 9), Row(2, 2, 9), Row(3, None, 30)]
     rows += [Row(3, 2, 14), Row(3, 3, 16)]

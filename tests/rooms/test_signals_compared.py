@@ -53,7 +53,7 @@ def digest(kind: str, basis: str) -> str:
 class Grades:
     """The gradebook results of a generated district, by student, class and grading period.
 
-    A result is its id, its day and its percentage (None for missing work).
+    Each result has an id, a day and a percentage, which is None for missing work.
     """
 
     random: Random

@@ -77,8 +77,9 @@ async def settle_all(town: Town) -> int:
 
 
 async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: Town) -> None:
-    """A new district is judged by the monitor, and the verdict stores the estimates and everything that it depends
-    on.
+    """In a new district, a support is judged by the rule `monitor`.
+
+    The verdict stores everything on which it is based.
     """
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0, 39.0, 41.0, 38.0, 40.0, 37.0, 39.0, 38.0, 36.0, 37.0]))
@@ -274,7 +275,10 @@ async def test_two_workers_settle_each_week_once(north: Town) -> None:
 
 
 async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
-    """A backfill changes the state but raises no alert, not even with the next score."""
+    """A late import of old scores (a backfill) changes the state of a support, but raises no alert.
+
+    The next score raises no alert either.
+    """
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS), backfill=True)

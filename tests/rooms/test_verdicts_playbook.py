@@ -27,7 +27,7 @@ async def _support_with_stall(town: Town, name: str) -> object:
 
 
 async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
-    """A new district is judged by the monitor at a false-alarm rate of .10.
+    """In a new district, supports are judged by the rule `monitor`, with a stated false-alarm rate of .10.
 
     The playbook states in which cases this rate does not hold.
     """

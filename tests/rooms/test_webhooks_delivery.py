@@ -169,7 +169,10 @@ async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_redirect_is_a_failure_and_not_followed(north: Town, tmp_path: Path) -> None:
-    """A redirect (3xx) is not followed, because it could lead anywhere. It is a failure that is attempted again."""
+    """A redirect (3xx) is not followed, because it could lead anywhere.
+
+    The attempt has failed, and another one will follow.
+    """
     with receiving(tmp_path, "--status", "307") as receiver:
         made = await register(north, receiver)
         await happen(north)

@@ -79,7 +79,10 @@ async def _sent(town: Town, came: list[Captured]) -> Captured:
 
 
 async def test_a_receiver_verifies_with_the_public_key(north: Town) -> None:
-    """The public key verifies exactly the bytes that were sent. Another byte, id, time or key does not verify."""
+    """The public key verifies exactly the bytes that were sent.
+
+    Verification fails with another byte, id, time or key.
+    """
     async with capturing() as (address, came):
         made = await _register(north, address)
         headers, body = await _sent(north, came)

@@ -30,7 +30,7 @@ def day(week: int, weekday: int = 0) -> date:
 def session_record(
     held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
 ) -> DeliveredSessions:
-    """Returns the record of one session, in the form in which the sessions of a week are summed.
+    """Returns the record of one session, as the totals of a week that has only this session.
 
     Minutes beyond the plan do not count as negative lost minutes.
     """
@@ -49,7 +49,7 @@ def session_record(
 def held(
     week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None
 ) -> DeliveredSessions:
-    """Returns a session."""
+    """Returns the record of one session in a week, with its planned and delivered minutes."""
     reason = because or ("schedule" if delivered < planned else None)
     return session_record(day(week, weekday), planned, delivered, delivered > 0, reason)
 
@@ -115,7 +115,7 @@ def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
 
 
 def test_phases_add_up_and_share_a_week() -> None:
-    """If a plan changes in the middle of a week, the dosage has this week once, with the sessions of both plans."""
+    """If a plan changes within a week, the dosage contains this week only once, with the sessions of both plans."""
     first = dosage(MONDAY, day(1, 1), (), [held(0, 0)], **PLAN)
     second = dosage(day(1, 2), day(2, 4), (), [held(2, 0)], minutes_per_session=20, sessions_per_week=5)
     whole = combine_dosages(MONDAY, day(2, 4), [first, second])
@@ -195,7 +195,7 @@ def test_the_unknown_is_never_counted_as_missed(
 def test_two_windows_make_the_whole(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, at: int
 ) -> None:
-    """If a period is divided between two weeks, the dosages of the parts add up to that of the whole."""
+    """If a period is split at the end of a week, the dosages of both parts add up to the dosage of the whole period."""
     parts = [
         dosage(since, until, off, [one for one in records if since <= one.monday <= until], **plan)
         for since, until in ((MONDAY, day(at - 1, 6)), (day(at), day(5, 6)))

@@ -32,9 +32,9 @@ async def test_the_slots_are_full_before_anybody_waits() -> None:
 
 
 async def test_a_key_without_a_request_under_way_is_let_in_at_once() -> None:
-    """The first request of a district does not wait for a slot.
+    """A request of a district that has no running request does not wait for a slot.
 
-    It waits only if the limit of all running requests is reached.
+    It waits only while the gate's maximum number of requests is running.
     """
     gate = Gate(Limits(slots=2, most_of_one_key=8, most=4, slot_seconds=3600))
     assert [gate.enqueue(key).may_run for key in "aaabcd"] == [True, True, False, True, True, False]
@@ -117,7 +117,7 @@ async def test_a_waiting_request_that_is_given_up_leaves_the_queue() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
-    """If many of 300 requests are cancelled at random moments, all others run.
+    """If many of 300 requests are cancelled at random moments, all other requests still run.
 
     The number of requests that run at once never exceeds the number of slots plus one request for each key.
     """
@@ -178,7 +178,10 @@ async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() ->
 
 
 async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
-    """A long request that uses the processor keeps its slot."""
+    """A request that has had its slot for long keeps it while it uses the processor.
+
+    When it stops computing, it loses the slot.
+    """
     clock, processor = _Clock(), _Clock()
     gate = Gate(Limits(slots=1, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=processor)
     long, next_one = gate.enqueue("a"), gate.enqueue("a")

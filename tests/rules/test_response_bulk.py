@@ -138,7 +138,7 @@ def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
 
 
 def of_forms(one: MonitoredSeries, forms: tuple[str, ...]) -> MonitoredSeries:
-    """Returns the same scores with these forms."""
+    """Returns the series with these forms. A form is the version of the test that gave a score."""
     return replace(one, score_series=replace(one.score_series, scores=replace(one.score_series.scores, forms=forms)))
 
 

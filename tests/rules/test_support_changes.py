@@ -1,4 +1,4 @@
-"""Tests how a phase is compared with the one before it: what changed, and whether it was intensified or faded."""
+"""Tests how a phase is compared with the one before: what changed, and whether it is more or less intensive."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_less_or_the_same_is_no_intensification(after: dict[str, object]) -> Non
     "after", [{"level": 1}, {"sessions_per_week": 2}, {"minutes_per_session": 20}, {"group_size": 6}]
 )
 def test_each_way_to_fade_counts(after: dict[str, object]) -> None:
-    """A support fades by a lower level, a smaller dose or a larger group."""
+    """A support counts as less intensive (faded) after a lower level, fewer or shorter sessions, or a larger group."""
     assert is_faded(BEFORE, replace(BEFORE, **after))  # type: ignore[arg-type]  # fields by name
     assert not is_faded(BEFORE, BEFORE)
     assert not is_faded(BEFORE, replace(BEFORE, intervention="Phonics"))

@@ -31,7 +31,7 @@ class Sent(asyncio.Transport):
 
 
 async def test_a_head_and_its_body_leave_in_one_message() -> None:
-    """The head and the body of a response leave in one message, without waiting for a second response."""
+    """The head and the body of a response are sent in one message. Two responses in a row give two messages."""
     sent = Sent()
     joined = JoinedWrites(sent, asyncio.get_running_loop())
     for _ in range(2):
@@ -42,9 +42,9 @@ async def test_a_head_and_its_body_leave_in_one_message() -> None:
 
 
 async def test_a_head_without_a_body_does_not_wait() -> None:
-    """The head of a stream (status and headers) is sent before the first event.
+    """If no body follows at once, the head of a response (status and headers) is sent alone.
 
-    Every byte is sent before the connection is closed.
+    Closing the connection first sends the bytes that still wait.
     """
     sent = Sent()
     joined = JoinedWrites(sent, asyncio.get_running_loop())

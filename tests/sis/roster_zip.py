@@ -190,7 +190,7 @@ async def _rows_of(work: Work, sql: str, values: dict[str, Any]) -> list[Any]:
 
 
 async def ask(town: Town, sql: str, **values: Any) -> list[Any]:
-    """Returns the rows of a statement, executed as the district's worker; it may use `:district`."""
+    """Executes a statement as the district's worker, and returns its rows. The statement may use `:district`."""
     async with town.house() as work:
         return await _rows_of(work, sql, values)
 

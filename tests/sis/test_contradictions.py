@@ -121,7 +121,7 @@ async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(n
 async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> None:
     """A school that closes is removed, even if ended enrollments still refer to it.
 
-    It is also removed if people who have another school too refer to it.
+    It is also removed if people still refer to it, provided that they have another school too.
     """
     case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
     case.change("users", "U001,,,true,S1,", 'U001,,,true,"S1,S3",')

@@ -29,7 +29,7 @@ OBJECTIVES = '[{"id": "RF.3.4", "score": 2, "source": "case"}]'
 
 @dataclass(frozen=True)
 class Given:
-    """A source that has these deliveries and nothing else."""
+    """An opened source for tests, which delivers exactly `deliveries`."""
 
     deliveries: dict[str, Delivery]
     not_taken: tuple[str, ...] = ()

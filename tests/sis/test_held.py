@@ -97,7 +97,7 @@ async def test_a_plan_can_be_approved_without_its_removals(north: Town, tmp_path
 
 
 async def test_only_the_plan_that_was_read_is_approved(north: Town, tmp_path: Path) -> None:
-    """An approval with another digest, of an unknown run, or a second one is refused."""
+    """An approval is refused if it has another digest, if the run is unknown, or if the run was approved before."""
     _, report = await _held(north, tmp_path)
     assert report.plan is not None
     before = await fingerprint(north)

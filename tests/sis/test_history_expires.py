@@ -112,7 +112,7 @@ async def _erase(work: Work, person_id: UUID) -> int:
 async def test_erasure_reaches_what_rows_were_before(north: Town, south: Town, tmp_path: Path) -> None:
     """If a person is erased, the before-images (earlier values) of that person's rows are deleted.
 
-    Those of other people stay. The run that changed the rows can then no longer be undone.
+    The before-images of other people stay. The run that changed the rows can then no longer be undone.
     """
     for town in (north, south):
         await sync(town, Export(), tmp_path)

@@ -115,7 +115,10 @@ async def test_a_row_written_while_its_student_moves_waits_for_it(
 
 
 async def test_a_sync_repairs_what_is_out_of_step_and_counts_it(north: Town, tmp_path: Path) -> None:
-    """A sync corrects rows whose schools differ from those of their student, and counts them."""
+    """A sync corrects rows whose schools differ from those of their student.
+
+    It reports the number of corrected rows.
+    """
     await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s0")
     async with north.unit() as work:

@@ -190,9 +190,9 @@ async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: 
 
 @pytest.mark.parametrize("answer", ["discard", "sync"])
 async def test_what_was_answered_meanwhile_has_no_map(app: FastAPI, north: Town, tmp_path: Path, answer: str) -> None:
-    """If the held run is approved, discarded or replaced before the worker plans new sourcedIds, that request fails.
+    """A request to plan new sourcedIds fails if the held run is discarded or replaced before the worker acts on it.
 
-    The failed run states the reason.
+    The run of the failed request states the reason.
     """
     export, held = await _held(north, tmp_path)
     asks = caller(app, north)

@@ -107,8 +107,9 @@ async def test_a_wrong_secret_is_told(sis: str) -> None:
 
 
 async def test_it_asks_with_get_only_and_tells_no_value() -> None:
-    """An inspection sends only GET requests, apart from that for a token. No finding has a value or a scope of the
-    source.
+    """An inspection sends only GET requests, except the request for a token.
+
+    The findings contain no value from the source's rows or errors, and no scope that is unknown.
     """
 
     def answer(request: SisRequest) -> Reply:

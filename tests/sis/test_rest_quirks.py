@@ -190,9 +190,9 @@ async def test_what_is_set_to_be_left_out_is_not_asked_for(
 async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """If a required collection is missing, its rows are read from others, such as schools instead of orgs.
+    """If a required collection is missing, its rows are read from other collections, such as schools instead of orgs.
 
-    If there is no other collection with the rows, the source is refused.
+    If no other collection has the rows, the source is refused.
     """
     behave(sis, "missing:orgs", "missing:users", "missing:academicSessions", day=DAY)
     rows, warnings = await pulled(connect(sis, version))

@@ -62,8 +62,9 @@ def _of_one(rows: list[Row], sourced_id: str) -> set[str]:
 async def test_repeats_of_the_source_itself_are_delivered_and_complete(
     repeats: list[tuple[int, int, bool]], page_size: int, total: bool, sorts: bool
 ) -> None:
-    """Rows that the source itself repeats are delivered without identical repeats, and the collection counts as
-    complete.
+    """If the source itself sends a row several times, identical repeats are left out.
+
+    The collection still counts as complete.
     """
     rows = RowsServer(students=STUDENTS)
     rows.total, rows.sorts = total, sorts

@@ -26,7 +26,10 @@ def test_cells_are_read_as_they_were_written(pages: list[list[tuple[str, ...]]])
 
 
 def test_repeats_are_told_by_id_and_content() -> None:
-    """A row that differs only in the time of its change is a repeat. A row with other content is a difference."""
+    """A row that differs only in the time of its change counts as a repeat.
+
+    A row with the same id and other content counts as a difference.
+    """
     spool = Spool("person", "users", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     spool.add([("a", "1", "x"), ("b", "1", "x"), ("a", "2", "x")])
     repeats = spool.repeats()

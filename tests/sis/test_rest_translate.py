@@ -64,7 +64,10 @@ def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None
     ids=str,
 )
 def test_references_are_read_in_every_form(value: object, expected: str) -> None:
-    """References may be a list of GUIDRefs, a list of ids, a single one, or a string; each id is returned once."""
+    """References may be a list of GUIDRefs, a list of ids, a single GUIDRef, or a string of ids.
+
+    Each id is returned once.
+    """
     assert cells("class", {"sourcedId": "c", "terms": value})["termSourcedIds"] == expected
     assert cells("class", {"sourcedId": "c", "termSourcedIds": value})["termSourcedIds"] == expected
 
@@ -162,7 +165,10 @@ def test_lists_of_the_csv_binding() -> None:
 
 
 def test_learning_objectives_are_json_in_a_fixed_order() -> None:
-    """Learning objectives become JSON, sorted by source and id; those of a result include scores."""
+    """Learning objectives become JSON, sorted by source and id.
+
+    The objectives of a result include the student's scores.
+    """
     sets = [
         {"source": "case", "learningObjectiveIds": ["b", "a"]},
         {"source": "case", "learningObjectiveResults": [{"learningObjectiveId": "c", "score": 3, "textScore": "ok"}]},
@@ -220,7 +226,7 @@ def test_no_row_breaks_the_translation(row: dict[str, Any], kind: str) -> None:
     st.booleans(),
 )
 def test_a_page_reads_as_its_rows_do(names: list[str], values: list[Any], kind: str, odd: bool) -> None:
-    """A page that is translated column by column has the same cells in the same order as row by row."""
+    """Translating a page column by column gives the same cells, in the same order, as translating row by row."""
     rows: list[Any] = [
         {name: values[(at + number) % len(values)] for at, name in enumerate(names)} for number in range(40)
     ]

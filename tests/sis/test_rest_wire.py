@@ -338,9 +338,7 @@ async def test_a_sort_that_is_refused_is_done_without() -> None:
 
 
 async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    """No name of a student is logged or in an error, for a pull that succeeds and one that fails, at every log
-    level.
-    """
+    """If a pull fails in the middle, no log message of any level and no error contains a student's name."""
     rows = [{"sourcedId": f"u{number}", "givenName": "Canary", "password": "canary-word"} for number in range(3)]
 
     def answer(request: SisRequest) -> Reply:

@@ -104,7 +104,10 @@ async def test_a_folders_files_are_taken_in_their_order_and_once(north: Town, tm
 
 
 async def test_a_file_that_keeps_an_old_time_is_not_forgotten(north: Town, tmp_path: Path) -> None:
-    """A file is imported once, even if its modification time is older than that of a file that was imported before."""
+    """A new file is imported even if its modification time is older than that of the file before.
+
+    It is imported only once.
+    """
     made = await _make(north, str(tmp_path))
     _aged(Scores().write(tmp_path / "new.csv"), 60)
     assert (await _run(north, made)).total("created") == 3
@@ -195,8 +198,8 @@ async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
 async def test_scores_of_a_file_are_judged_once(north: Town, tmp_path: Path) -> None:
     """The scores of a file are judged like scores that are sent over the API.
 
-    A student who gains nothing in eleven weeks gets one alert, which is later called "not responding". Importing the
-    file again adds no alert.
+    A student who gains nothing in eleven weeks is first reported as off track and then as not responding. Importing the
+    file again adds no event.
     """
     await by_four_points(north)
     begins = YEAR_BEGINS + timedelta(weeks=1)

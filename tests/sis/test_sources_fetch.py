@@ -213,7 +213,7 @@ def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
 async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path: Path) -> None:
     """A zip at an address is downloaded in every run, because the roster may have changed.
 
-    The time of the download is that of the source's clock. The request has the complete address, including the
+    The run stores the time of the download by the source's clock. The request has the complete address, including the
     signature that the APIs hide.
     """
     with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:

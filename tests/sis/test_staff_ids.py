@@ -123,7 +123,10 @@ async def test_the_id_of_a_teacher_that_is_issued_again_gives_nobody_the_support
 
 @pytest.mark.parametrize("duty", DUTIES)
 async def test_a_new_id_of_a_teacher_ends_no_duty(north: Town, tmp_path: Path, duty: str) -> None:
-    """A teacher with duties who gets a new sourcedId is set aside. Earlier, the next sync ended all of the duties."""
+    """If a teacher with duties gets a new sourcedId, the sync leaves the teacher unchanged and reports the sourcedId.
+
+    In an earlier version, the next sync ended all duties of such a teacher.
+    """
     export = _staff()
     await sync(north, export, tmp_path)
     await DUTIES[duty](north)

@@ -29,9 +29,9 @@ ROWS = {
 async def test_a_run_takes_no_lock_that_another_could_wait_for(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load and a later change neither analyze, alter nor empty a table to which runs of other districts write.
+    """A sync takes only locks that other syncs do not wait for: locks for reading rows and for writing rows.
 
-    Such a statement would make the other runs wait.
+    It therefore does not analyze, alter or empty the staging tables, to which runs of other districts write.
     """
     modes: list[str] = []
     clear = Stage.clear
@@ -62,7 +62,7 @@ async def test_a_statement_is_prepared_again_for_each_run(north: Town) -> None:
 
 
 async def test_a_run_goes_on_beside_that_of_another_district(north: Town, south: Town, tmp_path: Path) -> None:
-    """While the run of one district has staged its rows, the run of another district is applied, without a wait."""
+    """A run is applied without waiting while the run of another district has rows staged that are not committed yet."""
     async with north.house() as work:
         await open_stage(work, new_id(), new_id(), 0)
         await _stage_rows(work, ROWS)

@@ -1,6 +1,7 @@
 """Reads the recap of a closed meeting: what became of each item, what was decided, and who does what by when.
 
-A recap has at most as many items as an agenda. Further items, and those that the caller may not see, are only counted.
+A recap has at most as many items as an agenda. Additional items, and items that the caller may not see, are not shown.
+The recap has only their number.
 """
 
 from collections.abc import Sequence

@@ -40,8 +40,9 @@ class TypicalGrowth:
 
 
 def season_of(day: date) -> Season:
-    """Returns the season of the norms with which a score of this day is compared: fall from July, winter from December,
-    spring from March on.
+    """Returns the season of a day: fall from July, winter from December, spring from March.
+
+    A score of this day is compared with the norms of this season.
     """
     return SEASON_OF_MONTH[day.month]
 
@@ -51,8 +52,9 @@ def typical_growth(
 ) -> TypicalGrowth | None:
     """Returns the typical growth of a student who starts with the score `start` on `day`, or None if no norm states it.
 
-    `norms` are the norms of one measure. The first of `grades` for which a norm states growth counts. A district's own
-    norms take precedence over published norms. Growth by starting score takes precedence over growth by grade alone.
+    `norms` are the norms of one measure. `grades` are tried in order, until a grade has a norm that states growth. A
+    district's own norms take precedence over published norms. Growth by starting score takes precedence over growth by
+    grade alone.
     """
     rows = sorted(norms, key=lambda row: (row.published, row.citation))
     for grade in grades:

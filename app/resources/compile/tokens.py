@@ -47,7 +47,10 @@ Between those of the high and of the low half is the one character whose bits ar
 
 
 def id_token(kind: str) -> str:
-    """Returns the characters that a statement writes before the UUID of a row, to mark it as an id of this kind."""
+    """Returns the mark that an SQL statement writes before a UUID.
+
+    The mark says that the UUID is an id of this kind.
+    """
     return ID + chr(_FIRST + _KINDS.index(kind))
 
 

@@ -56,9 +56,9 @@ class DecisionRule:
       flags at some time. Responders are simulated students who grow as the goal requires. `far` is None if the rate is
       not stated, or if the parameter `far_percent` sets it.
     * `holds_badly` has the cases in which the stated rate does not hold, or is not known to hold.
-    * `excess` is a function of a series, its finding and the measure's standard error of measurement (SEM). It returns
-      by how much the series fails the rule: more than 0 if the rule flags the series. It is None if this cannot be
-      computed.
+    * `excess` is a function, or None if a rule has none. Its arguments are a series, the series' finding and the
+      measure's standard error of measurement (SEM). It returns by how much the series fails the rule: more than 0 if
+      the rule flags the series.
     * `thresholds` has a number for each false-alarm rate in `GRID`, such as 5 % or 10 %. To have this rate, the rule
       must flag a series if the result of `excess` is above this number. For the monitor, which has no `excess`, the
       number is compared with its statistic.
@@ -132,11 +132,10 @@ class DecisionRule:
         return self.far if dict(resolved) == self.defaults else None
 
     def threshold_at(self, far: float) -> float:
-        """Returns the threshold whose false-alarm rate is `far`. Raises KeyError if the rule has no table of
-        thresholds.
+        """Returns the threshold for the false-alarm rate `far`. Raises KeyError if the rule has no table of thresholds.
 
-        In simulations of students who grow exactly as the goal requires, a share of `far` of these students is above
-        the threshold at least once within 26 weeks.
+        The rate is measured on simulated students who grow exactly as the goal requires. It is the share of these
+        students who are above the threshold at least once within 26 weeks.
         """
         if self.thresholds is None:
             raise KeyError(self.name)

@@ -1,4 +1,4 @@
-"""Adds the routes that are generated from declared commands to a router, and answers their requests."""
+"""Adds to a router the routes that are generated from declared commands, and answers their requests."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -258,7 +258,7 @@ def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict
 
     They are the fields of the body, the ids in the path after the first one, and the services that the server provides,
     such as the settings. A malformed field of the body has the value `UNREAD`. If the command takes its fields as one
-    dataclass, the object lacks the malformed fields.
+    dataclass, reading a malformed field of that dataclass raises `Unread`.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}

@@ -164,7 +164,10 @@ class Shapes:
         return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)
 
     def _type(self, member: Member) -> Any:
-        """Returns the Python type of a field of the response model, for a field, link or value that is always shown."""
+        """Returns the Python type of a member in the response model.
+
+        The member (a field, link or value) must always be shown.
+        """
         kind: Any
         if isinstance(member, FieldMember):
             kind = member.value_type
@@ -222,8 +225,8 @@ def is_always_shown(member: Member) -> bool:
 
     * A member that is no link is always shown.
     * A link that is declared inline is always shown, with its rows.
-    * Another link to one row is always shown if a column of this row has the id of the linked row. Only that id is
-      shown.
+    * Another link to one row is always shown if a column of the showing row has the id of the linked row. Only that id
+      is shown.
     * All other links are shown only with `expand`.
     """
     if isinstance(member, OneMember):
@@ -237,7 +240,7 @@ def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:
 
 
 def _absent(description: str) -> Any:
-    """Returns a field of a response model that the response contains only if the request asks for it."""
+    """Returns a field of a response model. A response contains this field only if the request asks for it."""
     return Field(
         default=None,
         description=description,

@@ -15,8 +15,8 @@ class CoreStall(HasChangeTime, TenantRow, Base):
     or of the whole district if `school_id` is None, and never about a class or a person.
 
     * `digest` identifies the evidence: the window, the measure, the school and the grade. It is unique.
-    * `fell_by` is the fall in percentage points, and `counted_at_least` a lower limit of the number of students who
-      were counted. Both are as of the day `seen_on`. They are not updated after each later score, because the
+    * `fell_by` is the fall in percentage points. `counted_at_least` is a lower limit for the number of students who
+      were counted. Both are the values of the day `seen_on`. They are not updated after each later score, because the
       differences would reveal single students' results.
     """
 

@@ -1,8 +1,8 @@
 """Decides which grades may be compared and which have stalled, so that nobody can infer a count under 10.
 
-Only students who have a level in both windows are counted, so that the same children are compared. A level is, for
-example, at or below the benchmark. The SQL statement that computes the core stalls of a district has the same
-conditions as this module; a test compares the two. Does no input or output.
+Only students who have a level in both windows are counted, so that the same children are compared. The level says, for
+example, whether a student has reached the benchmark. The SQL statement that computes the core stalls of a district has
+the same conditions as this module; a test compares the two. Does no input or output.
 """
 
 from dataclasses import dataclass

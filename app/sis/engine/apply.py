@@ -163,7 +163,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the name of the column of the plan that has the id of the student whom a row is about."""
+    """Returns the name of the plan's column that has the id of a row's student."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 

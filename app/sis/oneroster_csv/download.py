@@ -47,8 +47,8 @@ async def download(
     """Downloads a source's file to `file`, and returns the time of the response.
 
     The time is that of the source's clock, or of this machine's clock if the source sends no time. `noun` is the word
-    for the file in messages. Raises `SourceRefused` for a file of over `most_bytes` bytes, and with the reason if the
-    file cannot be downloaded.
+    for the file in messages. Raises `SourceRefused` with the reason if the file is larger than `most_bytes` bytes, or
+    cannot be downloaded.
     """
     for wait in (*WAITS, None):
         try:

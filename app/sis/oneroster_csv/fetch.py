@@ -214,7 +214,7 @@ def _is_bulk(path: Path, leave_out: Collection[str], form: FileForm) -> bool:
 
 @contextmanager
 def _opened(path: Path, leave_out: Collection[str], form: FileForm) -> Iterator[tuple[IO[bytes], OpenedSource]]:
-    """Opens a file, and yields it with the delivery in it.
+    """Opens a file, and yields the file with the delivery that it contains.
 
     If somebody replaces the file meanwhile, the old contents are still read.
     """

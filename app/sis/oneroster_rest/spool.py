@@ -33,8 +33,8 @@ class Repeats:
 
     * `repeated`: the numbers of the rows that are identical to an earlier row.
     * `differ`: whether any two rows have the same id but different values.
-    * `scattered`: whether rows with the same id came apart, with other rows between them. The pages may then have no
-      fixed order, and rows may be missing.
+    * `scattered`: whether other rows were delivered between two rows with the same id. The pages may then have no fixed
+      order, and rows may be missing.
     * `distinct`: the number of distinct ids.
     * `digest`: a digest of the distinct ids. It does not depend on the order of the rows.
     * `differing`: a digest of the rows that have the same id but different values. It does not depend on the order of
@@ -86,8 +86,9 @@ class Spool:
         self._write([header])
 
     def add(self, rows: Iterable[Cells], start: int | None = None) -> None:
-        """Writes rows. Also writes two digests of each row: of its id, and of its values except the time of the last
-        change.
+        """Writes rows, and two digests for each row: one of its id, and one of its other values.
+
+        The time of the last change is left out.
 
         `start` is the place of the first of these rows in the collection. Without `start`, these rows follow the rows
         that were written before.
@@ -225,7 +226,7 @@ def _repeated(*columns: "np.ndarray") -> "np.ndarray":
 
 
 def _digest(*columns: "np.ndarray") -> int:
-    """Returns a digest of the rows of a table that does not depend on the order of the rows."""
+    """Returns a digest of the rows of a table. The digest does not depend on the order of the rows."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
         mixed = (mixed ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)

@@ -81,8 +81,8 @@ async def request_run(
 
     Without a mode, the schedule of the source determines the mode. Raises:
 
-    * `NotFound` for an unknown source; or `Invalid` if `pointer` says where in the request's body the source was;
-    * `AlreadyRunning` if a run of the source is pending or a run of the district is running;
+    * `NotFound` for an unknown source. If `pointer` is given, raises `Invalid` at this pointer instead.
+    * `AlreadyRunning` if a run of the source is pending or a run of the district is running.
     * `Conflict` if a delta is requested and the source had no full run before.
     """
     try:

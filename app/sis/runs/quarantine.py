@@ -88,10 +88,10 @@ async def acknowledge_rows(
 ) -> int:
     """Acknowledges the quarantined rows `rows` of a run, or all of the run's quarantined rows if `rows` is None.
 
-    Returns the number of rows that it acknowledged. The next runs of the source do not count an acknowledged row as
-    long as its content and its fault stay the same. `same_person` is for rows that were refused because their sourcedId
-    may now belong to another person. With `same_person`, the caller confirms that each row is about the same person as
-    before, and the next runs import the rows.
+    Returns the number of rows that it acknowledged. In the next runs of the source, an acknowledged row does not count
+    as refused, as long as its content and its fault stay the same. `same_person` is for rows that were refused because
+    their sourcedId may now belong to another person. With `same_person`, the caller confirms that each row is about the
+    same person as before, and the next runs import the rows.
 
     Raises `NotFound` for an unknown run. Raises `Invalid` for each row in `rows` that the run does not have, or that
     was unreadable, because a later run could not recognize it. With `same_person`, also raises `Invalid` if `rows` is

@@ -177,7 +177,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind of record that prevent an undo of this run, because of the later runs `later`.
+    """Counts the rows of a kind of record that prevent an undo of this run. `later` has the ids of later runs.
 
     Rows that this run created or changed prevent an undo if a later run changed them again. Rows that a later run
     created prevent an undo if they refer to a row that this run created.
@@ -245,7 +245,7 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Completes the undo of the run `run_id` for the removed rows that this run had restored.
+    """Completes the undo of the run `run_id` for rows that were removed before the run and that the run had restored.
 
     The undo has already removed these rows again. This function gives them the values and the time of removal from
     before the run. The column `school_ids` is not changed, because the records about a student who has left stay in the

@@ -54,7 +54,7 @@ async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
 
 @needs(Can.SYNC_ROSTER)
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
-    """Claims runs that were approved, to apply their plans, or discarded, to delete their plans.
+    """Claims runs that a person has approved or discarded, so that their plans can be applied or deleted.
 
     Claims at most `most` runs, and only one per source. The caller must commit before executing the claimed jobs.
     """

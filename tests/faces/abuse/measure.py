@@ -1,4 +1,4 @@
-"""Measures one request: the processor time and the memory of the app, without those of the test client."""
+"""Measures the processor time and the memory that the app needs for one request. The test client is not counted."""
 
 import gc
 import tracemalloc

@@ -1,7 +1,7 @@
-"""Sends every body of a folder to an app in this process, and prints the cost of each.
+"""Runs an app in this process, sends it every body of a folder, and prints the cost of each.
 
-This runs as a separate process, because not every system can reset the measured peak memory of a process. The bodies
-are read from files, because building a body here would need more memory than the body itself.
+The tests start this module as a process of its own, because not every system can reset the measured peak memory of a
+process. The bodies are read from files, because building a body here would need more memory than the body itself.
 """
 
 import asyncio

@@ -30,7 +30,7 @@ def token(app: FastAPI, north: Town) -> str:
 
 @contextmanager
 def checkouts(app: FastAPI) -> Iterator[list[int]]:
-    """Yields a list that records each time when the app takes a database connection."""
+    """Yields a list that gets an entry whenever the app takes a database connection."""
     used: list[int] = []
 
     def note(*_: Any) -> None:

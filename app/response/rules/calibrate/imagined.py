@@ -81,8 +81,8 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
     """Simulates students, and returns for each responder the highest statistic in the weeks up to week 26.
 
-    A responder always grows as the goal requires. The statistic is the monitor's log odds of slow growth, so its
-    highest value shows how near the responder came to a false alarm.
+    A responder always grows as the goal requires. The statistic is the monitor's log odds of slow growth. The monitor
+    raises a false alarm for a responder if the statistic exceeds the threshold.
 
     Some classmates of the responders stop growing. The forms (versions of the test) then look more difficult than they
     are, and the responders look better than they are. `hazard` is the probability per week that a student's growth

@@ -168,10 +168,10 @@ def _fit(k: NDArray[np.int64], squares: Array, covariance: Array) -> tuple[float
 def _spread(table: Array, form: float) -> float:
     """Returns how much students differ in noise: the standard deviation, over the students, of the log of their noise.
 
-    A contrast is a combination of three scores that cancels steady growth (see `contrasts`). For each student,
-    contrasts that have no score in common are squared and multiplied in pairs. Because of this, a single extreme error
-    hardly affects the result. `table` has the scores. `form` is the variance of the effect of a form (version of the
-    test).
+    A contrast is a combination of three scores that cancels steady growth (see `contrasts`). For each student, takes
+    contrasts that have no score in common, squares them, and multiplies the squares in pairs. Because of this, a single
+    extreme error hardly affects the result. `table` has the scores. `form` is the variance of the effect of a form
+    (version of the test).
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

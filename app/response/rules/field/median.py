@@ -50,8 +50,8 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def excess(_: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule: how far the median is on the worse side of the aimline.
+    """Returns by how much a series fails the median rule, in standard errors of measurement.
 
-    The result is in standard errors of measurement.
+    The result is the median distance of the last three scores from the aimline. It is positive on the worse side.
     """
     return -(finding.statistic or 0.0) / sem

@@ -58,11 +58,11 @@ class Calibration:
                 raise ValueError(f"A calibration has {len(GRID)} thresholds, which fall as the stated rate rises.")
 
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
-        """Returns the threshold, in log odds, whose false-alarm rate is `far`.
+        """Returns the threshold, in log odds, for the false-alarm rate `far`.
 
-        In simulations of students who grow exactly as the goal requires, a share of `far` of these students is above
-        the threshold at least once within 26 weeks. With `adaptive`, returns the threshold for districts that collect
-        extra scores on request.
+        The rate is measured on simulated students who grow exactly as the goal requires. It is the share of these
+        students who are above the threshold at least once within 26 weeks. With `adaptive`, returns the threshold for
+        districts that collect extra scores on request.
         """
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 

@@ -174,8 +174,9 @@ async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
 
 
 async def list_rekeyed(stage: Stage, name: str, pairs: str) -> int:
-    """Adds the people, or the roles, that get a new sourcedId to the run's list of changes. Returns the number of added
-    rows.
+    """Adds rows to the list of planned changes: one for each person, or each role, with a new sourcedId.
+
+    Returns the number of added rows.
 
     `name` is `person` or `role`. `pairs` is SQL that returns the columns `row_id`, `old` and `new`.
     """

@@ -74,10 +74,10 @@ class LikelyRekey:
     """A known person who likely has another sourcedId in the delivery.
 
     * If `reused` is false, the plan would remove the person with the sourcedId `old` and create the person with the
-      sourcedId `new`, and both have the same value in the field `by`.
-    * If `reused` is true, the delivery gives the sourcedId `old` to another person; the fields `by` show this. `new` is
-      the known person's sourcedId in the delivery. `new` is None if the delivery has no sourcedId for the known person,
-      or has several.
+      sourcedId `new`. Both have the same value in the field that `by` names.
+    * If `reused` is true, the delivery gives the sourcedId `old` to another person. `by` names the fields that show
+      this. `new` is the known person's sourcedId in the delivery. `new` is None if the delivery has no sourcedId for
+      the known person, or has several.
     * `set_aside` is true if the plan must change neither person. There are three possible reasons: the known person has
       records, somebody who exchanged sourcedIds with the known person has records, or the delivery still refers to
       `old`.
@@ -104,8 +104,8 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
 
     A kept person also keeps the roles and demographics that the delivery lacks.
 
-    References from faulty rows, and from enrollments that have ended, do not count. If a delivered row needs a row that
-    the delivery lacks, the delivered row was quarantined when the run was planned. It stays in quarantine.
+    References from faulty rows, and from enrollments that have ended, do not count. A delivered row that refers to a
+    row which the delivery lacks stays in quarantine. It was put there when the run was planned.
     """
     kept = 0
     for kind, references in NAMED_BY.items():
@@ -149,9 +149,9 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
 
 
 def _keep_part_sql(stage: Stage, kind: Kind) -> str:
-    """Returns the part of a WITH clause that cancels the removal of rows of this kind that belong to kept rows.
+    """Returns a part of a WITH clause. It cancels the removal of rows of this kind that belong to people who are kept.
 
-    The SQL begins with a comma. Earlier in the clause, `kept` selects the ids of the kept rows.
+    The SQL begins with a comma. Earlier in the clause, `kept` selects the ids of these people.
     """
     return f""", kept_{kind.name} AS (
         DELETE FROM {stage.table("plan", kind.name)} AS p USING kept, {kind.table} AS t

@@ -33,8 +33,8 @@ async def plan_kinds(
 ) -> None:
     """Plans the changes of all kinds of record, and counts the rows. A kind comes after the kinds to which it refers.
 
-    `scope` restricts the run to some schools. Roster rows outside it do not count as known. Raises `SourceRefused` if
-    the scope names a school that the source does not have.
+    `scope` restricts the run to some schools. Roster rows outside the scope are left out of the counts of known rows.
+    Raises `SourceRefused` if the scope names a school that the source does not have.
     """
     is_restricted = bool(scope.schools or scope.excluded)
     left_out, outside = {}, {}

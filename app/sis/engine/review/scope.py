@@ -1,4 +1,6 @@
-"""Restricts a run to some schools, and leaves out excluded users, by deleting all other staged rows.
+"""Restricts a run to some schools and leaves out excluded users.
+
+The staged rows of other schools and of these users are deleted.
 
 Roster rows of other schools and of excluded users stay as they are: they are neither updated nor removed, and do not
 count for the limits on changes. If a delivery puts a known person of a chosen school into another school, the person
@@ -141,7 +143,7 @@ async def leave_out_rows(stage: Stage, kind: Kind) -> int:
 
 
 async def warn_of_unknown_users(stage: Stage) -> None:
-    """Adds a note about excluded users who are neither delivered nor known, because their sourcedIds may be misspelt.
+    """Adds a note about excluded users who are neither delivered nor known. Their sourcedIds may be misspelt.
 
     Must be called before the rows of excluded users are deleted.
     """
@@ -170,11 +172,10 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences for the report about rows that the run leaves out because they are outside the source's scope.
+    """Returns sentences for the report about rows of schools that were not chosen, and of excluded users.
 
-    They are rows of schools that were not chosen, or of excluded users. `rows` has the numbers of delivered rows that
-    were left out for this reason, and `outside` the numbers of roster rows that therefore stay as they are. Both are
-    keyed by kind of record.
+    `rows` has the numbers of delivered rows that the run leaves out. `outside` has the numbers of roster rows that stay
+    as they are. Both are keyed by kind of record.
     """
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "

@@ -163,9 +163,9 @@ async def _count_ignored(stage: Stage) -> int:
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     """Returns the counts of a file of scores that are compared with the limits on changes (`app.sis.guard`).
 
-    A file usually has the scores of one screening period only. Stored scores of earlier periods must not count as
-    known. A stored score counts only if the file has scores of the same measure, and if its date is between the first
-    and the last date of these scores.
+    `known` is the number of stored scores that the file could contain. A stored score is counted if the file has scores
+    of the same measure, and if its date is between the first and the last date of these scores. A file usually has one
+    screening period only, so scores of earlier periods are not counted.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
     number_of_scores = await stage.count(

@@ -1,8 +1,10 @@
-"""Records scores from those results in a source's gradebook that match a rule of the source's mapping.
+"""Turns results of a source's gradebook into scores.
+
+A result becomes a score if it matches a rule of the source's mapping.
 
 Changes no grade. After each sync, these scores are recorded, amended and removed so that they match their results. Each
-series of scores that changed is then judged. The scores of a source's first load are history and raise no alerts,
-unless the mapping asks for alerts.
+series of scores that changed is then judged. The scores of a source's first load raise no alerts, unless the mapping
+asks for alerts.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

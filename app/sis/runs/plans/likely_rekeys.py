@@ -64,8 +64,10 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
     A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. A new sourcedId can be
     assigned if nobody has it, if its owner gets another one in this map, or if its owner was created by the run
-    `run_id` and has no records. Returns the counts that the report of a map has: `matched` is the number of usable
-    pairs, `unmatched` that of the other pairs, and `gone` and `came` are the number of all pairs.
+    `run_id` and has no records.
+
+    Returns the counts for the report: `matched` is the number of usable pairs, and `unmatched` is the number of the
+    other pairs. `gone` and `came` are both the number of all pairs.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
