@@ -42,8 +42,10 @@ WRITTEN = (
 class Measured:
     """The results of the runs.
 
-    They are the seconds by name of the run, the process's peak memory in MiB, and the number of roster rows that
-    unchanged runs wrote.
+    * `seconds`: the durations of the runs, keyed by the name of the run.
+    * `rows`: the number of rows of the first load. `changes`: the number of changed rows in a later run.
+    * `written`: the number of roster rows that unchanged runs wrote, which should be 0.
+    * `peak`: the largest memory of a process, in MiB.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)

@@ -104,8 +104,8 @@ class FeedHub:
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
         """Registers a stream for the duration of a `with` block.
 
-        If the head of the stream's feed is known already, the stream is woken once. An event may have been noticed
-        after the stream's first read and before this call, and would otherwise wait for the next event.
+        If the number of the feed's last event (the head) is known already, the stream is woken once. Otherwise the
+        stream could miss an event that came after its first read and before this call, until the next event comes.
 
         Raises `Busy` if the client, the district or the process already has the largest number of streams.
         """

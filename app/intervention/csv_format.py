@@ -39,7 +39,7 @@ class CsvText:
             self._writer.writerow([_written(entry[column]) for column in COLUMNS])
 
     def content(self) -> bytes:
-        """Returns what was written."""
+        """Returns the CSV text of the header and of all entries that were added, as UTF-8 bytes."""
         self._text.flush()
         return self._bytes.getvalue()
 

@@ -44,7 +44,7 @@ async def _client(town: Town, *more: str) -> dict[str, Any]:
 
 
 async def test_districts_are_listed_and_shown(north: Town, south: Town) -> None:
-    """Every district is listed, and shown with its values."""
+    """The command line lists all districts, and shows the id, time zone and number of clients of one district."""
     listed = {one["slug"]: one for one in (await _run(north, "district", "list"))["districts"]}
     assert {north.slug, south.slug} <= listed.keys()
     shown = await _run(north, "district", "show", north.slug)

@@ -1,4 +1,4 @@
-"""Tests incidents: what is recorded, amended, refused and removed, who sees it, and the signal about several."""
+"""Tests incidents: how they are recorded, amended, refused and removed, who sees them, and how they cause signals."""
 
 from datetime import datetime, time, timedelta
 from typing import Any

@@ -45,7 +45,7 @@ async def drafted(asks: Caller, *entries: dict[str, Any]) -> list[dict[str, Any]
 
 
 async def published(asks: Caller, **changes: Any) -> dict[str, Any]:
-    """Drafts and publishes an entry, and returns it."""
+    """Creates a draft of an entry of the intervention library, publishes it, and returns the published entry."""
     (result,) = await drafted(asks, ENTRY | changes)
     answer = await asks.post(f"/v1/interventions/{result['intervention']['id']}/publish", {})
     assert answer.status_code == 200, answer.text

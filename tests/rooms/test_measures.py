@@ -285,9 +285,9 @@ async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: F
 
 
 async def test_a_district_without_a_calibration_judges_by_the_published_sem(app: FastAPI, north: Town) -> None:
-    """A new district judges by the published SEMs of oral reading, which both APIs list.
+    """A new district judges by the published standard errors (SEMs) of oral reading, which both APIs list.
 
-    For a beginning reader, this SEM is 3.5. The measure's own SEM is 8.
+    The verdict on a beginning reader uses the published SEM of 3.5, and not the measure's own SEM of 8.
     """
     asks, support = caller(app, north), await supported(north, "amy", baseline=20.0, goal=50.0)
     document = "{ measures { code sems { sem grade fromScore toScore } } }"

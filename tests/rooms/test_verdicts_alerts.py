@@ -23,7 +23,7 @@ def advance_all(conclusions: list[ConclusionOfWeek], memory: Memory | None = Non
 
 
 def weekly(*states: State) -> list[ConclusionOfWeek]:
-    """Returns one verdict for each of these findings, one a week, each of a finalized (complete) week."""
+    """Returns one verdict with each of these states, one for each week. All weeks are finalized (complete)."""
     return [ConclusionOfWeek(state, week, finalized=True) for week, state in enumerate(states, 1)]
 
 
@@ -95,7 +95,7 @@ def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
 
 
 def test_what_was_not_delivered_is_told_once() -> None:
-    """If too little of a support was delivered, this sends one event of its own, and an active alert stays active."""
+    """Verdicts "under-delivered" in successive weeks give one signal, and an active alert stays active meanwhile."""
     under = State.UNDER_DELIVERED
     assert advance_all(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
     kept, signals = advance_all(weekly(NOT, under, NOT))

@@ -328,8 +328,9 @@ COUNTS: dict[str, Callable[[int, int, int], int]] = {
 @pytest.mark.parametrize("count", [1, 7, 10, 20, 25, 95])
 @pytest.mark.parametrize("counts", COUNTS)
 async def test_a_total_that_counts_something_else_is_no_change(counts: str, count: int, ahead: int) -> None:
-    """If each page's total counts only the remaining rows, or the rows so far, every row is read and none counts as
-    missing.
+    """If each page's total counts only the remaining rows, or only the rows up to this page, every row is still read.
+
+    No row counts as missing.
     """
     rows = many(count)
 

@@ -142,7 +142,7 @@ def test_references_are_complete(roster: dict[str, Rows]) -> None:
 
 @pytest.mark.parametrize("students", [1, 13, 400, 4000])
 def test_any_size_is_complete(students: int, tmp_path: Path) -> None:
-    """Districts of any size have the exact number of students and complete references."""
+    """A district of any size has exactly the requested number of students, and each reference leads to a row."""
     export_csv(District(7, students, DATE), tmp_path / "d.zip")
     roster = read(tmp_path / "d.zip")
     complete(roster)

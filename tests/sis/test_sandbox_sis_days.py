@@ -38,7 +38,8 @@ def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, st
 def flat(row: Row) -> dict[str, str]:
     """Converts a row of the API to cells of the CSV format.
 
-    References to other rows are converted, and fields that have the same name in the API and in the CSV format.
+    The result has the references to other rows, and the fields that have the same name in the API and in the CSV
+    format.
     """
     cells = {}
     for name, value in row.items():
