@@ -83,8 +83,9 @@ def sync(settings: Settings, district: UUID, path: Path, measured: Measured, nam
 
 
 def measure(students: int, rounds: int, *, with_peer: bool) -> Measured:
-    """Measures a first load, unchanged runs and changed runs; with `with_peer`, also loading the same files by plain
-    COPY.
+    """Measures a first load, unchanged runs and changed runs.
+
+    With `with_peer`, also measures the loading of the same files by plain COPY.
     """
     measured, path = Measured(), sync_files.base(students)
     unchanged, news = sync_files.shuffled(path), sync_files.changed(path)

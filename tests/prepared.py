@@ -46,7 +46,10 @@ FAST = {
 def fast_server(
     folder: Path, kept: Path, settings: Mapping[str, str] = MappingProxyType(FAST)
 ) -> Iterator[tuple[EmbeddedPostgres, Settings]]:
-    """Runs a server in a new folder as a copy of the cluster in `kept`; yields it and the owner's settings."""
+    """Runs a server in a new folder as a copy of the cluster in `kept`.
+
+    Yields the server and the owner's settings.
+    """
     with _locked(kept):
         cluster = kept / _version_of_cluster()
         if not (cluster / COMPLETE).exists():

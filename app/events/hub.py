@@ -49,7 +49,7 @@ class Subscription:
         self._moved.set()
 
     async def moved(self, seconds: float) -> bool:
-        """Waits at most `seconds` seconds for events that are newer than the last call. Returns whether there are any.
+        """Waits at most `seconds` seconds for events that came after the last call. Returns whether there are any.
 
         Raises `Stopping` when the process ends.
         """

@@ -214,7 +214,7 @@ def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
     """Returns the code of the secured area that an area belongs to, or None if it belongs to none.
 
     A secured area, and all areas within it, can be seen only with a scope of its own. If several secured areas contain
-    this area, the nearest counts, which may be the area itself.
+    this area, the result is the nearest of them. It can be this area itself.
     """
     while area_id is not None:
         if areas[area_id].secured:

@@ -53,8 +53,9 @@ def run_monitor(
 def kind_accuracy(watched: MonitorResults, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
     """Measures how well the monitor tells students who stopped growing from students who never kept pace.
 
-    Only students who were flagged correctly count. `never` and `stopped` are the shares of the two kinds that were
-    recognized. `change error` and `change bias` are medians of the error of the week in which growth stopped.
+    Only students who were flagged correctly count. `never` and `stopped` are, for each of these two kinds of students,
+    the share that was recognized. The monitor also estimates the week in which growth stopped: `change error` is the
+    median size of its error, and `change bias` the median of the signed error.
     """
     flag = first_flag(watched.statistic, threshold)
     at = np.maximum(flag - 1, 0)[:, None]

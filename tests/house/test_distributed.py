@@ -1,4 +1,4 @@
-"""Tests the checks of statements for Citus: each check finds what it is meant to find.
+"""Tests the checks that find SQL statements which Citus would refuse.
 
 The statements that the test suite sends are checked when its database is dropped, in `tests/conftest.py`.
 """

@@ -149,7 +149,10 @@ async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, no
 
 
 async def test_unserved_concerns_need_the_permission_to_read_supports(app: FastAPI, north: Town) -> None:
-    """The list of unserved concerns needs the permission to read supports, because it reveals which have none."""
+    """The list of unserved concerns needs the permission to read supports.
+
+    Otherwise the list would reveal which concerns have no support.
+    """
     asks = caller(app, north, CLIENT_SCOPES - {"support:read"})
     assert (await asks.get("/v1/concerns", unserved="true")).status_code == 403
 

@@ -54,8 +54,9 @@ async def published(asks: Caller, **changes: Any) -> dict[str, Any]:
 
 
 async def test_a_published_version_never_changes(app: FastAPI, north: Town) -> None:
-    """A change of a published entry is a draft, then the next version. The earlier version stays the same and is
-    retired.
+    """A change of a published entry is first a draft. When the draft is published, it becomes the next version.
+
+    The earlier version stays the same and is retired.
     """
     asks = caller(app, north)
     first = await published(asks)

@@ -233,8 +233,9 @@ async def test_what_no_verdict_rests_on_has_nothing_judged_again(
 
 
 async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
-    """GraphQL creates and amends measures like REST: a field that is sent as null becomes null, and fields not sent
-    stay.
+    """GraphQL creates and amends measures like REST.
+
+    A field that is sent as null becomes null, and a field that is not sent keeps its value.
     """
     asks = caller(app, north)
     make = (

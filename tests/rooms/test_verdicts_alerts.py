@@ -136,8 +136,9 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """If an alert sent an event, its end sends an event too. This also holds for an end because of a backfill or new
-    rules.
+    """If an alert sent an event, its end sends an event too.
+
+    This also holds if the alert ends because of a backfill or new rules.
     """
     alert = weekly(GOOD, NOT, NOT)
     assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
@@ -164,7 +165,7 @@ def test_new_rules_may_be_asked_to_alert() -> None:
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
-    """An alert is raised only by a verdict that is an alarm itself, and not because an earlier verdict was one."""
+    """An alert is raised only if the verdict itself is an alarm. An alarm of an earlier verdict raises no alert now."""
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):

@@ -22,7 +22,7 @@ STUDENTS = 600
 
 
 def shares_of_alarms(table: NDArray[np.int8]) -> tuple[float, float]:
-    """Returns the shares of students who are ever flagged, and who are ever called not responding."""
+    """Returns two shares of the students: those ever flagged, and those ever called not responding."""
     alarms, named = ([STATES.index(state) for state in states] for states in (ALARMS, [State.NOT_RESPONDING]))
     return float(np.isin(table, alarms).any(axis=1).mean()), float(np.isin(table, named).any(axis=1).mean())
 

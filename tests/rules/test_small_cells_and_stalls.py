@@ -1,8 +1,8 @@
 """Tests that nobody can compute a count under 10 from the published counts of two windows and the core stalls.
 
 A core stall states by how many points a grade's share at the benchmark fell. The simulated attacker knows every
-published count of both windows, the stalls of every possible rule (so the fall of each grade in whole points), the
-lower limit of the counted students, and when grades are compared.
+published count of both windows, and the stalls of every possible rule. From these follows the fall of each grade in
+whole points. The attacker also knows the lower limit of the counted students, and when grades are compared.
 """
 
 from collections import Counter

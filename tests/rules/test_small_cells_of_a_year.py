@@ -144,8 +144,7 @@ class Year:
 def is_in(cell: Cell, child: Child, group: int | None) -> bool:
     """Returns whether a cell counts a child.
 
-    `group` is the place in `child` of the group by which the cell's window counts. It is None if the window counts by
-    no group.
+    `group` is the index in `child` of the group by which the window counts students, or None if it counts by no group.
     """
     values = {0: child[0], 1: child[1], 3: "" if group is None else child[group]}
     return all(values[place] == value for place, value in zip(*cell, strict=True))

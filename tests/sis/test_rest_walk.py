@@ -59,7 +59,7 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
 async def test_every_row_comes_once_whatever_the_pages(
     count: int, limit: int, cap: int, short: list[int], total: bool, link: bool, overlap: int, ahead: int
 ) -> None:
-    """Every row is read exactly once, whatever the size of the pages, the repeated rows, the totals and the links.
+    """Every row is read exactly once for any size of pages, with repeated rows, and with or without totals and links.
 
     Pages are requested one by one, and in advance.
     """
@@ -101,7 +101,7 @@ async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
 
 
 async def test_a_total_that_is_too_high_proves_no_absence() -> None:
-    """If the total is higher than the number of rows, all rows are delivered but marked as incomplete."""
+    """If the total is higher than the number of rows, all rows are read, but the collection counts as incomplete."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -182,7 +182,7 @@ async def test_the_end_is_seen_however_it_looks(end: str) -> None:
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("total", [None, 40])
 async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int) -> None:
-    """Rows that come twice because the order of pages is not fixed are noticed."""
+    """If the order of pages changes while they are read, rows come twice. This is noticed."""
     rows = many(40)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:

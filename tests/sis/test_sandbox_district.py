@@ -302,8 +302,9 @@ def test_days_build_on_each_other() -> None:
 def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
     seed: int, weeks: int, baseline: float, rate: float
 ) -> None:
-    """In the sandbox's example, a reader gets no alert while the scores rise, and one after they stop rising. This
-    holds for each seed.
+    """In the sandbox's example, a reader gets no alert while the scores rise, and gets an alert after they stop rising.
+
+    This holds for each seed.
     """
     reader = stopping_reader(seed, weeks, baseline, rate)
     start = sorted(reader.baseline)[1]

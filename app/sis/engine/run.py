@@ -85,7 +85,7 @@ async def try_lock_district_writes(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` if another worker has taken the run since. `end` checks this again.
+    """Raises `Superseded` if another worker has taken the run meanwhile. `end` checks this again.
 
     This function takes no lock on the row, so that the lease can still be renewed.
     """

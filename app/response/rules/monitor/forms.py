@@ -98,8 +98,8 @@ class Paths:
 
     * `values` (slots, students) has the scores. They may be filled in slot by slot: the scores of a slot must be there
       only when `upto` includes the slot. In all other arrays, the first axis is the students.
-    * `alone` (students,) is true for students for whom the difficulty of the forms is not estimated, but counts as a
-      part of the errors.
+    * `alone` (students,) is true if the difficulty of the forms is not estimated for a student. For such a student, the
+      difficulty is treated as a part of the error.
     * `inverse` (students, slots, slots) is zero for slots without a score, apart from rounding errors.
     """
 
