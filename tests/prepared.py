@@ -90,7 +90,7 @@ def over_database(server: Settings, name: str) -> Settings:
 
 
 def _make(cluster: Path) -> None:
-    """Creates the cluster, and removes those of other versions."""
+    """Creates the cluster, and removes the clusters of other versions."""
     for other in cluster.parent.iterdir():
         if other.is_dir():
             shutil.rmtree(other)

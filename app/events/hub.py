@@ -104,8 +104,9 @@ class FeedHub:
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
         """Registers a stream for the duration of a `with` block.
 
-        If the number of the feed's last event (the head) is known already, the stream is woken once. Otherwise the
-        stream could miss an event that came after its first read and before this call, until the next event comes.
+        If the number of the feed's last event (the head) is known already, the stream is woken once. Otherwise, if an
+        event came after the stream's first read and before this call, the stream would notice it only with the next
+        event.
 
         Raises `Busy` if the client, the district or the process already has the largest number of streams.
         """

@@ -90,7 +90,7 @@ async def test_a_client_is_listed_shown_and_revoked(north: Town) -> None:
 
 @pytest.mark.parametrize("command", ["show", "rotate", "revoke"])
 async def test_another_districts_client_is_unknown(north: Town, south: Town, command: str) -> None:
-    """A command with the wrong district does not change the client."""
+    """A command that names the client of another district is refused, and does not change this client."""
     made = await _client(south)
     refused = await _run(north, "client", command, made["client_id"], "--district", north.slug, code=2)
     assert refused["stderr"] == "There is no such client.\n"

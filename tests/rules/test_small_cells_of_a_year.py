@@ -75,7 +75,7 @@ class Year:
     def earlier(self, group: int | None, school: str | None, atoms: Counts) -> EarlierReports:
         """Returns what the earlier reports of the year have counted and withheld.
 
-        A new report must withhold counts that could be computed together with these.
+        A new report must also withhold each count that would reveal a small count in combination with earlier reports.
         """
         by_measure: dict[UUID, set[Cell]] = {}
         withheld_of_all: set[Cell] = set()

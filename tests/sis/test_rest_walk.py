@@ -195,7 +195,7 @@ async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int)
 
 
 async def test_links_that_are_no_offsets_are_followed() -> None:
-    """`next` links without an offset are followed until there is none."""
+    """`next` links without an offset are followed until a page has no `next` link."""
     rows, links = many(25), []
 
     async def fetch(limit: int, offset: int, link: str | None) -> WalkPage:
