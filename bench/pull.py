@@ -112,7 +112,7 @@ async def bare(connection: Connection, pages: list[str], times: list[Duration]) 
 
 
 async def measure(connection: Connection, rounds: int) -> None:
-    """Runs the rounds and prints the table."""
+    """Runs the rounds of the benchmark, and prints a table of the results."""
     rows, pages = await adapter(connection, [])
     print(
         f"{rows:,} rows on {len(pages):,} pages of at most {connection.page_size:,}, OneRoster {connection.version};",

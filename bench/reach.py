@@ -98,7 +98,10 @@ WHERE student_id IN (SELECT id FROM bench_reach.student WHERE n > {students} - {
 
 
 async def measure(url: str, rows: int, caseload: int = CASELOAD) -> Table:
-    """Creates the tables, runs each statement with each kind of policy, drops the tables, and returns the figures."""
+    """Measures each statement with each kind of row-level security policy, and returns the times as a table.
+
+    Creates the tables for this, and drops them at the end.
+    """
     connection = await asyncpg.connect(url)
     table = Table(title=f"{rows:,} rows, a caseload of {caseload:,}: median ms")
     table.add_column("statement")

@@ -27,7 +27,7 @@ BEGINS = monday_of(datetime.now(UTC).date()) - timedelta(weeks=WEEKS)
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The ids that the rows of a district refer to."""
+    """The measure, the level and the playbook version to which the rows of a district refer."""
 
     district_id: UUID
     measure: Measure

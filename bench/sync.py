@@ -42,8 +42,10 @@ WRITTEN = (
 class Measured:
     """The results of the runs.
 
-    They are the seconds by name of the run, the process's peak memory in MiB, and the number of roster rows that
-    unchanged runs wrote.
+    * `seconds`: the durations of the runs, keyed by the name of the run.
+    * `rows`: the number of rows of the first load. `changes`: the number of changed rows in a later run.
+    * `written`: the number of roster rows that unchanged runs wrote, which should be 0.
+    * `peak`: the largest memory of a process, in MiB.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -81,8 +83,9 @@ def sync(settings: Settings, district: UUID, path: Path, measured: Measured, nam
 
 
 def measure(students: int, rounds: int, *, with_peer: bool) -> Measured:
-    """Measures a first load, unchanged runs and changed runs; with `with_peer`, also loading the same files by plain
-    COPY.
+    """Measures a first load, unchanged runs and changed runs.
+
+    With `with_peer`, also measures the loading of the same files by plain COPY.
     """
     measured, path = Measured(), sync_files.base(students)
     unchanged, news = sync_files.shuffled(path), sync_files.changed(path)

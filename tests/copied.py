@@ -1,6 +1,7 @@
-"""Creates a new district by copying the rows of another one, in a fifth of the processor time.
+"""Creates a new district by copying the rows of another district.
 
-A copy has ids and names of its own. Each time in its rows is the time of the copying.
+This takes a fifth of the processor time that the usual creation of a district takes. A copy has ids and names of its
+own. Each time in its rows is the time of the copying.
 """
 
 import json
@@ -49,9 +50,10 @@ class Original:
 
 @needs(Can.OPERATE)
 async def read_original(work: Work, full_name: str, names: Sequence[str]) -> Original:
-    """Reads the rows of the district of this unit of work, in a form from which copies are made.
+    """Reads all rows of the unit of work's district, in a form from which copies can be made.
 
-    The rows are split at every id, every time, `full_name` and every one of `names`, because these differ in a copy.
+    The JSON of the rows is split at every text that differs in a copy: each id, each time, `full_name`, and each of
+    `names`.
     """
     cut = re.compile("(" + "|".join([ID, TIME, *map(re.escape, [full_name, *names])]) + ")")
     rows, parts = [], []

@@ -91,7 +91,10 @@ async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg
 
 
 async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1) -> list[int]:
-    """Waits until `most` sessions wait for a lock of the session `holder`; returns their process ids on the server."""
+    """Waits until `most` sessions wait for a lock that the session `holder` has.
+
+    Returns the process ids of the waiting sessions.
+    """
     query = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
     async with asyncio.timeout(PATIENCE):
         while len(rows := await connection.fetch(query, holder)) < most:

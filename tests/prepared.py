@@ -46,7 +46,10 @@ FAST = {
 def fast_server(
     folder: Path, kept: Path, settings: Mapping[str, str] = MappingProxyType(FAST)
 ) -> Iterator[tuple[EmbeddedPostgres, Settings]]:
-    """Runs a server in a new folder as a copy of the cluster in `kept`; yields it and the owner's settings."""
+    """Runs a server in a new folder as a copy of the cluster in `kept`.
+
+    Yields the server and the owner's settings.
+    """
     with _locked(kept):
         cluster = kept / _version_of_cluster()
         if not (cluster / COMPLETE).exists():
@@ -87,7 +90,7 @@ def over_database(server: Settings, name: str) -> Settings:
 
 
 def _make(cluster: Path) -> None:
-    """Creates the cluster, and removes those of other versions."""
+    """Creates the cluster, and removes the clusters of other versions."""
     for other in cluster.parent.iterdir():
         if other.is_dir():
             shutil.rmtree(other)

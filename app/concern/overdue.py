@@ -32,8 +32,8 @@ async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
 async def remind_unserved_concerns(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each concern that has had no active support for `days` days of instruction.
 
-    Returns the number of reminders. A concern whose support ends later gets a new reminder. Concerns about students who
-    left get no reminder.
+    Returns the number of reminders. If a concern gets a support and later has none again, it gets a new reminder.
+    Concerns about students who left get no reminder.
     """
     since = Concern.unserved_order
     return await _remind(work, CONCERN_UNSERVED, cast(since, Text), IS_UNSERVED, since, days, today)

@@ -49,7 +49,7 @@ class Subscription:
         self._moved.set()
 
     async def moved(self, seconds: float) -> bool:
-        """Waits at most `seconds` seconds for events that are newer than the last call. Returns whether there are any.
+        """Waits at most `seconds` seconds for events that came after the last call. Returns whether there are any.
 
         Raises `Stopping` when the process ends.
         """
@@ -104,8 +104,9 @@ class FeedHub:
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
         """Registers a stream for the duration of a `with` block.
 
-        If the head of the stream's feed is known already, the stream is woken once. An event may have been noticed
-        after the stream's first read and before this call, and would otherwise wait for the next event.
+        If the number of the feed's last event (the head) is known already, the stream is woken once. Otherwise, if an
+        event came after the stream's first read and before this call, the stream would notice it only with the next
+        event.
 
         Raises `Busy` if the client, the district or the process already has the largest number of streams.
         """

@@ -2,7 +2,7 @@
 
 Validation compares each field with every other field that has the same name in the response. So its time grows with the
 square of the number of fields. This module groups the fields in the same way, but only counts the pairs. It expands
-fragments, so it may be used only on documents that have passed the limit on size.
+fragments, so the size of a document must be checked before the pairs are counted.
 """
 
 from collections.abc import Iterable

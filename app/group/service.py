@@ -1,4 +1,4 @@
-"""Forms and ends groups; students join and leave them. Each member has a support of the student's own."""
+"""Forms and ends groups, and adds and removes their members. Each member of a group has an individual support."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -193,13 +193,12 @@ async def end_group(
 async def _plan_supports(work: Work, new: NewGroup, school: Org | None, violations: Violations) -> list[Support]:
     """Plans the support of each member, and adds the violations of these supports to `violations`.
 
-    A member must be a student of `school`; None means that the school of the group is not valid.
+    `school` is the school of the group, or None if it is not valid. A member must be a student of this school. A
+    violation in a value of the whole group points to the input of the group. Any other violation points to the input of
+    the member.
 
-    If the refused value was given for the whole group, the violation's pointer leads to the input of the group, and
-    otherwise to the input of the member.
-
-    If the list of members is malformed, plans one support without a student instead, and only to find the violations in
-    the inputs of the group.
+    If the list of members is malformed, one support is planned without a student. This finds the violations in the
+    inputs of the group.
     """
     members: Sequence[NewMember | None] = (None,)
     values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
@@ -243,9 +242,9 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
 
 
 def _require_school(support: Support, school_id: UUID) -> None:
-    """Raises `Invalid` unless the student of a support, who is locked, attends the school of the group.
+    """Raises `Invalid` unless the student of a support attends the school of the group.
 
-    A sync ends the membership of a student who leaves this school, so nobody else can become a member.
+    The student must be locked before. If the student leaves the school later, a sync ends the membership.
     """
     if school_id not in support.school_ids:
         detail = "This student does not attend the school of the group."

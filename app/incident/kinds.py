@@ -20,7 +20,7 @@ from app.playbook.service import publish_next_version
 
 @dataclass(frozen=True, slots=True)
 class NewIncidentKind:
-    """A kind of incident to be published, or a new name of one."""
+    """A kind of incident to be published, or a new name for an existing kind."""
 
     code: Annotated[str, Text(min=1, max=40), About("The code: small letters, digits, `-` and `_`.", "vaping")]
     name: Annotated[str, Text(min=1, max=200), About("The name.", "Vaping")]
@@ -36,9 +36,9 @@ class SavedIncidentKind:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_incident_kind(work: Work, new: NewIncidentKind) -> SavedIncidentKind:
-    """Publishes a kind of incident in the next version of the playbook. A kind of the same code is replaced.
+    """Publishes a kind of incident in the next version of the playbook. A kind with the same code is replaced.
 
-    If the kind of this code that is in force already has the same name, no version is published.
+    If the kind with this code already has the same name, nothing is published.
     """
     violations = Violations(input_violations(new))
     with violations:

@@ -39,7 +39,7 @@ class CsvText:
             self._writer.writerow([_written(entry[column]) for column in COLUMNS])
 
     def content(self) -> bytes:
-        """Returns what was written."""
+        """Returns the CSV text of the header and of all entries that were added, as UTF-8 bytes."""
         self._text.flush()
         return self._bytes.getvalue()
 
@@ -76,7 +76,7 @@ def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violat
 
 
 def _rows(text: str) -> Iterator[list[str]]:
-    """Yields the rows that are not blank; raises `csv.Error`."""
+    """Yields the rows that are not blank. Raises `csv.Error` for a text that is not CSV."""
     return (row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True) if any(row))
 
 

@@ -187,7 +187,8 @@ async def end_series(work: Work, series_id: UUID) -> MeetingSeries:
 async def _lock_team(work: Work, team_id: UUID) -> None:
     """Locks a team's row. Two requests can then not schedule the same meeting or series at the same time.
 
-    The row is locked with the district's rights, because members may not change it.
+    A lock needs the right to change the row, which a member of the team may lack. The row is therefore locked with the
+    rights of the whole district.
     """
     await lock_named_subjects(work)
     of_team = (Team.district_id == work.district_id, Team.id == team_id)

@@ -132,8 +132,8 @@ def documents(app: FastAPI) -> APIRouter:
 def preparations(router: APIRouter) -> dict[str, Callable[[], Awaitable[object]]]:
     """Returns functions that build the documents of a router, keyed by path. A document that exists is not built again.
 
-    A request waits for its document before its turn begins. Otherwise the first build of the contract, which takes
-    seconds, would keep all other callers without a token waiting.
+    A request for a document calls its function before the request's turn begins. The first build of the contract takes
+    seconds. During a turn, it would keep all other callers without a token waiting.
     """
     endpoints = {route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)}
     owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}

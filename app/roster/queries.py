@@ -91,7 +91,7 @@ async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Pag
 
 @needs(Can.READ_ROSTER)
 async def schools(work: Work, keyset: Keyset) -> Page[Org]:
-    """Returns a page of the orgs whose type is school, by id."""
+    """Returns a page of the schools, in the order of their ids. A school is an org of the type `school`."""
     query = select(Org).where(Org.district_id == work.district_id, Org.type == "school", Org.removed_at.is_(None))
     return await page_by_id(work, keyset, query, Org.id)
 

@@ -11,7 +11,7 @@ from app.serving.protocol import PROGRESS_PERIOD
 class Loop(uvloop.Loop):
     """uvloop's event loop with a shorter timeout for TLS handshakes.
 
-    The timeout is shorter because our protocol cannot limit a handshake, which takes place before it.
+    Our protocol starts only after the handshake, so it cannot limit the time of the handshake itself.
     """
 
     async def create_server(self, *args: Any, **options: Any) -> Any:

@@ -138,10 +138,10 @@ def _suggested(work: Work, row: Any) -> None:
 async def _candidates(
     work: Work, windows: Sequence[ScreeningWindow], students: Collection[UUID] | None, rules: Sequence[SignalRule]
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
-    """Returns the SQL queries that find, in students' data, what a signal can report.
+    """Returns the SQL queries that find reasons for signals in students' data.
 
-    Each result is a tuple of the SQL, the typed parameters, and the parameters' values. There is one query for each
-    screening window, and one more query for grades, attendance, incidents and supports. If `students` is not None, only
+    There is one query for each screening window, and one more query for grades, attendance, incidents and supports.
+    Each query is a tuple of the SQL, the typed parameters, and the parameters' values. If `students` is not None, only
     the data of these students are searched.
     """
     only = "" if students is None else " AND p.id = ANY (:students)"
@@ -214,7 +214,7 @@ def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
     """Returns the code of the secured area that an area belongs to, or None if it belongs to none.
 
     A secured area, and all areas within it, can be seen only with a scope of its own. If several secured areas contain
-    this area, the nearest counts, which may be the area itself.
+    this area, the result is the nearest of them. It can be this area itself.
     """
     while area_id is not None:
         if areas[area_id].secured:
@@ -224,9 +224,10 @@ def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
 
 
 async def _windows(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the screening windows that have begun and whose results some rule still reads.
+    """Returns the screening windows that have begun and that at least one of the rules still reads.
 
-    A rule reads the results of a window for as many days after its end as the rule's parameter `days` says.
+    A rule reads the results of a window until some days after the end of the window. The rule's parameter `days` is the
+    number of these days.
     """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.SCREENING_UNDER_CUT]
     if not days:

@@ -17,8 +17,9 @@ class SignalRule(HasChangeTime, TenantRow, Base):
     """A version of a rule that suggests signals. A published version is never changed, only replaced or retired.
 
     `area_id` is the area of the rule's signals, or None if the area follows from the data. `measure_id` restricts a
-    rule of the kind `screening_under_cut` or `core_stall` to one measure. `incident_kinds` has the codes of the only
-    kinds of incidents that a rule of the kind `incidents` counts, in order; it is empty if the rule counts all.
+    rule of the kind `screening_under_cut` or `core_stall` to one measure. `incident_kinds` is for a rule of the kind
+    `incidents`: it has the codes of the kinds of incidents that the rule counts. If it is empty, the rule counts all
+    kinds.
     """
 
     __tablename__ = "signal_rule"

@@ -82,8 +82,9 @@ class Delivery:
     * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
     * `has_empty_rows`: whether rows that have only empty cells are ignored. Spreadsheets write such rows below a table.
       Over REST, a row has only empty cells if it could not be read, so no row is ignored.
-    * `within`: set if these rows come only inside rows of another kind, the outer rows, as roles come inside people. It
-      is the kind of the outer rows. An outer row that was delivered contains all of its inner rows.
+    * `within`: the name of another kind of record if each of these rows comes inside a row of that kind (the outer
+      row), otherwise empty. For example, roles come inside people. An outer row that was delivered contains all of its
+      inner rows.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Declares what both APIs show of how a support was delivered: its sessions and its dosage.
+"""Declares how both APIs show the delivery of a support: its sessions and its dosage.
 
 The dosage compares the planned and the delivered sessions and minutes.
 """

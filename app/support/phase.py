@@ -99,11 +99,11 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
 async def set_rates(
     work: Work, support: Support, measure: Measure, phase: GoalRow, *, last: GoalRow | None, confirm_rate: bool
 ) -> None:
-    """Stores in the row of a goal how much growth a week the goal requires.
+    """Computes the growth per week that a goal requires, and stores it in the row of the goal.
 
-    Also stores how much growth the norms call realistic. If the row of the previous goal is given (`last`), also stores
-    how much growth the previous goal required. Raises `Invalid` if the goal requires more growth than the norms call
-    realistic, unless `confirm_rate` is true.
+    Also stores the growth that the norms call realistic and, if the previous goal (`last`) is given, the growth that
+    the previous goal required. Raises `Invalid` if the goal requires more growth than the norms call realistic, unless
+    `confirm_rate` is true.
     """
     grades = await work.db.scalar(
         select(Person.grades).where(Person.district_id == work.district_id, Person.id == support.student_id)

@@ -33,7 +33,7 @@ class TeamRole(StrEnum):
 
 
 class ScopeKind(StrEnum):
-    """The kind of a team's scope: a grade of a school, a class, or a single student."""
+    """The kind of a team's scope: one grade at one school, one class, or one student."""
 
     GRADE = "grade"
     CLASS = "class"

@@ -53,8 +53,9 @@ def run_monitor(
 def kind_accuracy(watched: MonitorResults, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
     """Measures how well the monitor tells students who stopped growing from students who never kept pace.
 
-    Only students who were flagged correctly count. `never` and `stopped` are the shares of the two kinds that were
-    recognized. `change error` and `change bias` are medians of the error of the week in which growth stopped.
+    Only students who were flagged correctly count. `never` and `stopped` are, for each of these two kinds of students,
+    the share that was recognized. The monitor also estimates the week in which growth stopped: `change error` is the
+    median size of its error, and `change bias` the median of the signed error.
     """
     flag = first_flag(watched.statistic, threshold)
     at = np.maximum(flag - 1, 0)[:, None]
@@ -79,11 +80,10 @@ scores.
 
 
 def odds_by_bin(watched: MonitorResults, year: Year) -> tuple[Array, Array, Array]:
-    """Returns how well stated and true probabilities of slow growth agree, in ten bins of the stated P(rate now < g /
-    2).
+    """Compares the monitor's stated probability of slow growth with the true share, in ten bins of the probability.
 
-    For each bin, these are the number of cases, the mean stated probability, and the true share. All students are
-    included, from week 3.
+    Growth is slow if the present rate is below half of the required rate g. The three results have, for each bin, the
+    number of cases, the mean stated probability, and the true share. All students are included, from week 3 on.
     """
     stated = watched.slow[:, FIRST_WEEK - 1 :].ravel()
     true = (year.rate[:, FIRST_WEEK - 1 :] < year.world.goal_rate / 2).ravel()
@@ -94,16 +94,20 @@ def odds_by_bin(watched: MonitorResults, year: Year) -> tuple[Array, Array, Arra
 
 
 def calibration_error(watched: MonitorResults, year: Year) -> float:
-    """Returns the expected calibration error (difference of stated and true shares) of the probability of slow growth.
+    """Returns the expected calibration error of the probability of slow growth that the monitor states.
 
-    It is computed over all students from week 3 on.
+    This is the mean difference between stated probabilities and true shares, over all students from week 3 on.
     """
     late = slice(FIRST_WEEK - 1, None)
     return binned_error(watched.slow[:, late], year.rate[:, late] < year.world.goal_rate / 2)
 
 
 def binned_error(stated: Array, true: NDArray[np.bool_]) -> float:
-    """Returns the mean distance of stated and true shares in ten bins, weighted by the bins' cases."""
+    """Returns the mean difference between stated probabilities and true shares, in ten bins of the stated probability.
+
+    `stated` has the probability of each case, and `true` states whether the case was true. A bin counts by its number
+    of cases.
+    """
     at = np.minimum((stated.ravel() * BINS).astype(int), BINS - 1)
     sums, hits = (np.bincount(at, weights=values.ravel(), minlength=BINS) for values in (stated, true))
     return float(np.abs(sums - hits).sum() / stated.size)

@@ -26,9 +26,9 @@ DUE_IN: Final = timedelta(days=14)
 
 
 def agree(year: Year, team: TeamRecord, item: str, record: SupportRecord) -> str:
-    """Creates an action item for an agenda item: somebody calls the family of the support's student.
+    """Creates an action item for an agenda item, to call the family of the student. Returns the id of the action item.
 
-    This is the lead of the support or, if the lead is not in the team or has left, the specialist.
+    The owner is the lead of the support or, if the lead is not in the team or has left, the specialist.
     """
     owner = record.lead if record.lead in team.members and record.lead not in year.roster.gone else SPECIALIST
     due_on = year.today + DUE_IN

@@ -4,7 +4,7 @@ from migrations.tenant import tenant_table
 
 
 def create_tables() -> None:
-    """Creates the tables. The APIs publish a version of the playbook, which then never changes."""
+    """Creates the playbook's tables. A version that the APIs have published never changes."""
     tenant_table(
         "area",
         "code text NOT NULL, name text NOT NULL, parent_id uuid, secured boolean NOT NULL",

@@ -19,7 +19,7 @@ MAINTAIN lets a sync refresh the statistics of what it loads without owning the 
 
 
 def create_tables() -> None:
-    """Creates the tables."""
+    """Creates the tables of the roster."""
     tenant_table(
         "source",
         "name text NOT NULL, kind text NOT NULL, created_at timestamptz NOT NULL",

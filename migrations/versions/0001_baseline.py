@@ -1,6 +1,6 @@
 """Creates the first schema: all tables, policies, grants and directory functions, in the order of their references.
 
-Because there are many, its tables are defined in `migrations/baseline`, by subject. Both are frozen.
+The tables are defined by subject in the folder `migrations/baseline`. This file and that folder are never changed.
 """
 
 from alembic import op

@@ -1,4 +1,7 @@
-"""Adds to jobs a claim number, the last fault and its worker, and adds one function that lists the due jobs."""
+"""Adds to each job a claim number, its last fault, and the worker that has claimed the job.
+
+Also adds one function that lists the districts with due jobs.
+"""
 
 from alembic import op
 

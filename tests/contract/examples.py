@@ -71,8 +71,7 @@ class Examples:
         return {name: self._replaced(name, value, lists) for name, value in example.items()}
 
     def _replaced(self, name: str, value: Any, lists: Lists) -> Any:
-        """Returns the value of a field of an example. If ids for it can be taken from a list, the value is an id from
-        there.
+        """Returns the value of a field of an example. Ids are replaced by ids from the lists that the contract names.
 
         If the field takes several ids, the value is a list of one id.
         """

@@ -18,8 +18,9 @@ OUTCOMES = ("token", "invalid_client", "invalid_scope", "invalid_request")
 
 
 async def test_oauth4webapi_succeeds_on_all_paths(tools: Path, serving: str, north: Town, settings: Settings) -> None:
-    """The client library succeeds at discovery, both ways to authenticate, every error of the token endpoint and a bad
-    token.
+    """The client library succeeds with discovery and with both ways to authenticate.
+
+    It also recognizes every error of the token endpoint, and the refusal of an invalid token.
     """
     async with north.house() as work:
         client = await register_client(work, NewClient("vendor", ("roster:read", "concern:read"), ()))

@@ -83,7 +83,7 @@ class Contract:
 
 
 def _from_components(schema: Any) -> Any:
-    """Returns a copy of a schema in which every reference points into the registry's document."""
+    """Returns a copy of a schema in which every `$ref` leads to the components of the contract."""
     if isinstance(schema, dict):
         return {
             key: f"{COMPONENTS}{value}" if key == "$ref" else _from_components(value) for key, value in schema.items()

@@ -1,4 +1,4 @@
-"""Makes a table of one district fail with PostgreSQL's own errors, a given number of times, and calls both APIs."""
+"""Makes inserts into a table of one district fail with PostgreSQL's own errors, and calls both APIs meanwhile."""
 
 import secrets
 from collections.abc import AsyncIterator

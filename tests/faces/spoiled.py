@@ -1,7 +1,7 @@
 """Sends a wrong value at every place of a body, in few requests.
 
-One request has a value of a wrong shape at all places, because every place is checked even if others are wrong. If the
-shape of a place allows the value, this place gets a request of its own, which reaches the command.
+The first request has the value at all places at once. Its answer names every place at which the shape of the value is
+wrong. Each other place then gets a request of its own, in which the command checks the value.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -50,7 +50,10 @@ async def places_with_wrong_shape(send: Send, body: Any, places: Iterable[Place]
 
 
 def refused_shapes(answer: httpx.Response) -> set[str]:
-    """Returns the pointers of all values that a problem refuses for their shape, before the command gets any value."""
+    """Returns the JSON pointers of the values that a response refuses because of their shape.
+
+    Such values are refused before the command is called.
+    """
     violations = answer.json()["violations"] if answer.status_code >= 400 else ()
     return {each["pointer"] for each in violations if each["code"].startswith(("shape.", "parameter."))}
 

@@ -43,7 +43,7 @@ def items(field: str) -> dict[str, tuple[int, int]]:
 
 
 async def test_every_response_announces_what_is_left(built: Built, north: Town) -> None:
-    """Every response has the quotas of client and district and the remaining requests, in both APIs."""
+    """Every response states the quotas of the client and the district, and the remaining requests, in both APIs."""
     async with built(client_requests=10, district_requests=20) as app:
         client = caller(app, north)
         answers = [await client.get("/v1/schools"), await client.get("/v1/schools/none"), await graphql(client)]

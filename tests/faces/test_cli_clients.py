@@ -44,7 +44,7 @@ async def _client(town: Town, *more: str) -> dict[str, Any]:
 
 
 async def test_districts_are_listed_and_shown(north: Town, south: Town) -> None:
-    """Every district is listed, and shown with its values."""
+    """The command line lists all districts, and shows the id, time zone and number of clients of one district."""
     listed = {one["slug"]: one for one in (await _run(north, "district", "list"))["districts"]}
     assert {north.slug, south.slug} <= listed.keys()
     shown = await _run(north, "district", "show", north.slug)
@@ -90,7 +90,7 @@ async def test_a_client_is_listed_shown_and_revoked(north: Town) -> None:
 
 @pytest.mark.parametrize("command", ["show", "rotate", "revoke"])
 async def test_another_districts_client_is_unknown(north: Town, south: Town, command: str) -> None:
-    """A command with the wrong district does not change the client."""
+    """A command that names the client of another district is refused, and does not change this client."""
     made = await _client(south)
     refused = await _run(north, "client", command, made["client_id"], "--district", north.slug, code=2)
     assert refused["stderr"] == "There is no such client.\n"

@@ -73,8 +73,9 @@ def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_state
 
 @pytest.mark.parametrize("rule", sorted(FITTING["count"]))
 def test_a_line_with_a_goal_is_judged_by_level(rule: str) -> None:
-    """A line with a goal and a percentage is judged by level. No slope is computed, and a false-alarm rate is
-    refused.
+    """A line with a goal instead of a goal rate is judged by the level of the scores.
+
+    No slope is computed, and a false-alarm rate is refused.
     """
     values = [90, 90, 85, 90, 23, 28, 6]
     scores = [{"week": week, "value": value} for week, value in enumerate(values, start=1)]
@@ -117,7 +118,10 @@ def test_lines_of_one_cohort_that_stand_apart_are_refused() -> None:
 
 
 def test_a_line_without_a_cohort_is_answered_before_the_next_is_read() -> None:
-    """A line without a cohort is answered before the next is read; lines of a cohort are answered together."""
+    """A line without a cohort is judged and answered before the next line is read.
+
+    Lines of the same cohort are judged and answered together.
+    """
     out = io.BytesIO()
     seen: list[int] = []
 
@@ -169,7 +173,7 @@ def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", [name for name in RULES if name != "monitor"])
 def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule: str) -> None:
-    """Only the monitor requests more than one score a week."""
+    """With any rule other than the monitor, `aimline judge` requests one score a week."""
     for options in ((),) if RULES[rule].thresholds is None else ((), ("--far", "0.10")):
         answers = run([line()], "--rule", rule, "--adaptive", "--every-week", *options)[1]
         assert {answer["probe"] for answer in answers} == {1}
@@ -227,8 +231,9 @@ def test_every_week_is_what_the_benchmark_scores() -> None:
 
 @pytest.mark.parametrize("rule", list(BEYOND))
 def test_the_fields_rules_are_what_the_benchmark_scores(rule: str) -> None:
-    """For each decision rule of the field, `aimline judge` at a stated false-alarm rate gives the same statistic as the
-    benchmark.
+    """For each decision rule that schools use, `aimline judge` gives the same statistic as the benchmark.
+
+    Each rule is used at a stated false-alarm rate.
     """
     year = simulate(World(), 25, 6)
     with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing

@@ -43,7 +43,10 @@ def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
 
 
 def test_judging_offline_loads_no_database() -> None:
-    """`aimline judge`, which people without a server use, starts without loading the modules of the database."""
+    """`aimline judge` starts without loading the libraries of the database and of the web server.
+
+    People can use this command without a server.
+    """
     code = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
     loaded = _loaded_by(code)
     assert "app.cli.judge" in loaded

@@ -72,9 +72,9 @@ async def test_a_fault_that_stays_is_told_alike(app: FastAPI, north: Town, face:
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "53300"])
 async def test_whoever_has_waited_is_not_made_to_wait_again(app: FastAPI, north: Town, sqlstate: str) -> None:
-    """If the database reports a lock, a time limit or a full server, the command fails with 503 and is not repeated.
+    """If a lock, a time limit or too many connections stop a command, it fails with 503 and is not repeated.
 
-    A second attempt would double the client's wait.
+    The client has waited already, and a second attempt would double the wait.
     """
     async with failing(north, sqlstate, times=1):
         assert (await raise_concern(app, north, "rest")).status_code == 503
@@ -197,7 +197,7 @@ async def hold_counter(connection: asyncpg.Connection, town: Town) -> None:
 
 
 async def waiting_for(connection: asyncpg.Connection, holder: int) -> int:
-    """Waits until a session waits for a lock of the session `holder`; returns its process id on the server."""
+    """Waits until a session waits for a lock that the session `holder` has; returns the waiting session's `pid`."""
     query = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)) LIMIT 1"
     async with asyncio.timeout(60):
         while (pid := await connection.fetchval(query, holder)) is None:

@@ -44,9 +44,10 @@ def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cost of a document is computed once, and is reused for a request with another id.
+    """The cost of a document is computed once, and is reused for a request with a different `id`.
 
-    It is computed again for another page size, operation name or HTTP method, and for every list of ids.
+    It is computed again for a different page size, operation name or HTTP method. If a variable has a list of ids, it
+    is computed for every request.
     """
     weighed: list[Any] = []
     weigh = Scale.weigh

@@ -130,8 +130,9 @@ async def test_a_refused_request_uses_no_key_up(app: FastAPI, north: Town) -> No
 
 
 async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -> None:
-    """Of sixteen equal requests at the same time, one has an effect. The others get its answer or, while it still runs,
-    409 with Retry-After.
+    """Of sixteen equal requests at the same time, one has an effect.
+
+    Each other request gets the same answer or, if the first request still runs, 409 with Retry-After.
     """
     client = caller(app, north)
     answers = await asyncio.gather(*(send(client, KEY, concern(north)) for _ in range(16)))

@@ -195,7 +195,7 @@ async def test_a_routes_parameters_are_not_listed_for_each_request(
 ) -> None:
     """The parameters of a route are computed once, and not again for each request.
 
-    Otherwise this would take a tenth of the time of a request.
+    Computing them for each request would take a tenth of the time of the request.
     """
 
     def fail(_: object) -> None:

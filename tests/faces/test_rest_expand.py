@@ -32,8 +32,9 @@ async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistri
 
 
 async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistrict) -> None:
-    """`expand` adds rows to a response and changes none of its other members. Its names can be in one parameter with
-    commas, or in several parameters.
+    """`expand` adds rows to a response and changes none of its other members.
+
+    The names of the links to expand can be in one parameter, separated by commas, or in several parameters.
     """
     asks = caller(app, read_district.town)
     path = f"/v1/concerns/{read_district.shown['concern']}"

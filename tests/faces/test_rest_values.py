@@ -1,4 +1,4 @@
-"""Tests how values are read: one of another JSON type is refused, and a repeated parameter is never partly ignored."""
+"""Tests that a value of another JSON type is refused, and that a parameter with one value may not be repeated."""
 
 from typing import Any
 

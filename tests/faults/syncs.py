@@ -69,9 +69,10 @@ class Outcome:
     """The result of one schedule of faults.
 
     * `steps` are the faults and other steps that were executed.
-    * `unchanged` and `applied` count the faults after which the roster was as before the sync, or as after it.
-    * `out_of_step` counts the rows with a wrong copy of their student's schools, by table.
-    * `written` counts what other requests have written meanwhile.
+    * `unchanged` counts the faults after which the roster was in its state before the sync. `applied` counts the faults
+      after which it was in its state after the sync.
+    * `out_of_step`: for each table, the number of rows whose copy of the student's schools is wrong.
+    * `written`: the number of commands that other requests sent meanwhile, keyed by command and result.
     """
 
     seed: int

@@ -141,8 +141,10 @@ async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Returns tables about students whose policy does not check the caller's rights, and tables with a secured area
-    whose policy does not check its scope.
+    """Returns a finding for each table whose policy does not restrict the rows to those that the caller may see.
+
+    The policy of a table about students must check which students the caller may see. The policy of a table with
+    secured areas must check that the caller has the scope of the area.
     """
     findings = []
     for table in await tenant_tables(db):

@@ -1,5 +1,6 @@
-"""Returns PostgreSQL's plan of a read as role `api`, and finds the filters that no index can serve under row-level
-security.
+"""Finds the filters of lists that no index can serve under row-level security.
+
+For this, it reads the plan that PostgreSQL makes for a list as role `api`.
 """
 
 import re

@@ -22,7 +22,7 @@ async def filled_once(engine: AsyncEngine, worker_engine: AsyncEngine, settings:
 
 @pytest.fixture(scope="module")
 async def read_district(filled_once: FullDistrict, settings: Settings) -> AsyncIterator[FullDistrict]:
-    """Yields the shared district for a file whose tests change no row. A test that changes one fails."""
+    """Yields the shared district for a file whose tests change no row. A test that changes a row fails."""
     owner = await asyncpg.connect(settings.url_of("owner"))
     before = await rows_of(owner, filled_once.town.district_id)
     yield filled_once

@@ -135,10 +135,10 @@ def test_a_resource_with_a_student_is_about_the_student() -> None:
 
 
 def test_the_order_of_every_list_is_without_nulls_and_ends_in_a_key() -> None:
-    """The columns by which lists are ordered have no nulls, and end in a key.
+    """No column by which a list is sorted can be null, and the last such column is a key.
 
-    Otherwise a page that begins after a null would be empty, and one that begins within equal rows would repeat or skip
-    rows.
+    A page that begins after a null would otherwise be empty. Without a key, a page that begins among equal rows would
+    repeat or skip rows.
     """
     wrong = []
     for listing in CATALOG.listings.values():
@@ -195,7 +195,10 @@ def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
-    """Returns, for each table, the columns that come directly after `district_id` in an index of all rows."""
+    """Returns, for each table, the columns that come second in an index that begins with `district_id`.
+
+    Indexes that contain only some of the rows are left out.
+    """
     rows = await db.fetch(
         """SELECT c.relname AS table, a.attname AS column FROM pg_index i
            JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[1]
@@ -237,7 +240,10 @@ def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str
 
 
 async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, owner: asyncpg.Connection) -> None:
-    """Every link and every narrow filter can be served by an index, so that no read goes through a whole district."""
+    """Every link can be served by an index, and so can every filter that leaves only a few rows.
+
+    Therefore no read goes through a whole district.
+    """
     columns, findings = await indexed(owner), {}
     async with north.unit(north.client()) as work:
         for name, root in reads():

@@ -1,4 +1,4 @@
-"""Tests the checks of statements for Citus: each check finds what it is meant to find.
+"""Tests the checks that find SQL statements which Citus would refuse.
 
 The statements that the test suite sends are checked when its database is dropped, in `tests/conftest.py`.
 """
@@ -75,7 +75,7 @@ async def test_a_fit_statement_passes(owner: asyncpg.Connection, statement: str)
 
 @pytest.mark.parametrize(("statement", "words"), FAULTS, ids=[words for _, words in FAULTS])
 async def test_a_planted_fault_is_found(owner: asyncpg.Connection, statement: str, words: str) -> None:
-    """Each kind of statement that Citus refuses is found."""
+    """The check for Citus finds each kind of statement that Citus refuses."""
     assert words in "\n".join(await find_unsuitable(owner, await read_catalogue(owner), statement))
 
 

@@ -16,14 +16,14 @@ LONG = re.compile(r"^\$ aimline [^\n]*\\\n(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 
 
 def commands() -> list[str]:
-    """Returns every command on the page; a command over several lines is one."""
+    """Returns every command on the page. A command that is written on several lines counts as one command."""
     page = PAGE.read_text()
     long = [one.removeprefix("$ ").replace("\\\n", " ") for one in LONG.findall(page)]
     return sorted({*SHORT.findall(LONG.sub("", page)), *long})
 
 
 def test_the_page_tells_commands() -> None:
-    """The pattern finds the commands on the page, so that the next test has something to check."""
+    """`commands` finds more than 15 commands on the page, so that the next test has something to check."""
     assert len(commands()) > 15
 
 

@@ -59,7 +59,10 @@ async def test_every_command_records_the_events_that_it_declares(
 
 
 def test_a_command_with_other_events_is_found() -> None:
-    """The check finds a recorded event that the command does not declare, and a declared event that is missing."""
+    """`findings` reports each recorded event that the command does not declare.
+
+    It also reports each declared event that was not recorded.
+    """
     accept, resolve = CATALOG.commands["accept_concern"], CATALOG.commands["resolve_concern"]
     assert findings(accept, ["concern.accepted"]) == []
     assert findings(replace(accept, emits=()), ["concern.accepted"])

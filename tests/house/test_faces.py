@@ -1,6 +1,6 @@
-"""Compares REST with GraphQL: each operation of REST has a field in GraphQL, or a listed reason for having none.
+"""Checks that each operation of REST has a field in GraphQL, or a listed reason for having none.
 
-The field of a declared command is found by its name. For any other new operation, the field must be listed here.
+The field of a declared command is named after the command. For any other operation, the field is listed in this file.
 """
 
 import json

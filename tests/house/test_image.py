@@ -30,7 +30,10 @@ def test_dependencies_are_installed_by_hash() -> None:
     ("command", "code"), [("serve --port 8000", 1), ("worker", 0), ("sync run screening --district lakeside", 0)]
 )
 def test_only_the_api_is_asked_for_its_health(command: str, code: int, tmp_path: Path) -> None:
-    """The container's health check asks only the API server, so that a sync's container, without a port, is healthy."""
+    """The health check of the container image sends a request only if the container runs the API server.
+
+    A container that runs a worker or a sync listens on no port, and counts as healthy.
+    """
     check = re.search(r"^ {4}CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert check is not None
     program: str = json.loads(check[1])[2]

@@ -65,9 +65,9 @@ def test_a_roster_that_is_not_there_is_said_before_anything_starts(tmp_path: Pat
 
 
 def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) -> None:
-    """If a process of the playground ends early, the error names it.
+    """If a process of the playground ends early, the error names the process.
 
-    The folder and the key file can be read only by their owner.
+    The test also checks that only the owner can read the playground's folder and its key file.
     """
     nowhere = f"postgresql://owner@/aimline?host={tmp_path}"
     ended = playground("--port", 0, "--folder", tmp_path / "folder", AIMLINE_DATABASE_URL=nowhere)
@@ -115,7 +115,7 @@ def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: S
 def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settings: Settings) -> None:
     """If a playground was killed, the command line does not use the file that it left behind.
 
-    Nobody holds the lock of its folder any more.
+    The file counts only while a running playground holds the lock of the folder.
     """
     with _running(tmp_path, settings):
         left = (tmp_path / FILE).read_text()

@@ -61,7 +61,7 @@ def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
 
 
 async def test_every_tag_is_sent(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each read with an ETag in the contract sends one, and answers 304 to a request that repeats this ETag."""
+    """If the contract states an ETag for a read, the response has one, and a request that repeats it gets 304."""
     client = caller(app, full_north.town)
     for operation in operations(app):
         if operation.name in OPEN or not operation.reads or "If-None-Match" not in operation.names("header"):

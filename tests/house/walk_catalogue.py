@@ -28,9 +28,10 @@ def filter_values() -> dict[str, Any]:
 
 
 def command_values() -> dict[tuple[str, str], Any]:
-    """Returns an example for each input of a declared command, by the names of command and input.
+    """Returns an example value for each input of a declared command, keyed by the names of the command and the input.
 
-    Inputs that are objects or lists of objects are left out, because they are made from the inputs within them.
+    Inputs that are objects or lists of objects are left out. Their values can be made from the examples of their
+    fields.
     """
     return {
         (operation, name): written(example)

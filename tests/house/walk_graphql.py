@@ -134,10 +134,11 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
 def commands(
     mine: FullDistrict, theirs: FullDistrict | None, *, deep: int = 1
 ) -> Iterator[tuple[str, str, dict[str, Any], str]]:
-    """Yields every field of the mutation root with a valid input, or with one reference to a row of another district in
-    it.
+    """Yields requests for every mutation: the mutation's name, the document, the variables, and the name of a field.
 
-    `deep` is the number of links that are selected below each other in the payload.
+    Without `theirs`, the inputs are valid, and the last value is empty. With `theirs`, each request has one reference
+    to a row of this other district, in the field with that name. `deep` is how many links the payload selects, each
+    within the row of the previous link.
     """
     for name, one in roots("mutation").items():
         if name not in OPERATION or one.args.keys() - {"input", *OF_EVERY_COMMAND}:
@@ -252,12 +253,15 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
 
 
 def _of(type_: object, value: Any) -> Any:
-    """Returns a value as input of this GraphQL type: in a list, if the type is a list."""
+    """Returns a value in the form of a GraphQL type. If the type is a list, the result is a list with this value."""
     return [value] if "[" in str(type_) else value
 
 
 def _subject(mutation: str, snake: str) -> str | None:
-    """Returns the name of the row that a command changes, or None if the input field is not the id of this row."""
+    """Returns the name of the row that a mutation changes, if the input field `snake` has the id of this row.
+
+    Returns None for any other input field.
+    """
     noun = snake.removesuffix("_id")
     if noun == snake or noun not in PATHS or snake in REFERENCES:
         return None

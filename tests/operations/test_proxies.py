@@ -78,8 +78,8 @@ def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
 def test_a_body_that_is_too_large_gets_the_apis_own_answer(api: Proxied) -> None:
     """A body above the api's limit gets the api's own problem details.
 
-    The proxy's limit is a little higher. A body above the proxy's limit does not reach the api, and the proxy answers
-    413. Caddy may answer 502 instead, because it already sends the body to the api while it counts the bytes.
+    The proxy's limit is a little higher. The proxy refuses a body above its own limit with 413. Caddy sends the body on
+    while it counts the bytes, and may therefore answer 502 instead.
     """
     with api.client() as client:
         larger = client.post("/v1/scores", content=b"x" * (2 * 1024 * 1024 + 1000))
@@ -122,9 +122,10 @@ def test_a_roster_zip_passes_as_it_comes(api: Proxied, app: FastAPI, north: Town
 
 
 def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
-    """A roster zip of 40 MB reaches the server, although other paths are limited to 3 MB.
+    """A roster zip of 40 MB reaches the server, although bodies on other paths are limited to 3 MB.
 
-    Caddy streams the request, so it may answer 502 here.
+    A body of this size on another path gets 413. Caddy sends a body on while it counts the bytes, and may therefore
+    answer 502 instead.
     """
     with echo.client() as client:
         body = client.post("/v1/sis-sources/src_1/roster", content=bytes(40_000_000)).json()

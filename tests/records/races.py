@@ -19,9 +19,13 @@ from tests.town import Town
 
 @dataclass
 class Outcome:
-    """The outcome of a race: rows with wrong schools by table, deadlocks, syncs by state, and written rows.
+    """The outcome of a race between syncs and other writers.
 
-    `put_off` counts the answers that asked a writer to repeat the request.
+    * `out_of_step`: for each table, the number of rows whose copy of the student's schools is wrong.
+    * `deadlocks`: the number of deadlocks.
+    * `syncs`: the number of syncs, keyed by state.
+    * `written`: the number of commands that the writers sent, keyed by command and result.
+    * `put_off`: the number of answers after which a writer had to repeat the request.
     """
 
     out_of_step: Counter[str] = field(default_factory=Counter)

@@ -125,7 +125,7 @@ WRITTEN_BY_HAND = {"terms", "sis_sources", "sync_runs", "webhook_endpoints"}
 
 
 async def test_every_list_shows_what_was_changed_since(app: FastAPI, north: Town) -> None:
-    """With `updated_since` set to tomorrow, every list is empty. With a time long ago, a list shows every row once.
+    """With `updated_since` set to tomorrow, every list is empty. With the year 2000, a list has every row once.
 
     REST is tested with pages of one row each.
     """
@@ -257,7 +257,7 @@ async def test_a_secured_score_does_not_move_a_student(app: FastAPI, north: Town
 async def test_lists_are_sorted_by_the_last_verdict(app: FastAPI, north: Town) -> None:
     """Supports and students can be sorted by the time of their last verdict, the earliest first.
 
-    If a support is judged, this counts as a change of the support.
+    A support with a new verdict is also in the list of supports that have changed (`updated_since`).
     """
     supports = {}
     for name in ("amy", "ben"):

@@ -91,9 +91,9 @@ def rest_picks(resource: type[Resource[Any]]) -> Picks:
 
 
 def within(theirs: Any, ours: Any) -> Any:
-    """Removes from `ours` the members of objects that `theirs` lacks, and returns the result.
+    """Returns a copy of `ours` that has only those members of objects that `theirs` has.
 
-    A member that only `theirs` has is shown as lost.
+    A member that `ours` lacks gets the value `<lost>` in the copy.
     """
     if isinstance(theirs, dict) and isinstance(ours, dict):
         return {name: within(value, ours[name]) if name in ours else "<lost>" for name, value in theirs.items()}
@@ -166,7 +166,10 @@ async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town,
 
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_row_is_as_rest_shows_it(app: FastAPI, north: Town, south: Town, reach: str) -> None:
-    """Every row that the engine reads has REST's values and disclosures, and is missing if REST answers 403 or 404."""
+    """Every row that the engine reads has the same values and logged disclosures as in REST.
+
+    Where REST answers 403 or 404, the engine returns no row.
+    """
     district, other = await fill_district(north), await fill_district(south)
     asks, principal = await _caller(app, north, reach)
     seen = set()

@@ -116,7 +116,7 @@ async def test_a_discussed_alarm_returns_when_the_decision_is_due(app: FastAPI, 
 
 
 async def test_a_carried_alarm_is_carried_under_its_other_name(app: FastAPI, north: Town) -> None:
-    """If a team carries over an item about an alarm, the next agenda states that the item was carried over once."""
+    """If a team carries over an item about an alarm, the item is on the next agenda with `times_carried` 1."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)

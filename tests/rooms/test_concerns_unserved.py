@@ -65,7 +65,7 @@ async def since(asks: Caller, concern: dict[str, Any]) -> str | None:
 
 
 async def unserved(asks: Caller) -> list[str]:
-    """Returns the ids of the unserved concerns, those that wait longest first."""
+    """Returns the ids of the unserved concerns. The concern that has waited longest comes first."""
     rows = await asks.items("/v1/concerns", unserved="true", sort="unserved")
     return [row["id"] for row in rows]
 
@@ -84,7 +84,10 @@ async def _age(town: Town, concern: str, days: int) -> None:
 
 
 async def test_a_concern_is_unserved_until_a_support_is_active(app: FastAPI, north: Town) -> None:
-    """A concern counts as unserved exactly while no support of it is active, through each change of a support."""
+    """A concern counts as unserved as long as none of its supports is active.
+
+    The test plans, starts and ends supports of one concern.
+    """
     asks = caller(app, north)
     assert (await raised(asks, north, area="math"))["unserved_since"] is None
     concern = await accepted(asks, north)
@@ -146,7 +149,10 @@ async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, no
 
 
 async def test_unserved_concerns_need_the_permission_to_read_supports(app: FastAPI, north: Town) -> None:
-    """The list of unserved concerns needs the permission to read supports, because it reveals which have none."""
+    """The list of unserved concerns needs the permission to read supports.
+
+    Otherwise the list would reveal which concerns have no support.
+    """
     asks = caller(app, north, CLIENT_SCOPES - {"support:read"})
     assert (await asks.get("/v1/concerns", unserved="true")).status_code == 403
 

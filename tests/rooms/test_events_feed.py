@@ -128,9 +128,9 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
-    """The feed still returns an event that is older than 30 days if an earlier event of the feed is younger.
+    """The feed begins with the first event that is less than 30 days old.
 
-    A reader who has read the earlier event gets the older one next, and not a 410.
+    Every event after it is returned, even an event that is more than 30 days old.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await age(north, first, KEPT - timedelta(minutes=5))

@@ -1,4 +1,4 @@
-"""Tests incidents: what is recorded, amended, refused and removed, who sees it, and the signal about several."""
+"""Tests incidents: how they are recorded, amended, refused and removed, who sees them, and how they cause signals."""
 
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -169,9 +169,10 @@ async def test_kinds_of_incidents_are_published_and_retired(app: FastAPI, north:
 
 
 async def test_several_incidents_are_suggested_until_one_is_removed(app: FastAPI, north: Town) -> None:
-    """A rule about incidents suggests a student who has enough incidents of certain kinds within a number of days.
+    """A rule about incidents suggests a signal for a student with enough incidents of certain kinds.
 
-    The signal lapses when an incident is removed. The preview of a rule shows only counts.
+    Only incidents within a number of days count. The signal lapses when an incident is removed. The preview of a rule
+    shows only counts.
     """
     asks = caller(app, north)
     wrong = {**RULE, "area": None, "percent": 3, "incident_kinds": ["bullying", "gone"]}

@@ -45,7 +45,7 @@ async def drafted(asks: Caller, *entries: dict[str, Any]) -> list[dict[str, Any]
 
 
 async def published(asks: Caller, **changes: Any) -> dict[str, Any]:
-    """Drafts and publishes an entry, and returns it."""
+    """Creates a draft of an entry of the intervention library, publishes it, and returns the published entry."""
     (result,) = await drafted(asks, ENTRY | changes)
     answer = await asks.post(f"/v1/interventions/{result['intervention']['id']}/publish", {})
     assert answer.status_code == 200, answer.text
@@ -54,8 +54,9 @@ async def published(asks: Caller, **changes: Any) -> dict[str, Any]:
 
 
 async def test_a_published_version_never_changes(app: FastAPI, north: Town) -> None:
-    """A change of a published entry is a draft, then the next version. The earlier version stays the same and is
-    retired.
+    """A change of a published entry is first a draft. When the draft is published, it becomes the next version.
+
+    The earlier version stays the same and is retired.
     """
     asks = caller(app, north)
     first = await published(asks)

@@ -1,4 +1,4 @@
-"""Tests that no district's failures delay another's jobs, and that no failing task stops another."""
+"""Tests that failures in one district do not delay the jobs of another, and that a failing task stops no other task."""
 
 import asyncio
 import uuid
@@ -41,8 +41,9 @@ def test_waits_grow_and_end() -> None:
 
 
 async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
-    """If one district raises an error and another one hangs, a third is still worked on. The first is skipped for a
-    while.
+    """If the task of one district fails and that of another hangs, the task of a third district is still started.
+
+    The district with the failed task is skipped for a while.
     """
     looked: list[UUID] = []
     hangs = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Tests the whole loop: a concern, a support, scores that stop, a verdict, a decision, and the events about them."""
+"""Tests the whole loop: a concern, a support, scores that stop rising, a verdict, a decision, and their events."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -311,7 +311,7 @@ async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
 
 
 async def test_an_ended_support_takes_no_decision_but_a_referral(north: Town) -> None:
-    """An exit ends the support; after it a referral can still be recorded, at any time."""
+    """After a decision to exit, the support has ended, and a referral can still be recorded at any time."""
     support = await served(north, "amy")
     named = ids.format_id("support", support.id)
     async with north.unit() as work:

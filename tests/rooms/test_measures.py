@@ -233,8 +233,9 @@ async def test_what_no_verdict_rests_on_has_nothing_judged_again(
 
 
 async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
-    """GraphQL creates and amends measures like REST: a field that is sent as null becomes null, and fields not sent
-    stay.
+    """GraphQL creates and amends measures like REST.
+
+    A field that is sent as null becomes null, and a field that is not sent keeps its value.
     """
     asks = caller(app, north)
     make = (
@@ -285,9 +286,9 @@ async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: F
 
 
 async def test_a_district_without_a_calibration_judges_by_the_published_sem(app: FastAPI, north: Town) -> None:
-    """A new district judges by the published SEMs of oral reading, which both APIs list.
+    """A new district judges by the published standard errors (SEMs) of oral reading, which both APIs list.
 
-    For a beginning reader, this SEM is 3.5. The measure's own SEM is 8.
+    The verdict on a beginning reader uses the published SEM of 3.5, and not the measure's own SEM of 8.
     """
     asks, support = caller(app, north), await supported(north, "amy", baseline=20.0, goal=50.0)
     document = "{ measures { code sems { sem grade fromScore toScore } } }"

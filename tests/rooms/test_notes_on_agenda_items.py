@@ -76,10 +76,7 @@ async def test_a_note_about_no_student_is_seen_by_those_who_see_the_team(app: Fa
 
 
 async def test_a_member_from_another_school_lists_the_notes_of_the_team(app: FastAPI, north: Town) -> None:
-    """A member of a team at another school can list the notes of the team.
-
-    This also holds for an administrator, whose list is read school by school.
-    """
+    """An administrator of another school who is a member of a team can list the notes of the team."""
     asks = caller(app, north)
     team = await team_of(north, "administrator", school=1)
     note = await note_at(asks, await added(asks, named("team", team.id)))

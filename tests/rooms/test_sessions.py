@@ -209,7 +209,10 @@ async def test_who_may(north: Town) -> None:
 
 
 async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
-    """Dosage follows the plan of each phase and omits breaks. It counts unknown sessions and lost minutes apart."""
+    """Dosage is computed from the plan of each phase, and leaves out breaks.
+
+    Unknown sessions and lost minutes are counted separately.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await change_support(
@@ -297,9 +300,9 @@ async def _take_off(town: Town, monday: date) -> None:
 
 
 async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
-    """If recorded sessions did not take place, the verdict becomes under-delivered.
+    """If many sessions are recorded as not given, the verdict becomes "under-delivered".
 
-    It changes back if these sessions are amended or removed.
+    The verdict changes back if these sessions are amended or removed.
     """
     support = await served(north, "amy")
     async with north.unit() as work:

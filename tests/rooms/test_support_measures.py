@@ -63,7 +63,7 @@ async def taken(town: Town, new: list[NewScore]) -> None:
 
 
 def maze(town: Town, values: list[float], name: str = "amy", since: int = 1) -> list[NewScore]:
-    """Returns one score of the maze for each week, from the week `since` of the phase on."""
+    """Returns scores of the measure `maze` with these values, one for each week of the phase from week `since` on."""
     student = ids.format_id("student", town.students[name])
     return [
         NewScore(student, "maze", BEGINS + timedelta(weeks=week), value) for week, value in enumerate(values, since)

@@ -23,7 +23,7 @@ def advance_all(conclusions: list[ConclusionOfWeek], memory: Memory | None = Non
 
 
 def weekly(*states: State) -> list[ConclusionOfWeek]:
-    """Returns one verdict for each of these findings, one a week, each of a finalized (complete) week."""
+    """Returns one verdict with each of these states, one for each week. All weeks are finalized (complete)."""
     return [ConclusionOfWeek(state, week, finalized=True) for week, state in enumerate(states, 1)]
 
 
@@ -95,7 +95,7 @@ def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
 
 
 def test_what_was_not_delivered_is_told_once() -> None:
-    """If too little of a support was delivered, this sends one event of its own, and an active alert stays active."""
+    """Verdicts "under-delivered" in successive weeks give one signal, and an active alert stays active meanwhile."""
     under = State.UNDER_DELIVERED
     assert advance_all(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
     kept, signals = advance_all(weekly(NOT, under, NOT))
@@ -136,8 +136,9 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """If an alert sent an event, its end sends an event too. This also holds for an end because of a backfill or new
-    rules.
+    """If an alert sent an event, its end sends an event too.
+
+    This also holds if the alert ends because of a backfill or new rules.
     """
     alert = weekly(GOOD, NOT, NOT)
     assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
@@ -164,7 +165,7 @@ def test_new_rules_may_be_asked_to_alert() -> None:
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
-    """An alert is raised only by a verdict that is an alarm itself, and not because an earlier verdict was one."""
+    """An alert is raised only if the verdict itself is an alarm. An alarm of an earlier verdict raises no alert now."""
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):

@@ -46,7 +46,10 @@ async def _raised_at_school(town: Town) -> UUID:
 
 
 async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver: Receiver) -> None:
-    """An endpoint gets the events of its chosen schools and of the district, also about students of several schools."""
+    """An endpoint gets the events of its chosen schools, and events of the whole district.
+
+    This includes events about students who belong to several schools.
+    """
     types = [CONCERN_RAISED.name, SYNC_APPLIED.name]
     one = await register(north, receiver, types=types, schools=(format_id("org", north.schools[0]),))
     two = await register(north, receiver, types=types, schools=("sis:sis:school-2",))
@@ -127,7 +130,10 @@ async def test_what_happened_before_a_version_is_told_in_its_own(
 
 
 async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feed shows an event in the version that the request names or the consumer chose, or else in the first."""
+    """The feed shows an event in the version that the request names, or that the consumer chose.
+
+    Without either, it shows the first version.
+    """
     client = caller(app, north)
     path = "/v1/events/consumers"
     await client.ask("PUT", f"{path}/old", json={})

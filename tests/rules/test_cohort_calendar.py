@@ -67,8 +67,9 @@ def test_a_break_over_the_whole_series_is_no_verdict() -> None:
 
 @pytest.mark.parametrize("begins", [BEGINS, BEGINS + timedelta(weeks=3), BREAK - timedelta(weeks=1), BREAK, AFTER])
 def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
-    """In the table of a cohort, a week's scores of all classmates are in the same columns, even if a phase begins in a
-    break.
+    """On the common calendar of a cohort, a week has the same number for each student.
+
+    This also holds if a student's phase begins in a break.
     """
     first, other = on_one_calendar([line(1, BEGINS, 1.5), line(2, begins, 1.5)])
     for monday, instructional in CALENDAR:

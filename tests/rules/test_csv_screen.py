@@ -134,7 +134,7 @@ def test_what_spoils_a_whole_file_is_refused_in_a_sentence(rows: bytes, words: s
 
 
 def test_faults_beyond_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of recorded faults is limited."""
+    """A file with too many malformed lines is refused as a whole."""
     monkeypatch.setattr("app.sis.engine.intake.screen.MAX_FAULTS", 100)
     with pytest.raises(SourceRefused, match="has over 100 lines that do not match"):
         _screened(b"x\r\n" * 101)

@@ -115,7 +115,7 @@ def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str
 
 
 def test_a_cursor_without_a_keyring_is_of_this_process() -> None:
-    """A cursor that was made without a keyring can be read only by the process that made it."""
+    """A cursor that was made without encryption keys (a keyring) can be read only by the process that made it."""
     cursor = keyset(DISTRICT, "students", {"grade": "03"}, None, 10).mark(*PLACE)
     assert keyset(DISTRICT, "students", {"grade": "03"}, cursor, 10).after == PLACE
     with pytest.raises(Malformed):

@@ -25,7 +25,7 @@ STEPS = st.lists(
 def test_a_request_waits_only_where_its_key_has_enough_in_service(
     steps: list[tuple[str, int, int, float]],
 ) -> None:
-    """Checks that a request waits only while its key has two requests running.
+    """Checks that a request waits only while two requests with the same key are running.
 
     This must hold after any sequence of requests that join, start, end, are cancelled or cost more than expected.
     """

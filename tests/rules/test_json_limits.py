@@ -72,8 +72,9 @@ def test_depth_is_limited() -> None:
 
 
 def test_another_encoding_is_refused() -> None:
-    """JSON in another encoding than UTF-8 is refused. Otherwise the parser could read another document than was
-    measured.
+    """JSON in another encoding than UTF-8 is refused.
+
+    The limits on size are checked for UTF-8. The parser could read the same bytes differently in another encoding.
     """
     with pytest.raises(NotText):
         check_json(json.dumps(["é"], ensure_ascii=False).encode("latin-1"))

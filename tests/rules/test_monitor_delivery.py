@@ -22,7 +22,7 @@ STUDENTS = 600
 
 
 def shares_of_alarms(table: NDArray[np.int8]) -> tuple[float, float]:
-    """Returns the shares of students who are ever flagged, and who are ever called not responding."""
+    """Returns two shares of the students: those ever flagged, and those ever called not responding."""
     alarms, named = ([STATES.index(state) for state in states] for states in (ALARMS, [State.NOT_RESPONDING]))
     return float(np.isin(table, alarms).any(axis=1).mean()), float(np.isin(table, named).any(axis=1).mean())
 
@@ -31,7 +31,7 @@ def test_a_class_that_lost_half_of_its_weeks_together_is_seldom_flagged() -> Non
     """Of the students of a class that lost half of its sessions until week 6, at most 12 % are flagged.
 
     Afterwards the class grows by 1.7 a week, and the goal requires 1.5. An earlier version of the monitor took the low
-    scores of the first weeks as a sign of hard passages. It flagged .165 of these students, and called .068 not
+    scores of the first weeks as a sign of hard passages. It flagged 16.5 % of these students, and called 6.8 % not
     responding.
     """
     year, share = restored(STUDENTS, 301, early=0.5)

@@ -43,7 +43,7 @@ def secrets(atoms: Mapping[Atom, int]) -> list[Cell]:
 def solved(published: Mapping[Cell, int], possible: list[Atom], hidden_cells: list[Cell]) -> list[Cell]:
     """Returns the hidden cells whose counts can be computed from the published ones.
 
-    The attacker adds and subtracts published counts, and uses that no count is negative.
+    The attacker adds and subtracts published counts, and knows that no count is negative.
     """
     rows = list(published)
     matrix = np.zeros((len(rows), len(possible)))

@@ -1,8 +1,8 @@
 """Tests that nobody can compute a count under 10 from the published counts of two windows and the core stalls.
 
 A core stall states by how many points a grade's share at the benchmark fell. The simulated attacker knows every
-published count of both windows, the stalls of every possible rule (so the fall of each grade in whole points), the
-lower limit of the counted students, and when grades are compared.
+published count of both windows, and the stalls of every possible rule. From these follows the fall of each grade in
+whole points. The attacker also knows the lower limit of the counted students, and when grades are compared.
 """
 
 from collections import Counter
@@ -48,7 +48,11 @@ def atoms_of(district: dict[Group, int], window: int) -> dict[Atom, int]:
 
 
 class Attacker:
-    """What an attacker knows of the numbers of students in the groups of a district: bounds for sums of them."""
+    """What an attacker knows about the number of students in each group of a district.
+
+    `low` and `high` are bounds for the number of each group. `rows` has the known sums over groups: the weight of each
+    group, and two bounds for the sum.
+    """
 
     def __init__(self, district: dict[Group, int]) -> None:
         self.groups = list(district)
@@ -57,14 +61,18 @@ class Attacker:
         self.rows: list[tuple[np.ndarray, float, float]] = []
 
     def form(self, grade: str, weight: dict[tuple[str, str], float]) -> np.ndarray:
-        """Returns the weight of each group in a sum over one grade. Groups of other grades have the weight 0.
+        """Returns the weight of each group in a weighted sum over the groups of one grade.
 
-        `weight` is keyed by the two levels of a group: in the earlier and in the later window.
+        `weight` is keyed by the two levels of a group: in the earlier and in the later window. Groups of other grades
+        have the weight 0.
         """
         return np.array([weight.get(group[1:], 0.0) if group[0] == grade else 0.0 for group in self.groups])
 
     def learn(self, form: np.ndarray, low: float, high: float = np.inf) -> None:
-        """Adds the knowledge that a sum lies between two bounds."""
+        """Adds to the attacker's knowledge that a sum over groups lies between two bounds.
+
+        `form` has the weight of each group in the sum.
+        """
         self.rows.append((form, low, high))
 
     def learn_window(self, window: int, published: dict[Cell, int]) -> None:
@@ -137,9 +145,9 @@ SECRETS = {
 
 
 def weights(**of_sums: float) -> dict[tuple[str, str], float]:
-    """Combines some of the sums in `SUMS` into one sum, and returns its weights, keyed by the levels in both windows.
+    """Returns the weights of a combination of the sums in `SUMS`, keyed by a student's levels in the two windows.
 
-    `of_sums` has the factor by which each sum is multiplied.
+    `of_sums` has the factor by which each sum is multiplied, keyed by the name of the sum.
     """
     total: Counter[tuple[str, str]] = Counter()
     for name, factor in of_sums.items():

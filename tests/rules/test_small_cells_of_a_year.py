@@ -1,7 +1,7 @@
 """Tests that nobody can compute a count under 10 from all reports of a year, whatever their grades, groups and schools.
 
-The tests of `test_small_cells.py` count the same students by every measure. Here, measures are expected for other
-grades, windows count by other groups, and some windows are of one school.
+In `test_small_cells.py`, all measures count the same students. Here, different measures can be expected for different
+grades, windows can count by different groups, and a window can be for one school only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,8 +73,9 @@ class Year:
         return atoms
 
     def earlier(self, group: int | None, school: str | None, atoms: Counts) -> EarlierReports:
-        """Returns what earlier reports of the year have counted and withheld. It decides what a new report must
-        withhold.
+        """Returns what the earlier reports of the year have counted and withheld.
+
+        A new report must also withhold each count that would reveal a small count in combination with earlier reports.
         """
         by_measure: dict[UUID, set[Cell]] = {}
         withheld_of_all: set[Cell] = set()
@@ -143,8 +144,7 @@ class Year:
 def is_in(cell: Cell, child: Child, group: int | None) -> bool:
     """Returns whether a cell counts a child.
 
-    `group` is the place in `child` of the group by which the cell's window counts. It is None if the window counts by
-    no group.
+    `group` is the index in `child` of the group by which the window counts students, or None if it counts by no group.
     """
     values = {0: child[0], 1: child[1], 3: "" if group is None else child[group]}
     return all(values[place] == value for place, value in zip(*cell, strict=True))

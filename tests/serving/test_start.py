@@ -25,7 +25,10 @@ def test_garbage_is_collected_again_after_the_block() -> None:
 
 
 def test_commands_are_imported_without_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules of a command, which import most of the product, are imported while garbage collection is off."""
+    """The modules of a command are imported while garbage collection is off.
+
+    These modules import most of the product.
+    """
     collecting: list[bool] = []
 
     def watched(name: str) -> object:

@@ -94,7 +94,7 @@ def test_a_closing_websocket_that_is_not_read_is_ended(monkeypatch: pytest.Monke
 
 
 def test_websockets_leave_half_of_the_connections_to_requests() -> None:
-    """Beyond half of all connections, a WebSocket is refused with a problem, and a request is still answered."""
+    """If half of all connections are WebSockets, another WebSocket is refused, and a request is still answered."""
     with serving(most_connections=8) as port:
         held = [Connection(port) for _ in range(4)]
         for connection in held:

@@ -29,7 +29,10 @@ async def _result(town: Town, sourced_id: str, columns: str = "score") -> tuple[
 async def test_a_gradebook_comes_with_the_roster_and_again_without_a_write(
     north: Town, tmp_path: Path, version: str
 ) -> None:
-    """Categories, line items and results are imported with their students' schools, and a second run writes no row."""
+    """Categories, line items and results are imported, and each result has the schools of its student.
+
+    A second run of the same delivery writes no row.
+    """
     export = Delivered(version=version)
     report = await sync(north, export, tmp_path)
     assert (report.state, report.exit_code, report.warnings) == ("applied", 0, [])

@@ -38,7 +38,7 @@ def _ago(days: int) -> str:
 
 
 async def test_roles_make_what_a_person_is(north: Town, tmp_path: Path) -> None:
-    """A person with several roles is a student if one of them is student, and otherwise has the primary role.
+    """A person with several roles is a student if one of the roles is `student`. Otherwise, the primary role counts.
 
     A person belongs to the orgs of all roles that are current. A role that has ended or not begun is not current.
     """

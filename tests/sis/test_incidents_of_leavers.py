@@ -37,8 +37,8 @@ async def test_a_leaver_has_no_new_incident_and_no_signal_until_the_return(
 ) -> None:
     """After a sync in which a student has left, the signal about incidents lapses, and no new incident is recorded.
 
-    The incidents stay with the student: an incident that was a mistake can still be removed. A student who comes back
-    has them all, and the signal, as before.
+    The earlier incidents are kept, and an incident that was a mistake can still be removed. If the student comes back,
+    the incidents and the signal are there again.
     """
     await sync(north, Export(), tmp_path)
     asks, student = caller(app, north), named("student", await row_id(north, "person", "s0"))

@@ -55,9 +55,9 @@ async def test_a_dead_processs_lease_ends_and_a_late_one_renews_nothing(north: T
 
 
 async def test_who_still_writes_keeps_the_lease_from_being_taken(north: Town) -> None:
-    """If a process is frozen in the middle of a transaction, its lock keeps other processes from taking its lease.
+    """No other process can take a district's lease while its holder is frozen in the middle of a transaction.
 
-    This holds even after the lease has ended.
+    This holds even after the lease has ended, because the frozen transaction still holds a lock.
     """
     async with north.house() as work:
         await take_lease(work, new_id())

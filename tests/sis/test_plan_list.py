@@ -108,10 +108,10 @@ async def test_a_held_plan_is_listed_before_anybody_approves(north: Town, tmp_pa
 
 
 async def test_personal_values_are_digests_without_the_scope_of_the_record(north: Town, tmp_path: Path) -> None:
-    """A caller with `roster:read` sees the values of people, and one with `demographics:read` those of demographics.
-    Other values are digests.
+    """The list shows personal values only to a caller with the scope of the record, and shows digests to others.
 
-    Within a run, equal values have equal digests.
+    The scope is `roster:read` for people, and `demographics:read` for demographics. Within a run, equal values have
+    equal digests.
     """
     report = await _dry(north, tmp_path)
     blind = await _read(north, report.run_id)

@@ -76,9 +76,9 @@ MALFORMED = {
 
 @pytest.mark.parametrize("fault", MALFORMED)
 async def test_a_malformed_row_is_acknowledged_until_it_changes(north: Town, tmp_path: Path, fault: str) -> None:
-    """A row that cannot be split into cells, or has no id, is recognized by its content.
+    """A row that has no id, or that cannot be split into cells, can be acknowledged.
 
-    The time of its last change is ignored. The acknowledgement of the row ends if any other cell changes.
+    The acknowledgement continues if only the time of the row's last change differs. It ends if another value differs.
     """
     line, old, new = MALFORMED[fault]
     line = line.replace(",,,", ",,2026-11-20T01:00:00Z,", 1) if fault != "a malformed row without an id" else line

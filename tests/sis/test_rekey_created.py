@@ -29,9 +29,9 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 async def _rekeyed_run(town: Town, folder: Path) -> tuple[Report, Any]:
-    """Imports two students, and imports them again under new sourcedIds. They have no records.
+    """Imports two students without records, and imports them again under new sourcedIds.
 
-    Returns the report of the second sync, and the id that the first student's row had before it.
+    Returns the report of the second sync, and the id that the first student's row had before the second sync.
     """
     await sync(town, CaseZip().write(folder / "a.zip"), folder)
     former = await row_id(town, "person", "U001")

@@ -59,7 +59,7 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
 async def test_every_row_comes_once_whatever_the_pages(
     count: int, limit: int, cap: int, short: list[int], total: bool, link: bool, overlap: int, ahead: int
 ) -> None:
-    """Every row is read exactly once, whatever the size of the pages, the repeated rows, the totals and the links.
+    """Every row is read exactly once for any size of pages, with repeated rows, and with or without totals and links.
 
     Pages are requested one by one, and in advance.
     """
@@ -101,7 +101,7 @@ async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
 
 
 async def test_a_total_that_is_too_high_proves_no_absence() -> None:
-    """If the total is higher than the number of rows, all rows are delivered but marked as incomplete."""
+    """If the total is higher than the number of rows, all rows are read, but the collection counts as incomplete."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -182,7 +182,7 @@ async def test_the_end_is_seen_however_it_looks(end: str) -> None:
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("total", [None, 40])
 async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int) -> None:
-    """Rows that come twice because the order of pages is not fixed are noticed."""
+    """If the order of pages changes while they are read, rows come twice. This is noticed."""
     rows = many(40)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -195,7 +195,7 @@ async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int)
 
 
 async def test_links_that_are_no_offsets_are_followed() -> None:
-    """`next` links without an offset are followed until there is none."""
+    """`next` links without an offset are followed until a page has no `next` link."""
     rows, links = many(25), []
 
     async def fetch(limit: int, offset: int, link: str | None) -> WalkPage:
@@ -328,8 +328,9 @@ COUNTS: dict[str, Callable[[int, int, int], int]] = {
 @pytest.mark.parametrize("count", [1, 7, 10, 20, 25, 95])
 @pytest.mark.parametrize("counts", COUNTS)
 async def test_a_total_that_counts_something_else_is_no_change(counts: str, count: int, ahead: int) -> None:
-    """If each page's total counts only the remaining rows, or the rows so far, every row is read and none counts as
-    missing.
+    """If each page's total counts only the remaining rows, or only the rows up to this page, every row is still read.
+
+    No row counts as missing.
     """
     rows = many(count)
 

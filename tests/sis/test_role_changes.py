@@ -101,7 +101,7 @@ CHANGES: dict[str, tuple[list[dict[str, str]], tuple[str, list[str]]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_changed_roles_have_the_same_outcome_over_csv_and_rest(north: Town, tmp_path: Path, change: str) -> None:
-    """A change of a person's roles has the same result over CSV and over REST, for example an additional role."""
+    """A change of a person's roles, such as an additional role, has the same result over CSV and over REST."""
     roles, expected = CHANGES[change]
     export = Delivered(version="1.2")
     for file in ("categories", "lineItems", "results"):

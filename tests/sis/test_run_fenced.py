@@ -95,7 +95,7 @@ async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_pa
 
 
 async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: Path) -> None:
-    """A run that lost its lock does not apply older rows after a later sync."""
+    """A run that lost its lock applies nothing. It could otherwise overwrite the changes of a later sync."""
     older, newer = Export(), Export()
     older.rows["orgs"][0]["name"] = "Older"
     newer.rows["orgs"][0]["name"] = "Newer"
@@ -128,8 +128,9 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
 async def test_a_delta_with_rows_in_quarantine_moves_no_watermark(
     north: Town, tmp_path: Path, mode: str, refused: int, moves: bool
 ) -> None:
-    """After a delta with quarantined rows, the next delta begins at the same time as this one, and requests them
-    again.
+    """A delta with quarantined rows does not change the time from which the next delta asks for changes.
+
+    The next delta therefore requests the quarantined rows again.
     """
     source_id = await _killed(north, tmp_path)
     before, at = now() - timedelta(days=2), now() - timedelta(days=1)

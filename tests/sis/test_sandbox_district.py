@@ -142,7 +142,7 @@ def test_references_are_complete(roster: dict[str, Rows]) -> None:
 
 @pytest.mark.parametrize("students", [1, 13, 400, 4000])
 def test_any_size_is_complete(students: int, tmp_path: Path) -> None:
-    """Districts of any size have the exact number of students and complete references."""
+    """A district of any size has exactly the requested number of students, and each reference leads to a row."""
     export_csv(District(7, students, DATE), tmp_path / "d.zip")
     roster = read(tmp_path / "d.zip")
     complete(roster)
@@ -302,8 +302,9 @@ def test_days_build_on_each_other() -> None:
 def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
     seed: int, weeks: int, baseline: float, rate: float
 ) -> None:
-    """In the sandbox's example, a reader gets no alert while the scores rise, and one after they stop rising. This
-    holds for each seed.
+    """In the sandbox's example, a reader gets no alert while the scores rise, and gets an alert after they stop rising.
+
+    This holds for each seed.
     """
     reader = stopping_reader(seed, weeks, baseline, rate)
     start = sorted(reader.baseline)[1]

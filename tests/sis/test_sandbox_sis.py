@@ -56,7 +56,7 @@ def client(sis: str) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize(("base", "name"), EVERY)
 def test_every_row_has_the_published_fields(client: httpx.Client, base: str, name: str) -> None:
-    """Each list has its envelope, and each row has exactly the standard's fields and types."""
+    """Each list is a JSON object with the standard's name, and each row has exactly the standard's fields."""
     version, lists = SERVICES[base]
     answer = client.get(f"{base}/{name}", params={"limit": 3000})
     assert list(answer.json()) == [lists[name]]

@@ -24,7 +24,7 @@ SINCE = {day: f"dateLastModified>'2026-11-{21 + day}T12:00:00.000Z'" for day in 
 
 
 def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, str]]]:
-    """Returns the rows of the CSV zip of a day, by file and sourcedId."""
+    """Returns the rows of the CSV zip of a day, keyed by file and then by sourcedId."""
     answer = client.get("csv/oneroster.zip", params={"day": day})
     assert answer.status_code == 200
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -38,7 +38,8 @@ def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, st
 def flat(row: Row) -> dict[str, str]:
     """Converts a row of the API to cells of the CSV format.
 
-    References to other rows are converted, and fields that have the same name in the API and in the CSV format.
+    The result has the references to other rows, and the fields that have the same name in the API and in the CSV
+    format.
     """
     cells = {}
     for name, value in row.items():

@@ -44,9 +44,9 @@ async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSour
 
 
 def _port(address: str) -> str:
-    """Returns the port of an address. A test serves the source there again.
+    """Returns the port of an address. A test uses it to stop a source and to serve it again at the same address.
 
-    At another address, the next run would be a full one instead of a delta.
+    After a change of the address, the next run would be a full one instead of a delta.
     """
     return address.rstrip("/").rpartition(":")[2]
 
@@ -124,9 +124,9 @@ async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) 
 
 
 async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
-    """If a source cannot be reached, its run fails with exit code 5.
+    """If a source refuses the client's secret, the run fails with exit code 5.
 
-    The roster does not change, nor does the time at which the next delta begins.
+    The roster and the time from which the next delta reads stay as they are.
     """
     with running(*SMALL) as address:
         made = await _make(north, address)
@@ -170,7 +170,7 @@ async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
 
 
 async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
-    """Rows of a collection that is left out stay unchanged, and do not cause the run to be held."""
+    """If a source's settings leave out a collection, its rows stay unchanged, and the run is not held for this."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         first = await _run(north, made)
@@ -205,5 +205,5 @@ async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, 
 
 
 def test_what_may_be_left_out_is_what_a_pull_can_do_without() -> None:
-    """The collections that a source may leave out are exactly the optional ones, with the same kinds of record."""
+    """`MAY_BE_LEFT_OUT` has exactly the optional collections of a source, each with its kind of record."""
     assert {one.name: one.kind for one in COLLECTIONS if one.optional} == MAY_BE_LEFT_OUT

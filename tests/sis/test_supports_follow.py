@@ -37,7 +37,7 @@ BEGINS = TODAY - timedelta(weeks=4)
 
 
 async def supported(town: Town, student: str = "s0", lead: str | None = "t-north", **more: Any) -> Support:
-    """Plans an active support for a student of the delivery, by default led by the teacher of its school."""
+    """Plans an active support for a student of the delivery. By default, the lead is the teacher `t-north`."""
     student_id = ids.format_id("student", await row_id(town, "person", student))
     plan: dict[str, Any] = {
         "student": student_id,
@@ -165,9 +165,9 @@ async def test_no_support_begins_for_a_student_who_left(north: Town, tmp_path: P
 async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_person_left(
     north: Town, tmp_path: Path
 ) -> None:
-    """If a support is handed over to a person while a sync removes this person, the support has no lead in the roster.
+    """A sync marks a support as unled if the person who leads it is no longer in the roster.
 
-    The next sync then marks the support as unled.
+    This can happen if the support is handed over to a person while another sync removes this person.
     """
     export = Export()
     await sync(north, export, tmp_path)
@@ -312,8 +312,9 @@ async def test_what_a_departed_teacher_led_is_listed_and_handed_over_at_once(
 
 
 async def test_days_of_suspension_are_not_planned(north: Town, tmp_path: Path) -> None:
-    """No sessions are planned for the days on which a support was suspended: they count neither as missed nor as
-    unknown.
+    """No sessions are planned for days on which a support was suspended.
+
+    Such days count neither as missed nor as unknown.
     """
     await sync(north, Export(), tmp_path)
     support = await supported(north)
@@ -331,7 +332,7 @@ async def test_days_of_suspension_are_not_planned(north: Town, tmp_path: Path) -
 
 
 async def test_a_mover_leaves_the_group_of_the_old_school(north: Town, tmp_path: Path) -> None:
-    """A student who moves to another school leaves the group that day, and the student's support continues alone."""
+    """A student who moves to another school leaves the group that day, but the student's support continues."""
     export = Export()
     await sync(north, export, tmp_path)
     named = {name: ids.format_id("student", await row_id(north, "person", name)) for name in ("s0", "s2")}

@@ -40,7 +40,10 @@ async def test_a_first_load_tells_of_no_student(north: Town, tmp_path: Path) -> 
 
 
 async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path: Path) -> None:
-    """A move emits one event of leaving and one of entering, and a return names the former school."""
+    """A student who moves causes two events: the student left the former school and entered the new one.
+
+    A student who comes back to a former school causes an event that the student returned to this school.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     schools = {name: format_id("org", await row_id(north, "org", name)) for name in ("north", "south")}

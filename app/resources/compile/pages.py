@@ -39,7 +39,7 @@ ObjectOf = Callable[[Scope, Level, Picks, Path, Path, Level | None], ColumnEleme
 
 @dataclass(frozen=True)
 class Paged:
-    """The state of the compilation of one page.
+    """The values from which the SQL of one page is built.
 
     `number` is the SQL of a row's number; the first `limit` rows are shown.
     """

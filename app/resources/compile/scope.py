@@ -97,7 +97,7 @@ class Level:
 
     @property
     def facts(self) -> Declaration:
-        """Returns the options that the level's resource declares."""
+        """Returns the declaration of the resource whose rows are read at this level."""
         return declaration(self.resource)
 
     @property

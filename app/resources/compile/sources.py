@@ -1,4 +1,4 @@
-"""Chooses the tables and the conditions by which a query reads the rows of a resource at one place of a selection."""
+"""Chooses the tables from which a query reads the rows of a resource, and the conditions that the rows must satisfy."""
 
 from typing import Any
 from uuid import UUID

@@ -75,7 +75,7 @@ class Latches:
     under: Latch = Latch()
 
     def step(self, state: State, week: int) -> Latches:
-        """Returns the switches for the alert, the watch and too little delivery after a verdict.
+        """Returns the three switches after a verdict: for the alert, for the watch, and for too little delivery.
 
         `state` is the state of the verdict, and `week` is its week.
         """
@@ -93,8 +93,8 @@ class AlertRecord:
     """The record of the latest alert or watch of a phase. A watch is an early sign, below an alert.
 
     * `active`: the alert or watch has not ended.
-    * `week`: the week in which the alert or watch began. After its end, this is the last week in which no new alert or
-      watch may begin.
+    * `week`: while the alert or watch is active, the week in which it began. After its end, the week until which no new
+      alert or watch may begin.
     * `quiet`: no event was sent when it began, for example because the scores came from a backfill.
     * `named`: a verdict during the alert was "not responding".
     """

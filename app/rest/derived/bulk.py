@@ -1,4 +1,4 @@
-"""Generates the operations that run a command for several items: the models of the results, and the responses."""
+"""Generates the response models of commands with several items, and the responses."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Optional, cast

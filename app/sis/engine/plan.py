@@ -69,7 +69,7 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns of a staged row that hold the present values of its roster row.
+    """Returns the columns of a staged row that have the present values of the matching roster row.
 
     Each is a name and an SQL type.
     """

@@ -230,9 +230,9 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Returns a warning for each optional reference that leads to unknown rows, with the number of rows concerned.
+    """Returns a warning for each optional reference column whose values name unknown rows.
 
-    These rows are imported without the reference.
+    The warning has the number of rows with such a reference. These rows are imported without the reference.
     """
     warnings = []
     for ref in kind.refs:

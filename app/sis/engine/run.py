@@ -85,7 +85,7 @@ async def try_lock_district_writes(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` if another worker has taken the run since. `end` checks this again.
+    """Raises `Superseded` if another worker has taken the run meanwhile. `end` checks this again.
 
     This function takes no lock on the row, so that the lease can still be renewed.
     """
@@ -100,7 +100,7 @@ def _superseded() -> Superseded:
 
 @needs(Can.SYNC_ROSTER)
 async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
-    """Returns the limits on the changes of a run that apply to a source today.
+    """Returns the limits on what a run of this source may change today without approval.
 
     A source without settings has the default limits.
     """
@@ -223,16 +223,16 @@ async def end(
 ) -> None:
     """Saves the outcome of a run in its row, updates its source, and emits the run's event.
 
-    * If this run was applied or held, it replaces the source's other runs that wait for approval, or that are approved
-      and not applied yet: these are discarded. A run of score files replaces only runs with the same plan. A held run
-      that maps old to new sourcedIds replaces none.
+    * If this run was applied or held, the source's other runs are discarded if they wait for approval, or are approved
+      and not applied yet. A run of score files discards only runs with the same plan. A held run that maps old to new
+      sourcedIds discards none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
     * After an applied run, the next delta asks the source for the changes since this run read it. If rows of this run
       were missing, quarantined or left out, the next run reads them again.
 
-    `of` are the states in which the run may be now. Raises `Superseded` if it is in another state, or if another worker
-    has taken it. The caller must then roll back the transaction.
+    `of` are the states that the run may be in now. Raises `Superseded` if the run is in another state, or if another
+    worker has taken it. The caller must then roll back the transaction.
     """
     mine = (
         SisRun.id == report.run_id,

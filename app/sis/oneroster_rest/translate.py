@@ -314,7 +314,7 @@ ROLE: Final = Translator(BY_NAME["role"])
 
 
 def roles_of(row: Any) -> list[Cells]:
-    """Returns the roles of a OneRoster 1.2 user as rows of their own, in cells.
+    """Returns the roles of a OneRoster 1.2 user, each as the cells of a separate row.
 
     Over REST a role has no id, so one is built from the values of the role.
     """

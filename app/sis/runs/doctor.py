@@ -40,7 +40,7 @@ class Examination:
 
     @property
     def is_out_of_step(self) -> bool:
-        """Returns whether any row or any list is wrong."""
+        """Returns whether the check has found any wrong row about a student, or any wrong list of a team's students."""
         return bool(self.rows_by_table or self.of_teams)
 
 

@@ -149,8 +149,11 @@ def _run_forward(
 ) -> Array:
     """Returns the states of the Kalman filter under the assumption that growth does not change.
 
-    The states are deviations from the expected path. The second axis has: the level (true score), the rate, their
-    variances and covariance (indices 2 to 4), and the two terms of the log likelihood.
+    The result is an array of shape (weeks, 7, noise multiples, students). The seven entries of its second axis are:
+
+    * 0 and 1: the level (true score) and the rate, as deviations from the expected path.
+    * 2, 3 and 4: the variance of the level, the covariance, and the variance of the rate.
+    * 5 and 6: the two terms of the log likelihood.
     """
     shape, weeks = inverse.shape[1:], len(edges) - 1
     states, state = np.empty((weeks, 7, *shape)), np.zeros((7, *shape))
@@ -199,9 +202,14 @@ def _run_forward(
 def _run_backward(edges: list[int], y: Array, inverse: Array, steps: Steps) -> Array:
     """Returns, for the end of each week, what later scores say about the level (true score) and the rate at that time.
 
-    Let x be the level and the rate at the end of a week. The log likelihood of x, given the later scores, is
-    c + h'x - x'Lx / 2. The second axis has, in this order: L of level and level, L of level and rate, h of the level,
-    h of the rate, L of rate and rate, and the two terms of c.
+    Let x be the level and the rate at the end of a week. Given the later scores, its log likelihood is c + h'x - x'Lx /
+    2.
+
+    The result is an array of shape (weeks, 7, noise multiples, students). The seven entries of its second axis are:
+
+    * 0, 1 and 4: the matrix L, for level and level, for level and rate, and for rate and rate.
+    * 2 and 3: the vector h, for the level and for the rate.
+    * 5 and 6: the two terms of c.
     """
     weighted = inverse * y[:, None]
     squares = weighted * y[:, None]

@@ -98,8 +98,8 @@ class Paths:
 
     * `values` (slots, students) has the scores. They may be filled in slot by slot: the scores of a slot must be there
       only when `upto` includes the slot. In all other arrays, the first axis is the students.
-    * `alone` (students,) is true for students for whom the difficulty of the forms is not estimated, but counts as a
-      part of the errors.
+    * `alone` (students,) is true if the difficulty of the forms is not estimated for a student. For such a student, the
+      difficulty is treated as a part of the error.
     * `inverse` (students, slots, slots) is zero for slots without a score, apart from rounding errors.
     """
 
@@ -297,15 +297,15 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the assumed covariances of the slots, for influences on a whole cohort, and an identity matrix.
+    """Returns the covariances that are assumed for influences on a whole cohort before there is any score.
 
-    A slot is one form (version of a test) in one week. The covariances are assumed before there is any score. There is
-    one matrix for each of the assumptions in COMMON. The three results are:
+    A slot is one form (version of a test) in one week. A matrix has a row and a column for each slot. The first two
+    results have one matrix for each of the assumptions that `COMMON` lists. The three results are:
 
-    * the covariances due to the difficulty of the form and to the level that the students have in common;
-    * the covariances due to the growth that the students have in common, at a required rate of 1. For a required rate
-      g, they are multiplied by g^2;
-    * the identity matrix of the same size, once.
+    * the covariances due to the difficulty of the forms and to the level that all students of the cohort share;
+    * the covariances due to the growth that all students of the cohort share, at a required rate of 1. For a required
+      rate g, they are multiplied by g^2;
+    * one identity matrix of the same size.
 
     `times` has the week of each slot, as bytes, because the results are cached. `share` is the variance of a form's
     effect.
@@ -319,13 +319,14 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 
 
 def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple[Array, Array, Array]:
-    """Estimates how difficult the forms (versions of the test) were for each cohort, under each assumption in COMMON.
+    """Estimates how difficult the forms (versions of the test) were for each cohort, under each assumption in `COMMON`.
 
-    The assumptions differ in what the students of a cohort have in common. Returns the effects of the forms, their
-    variances, and the log probability of the scores. The effects are share K^-1 b, where K = 1 + a common.
+    `COMMON` lists assumptions about the level and the growth that all students of a cohort share. Returns the effects
+    of the forms, their variances, and the log probability of the scores. With K = I + A C, the effects are `share` K^-1
+    `b`, where I is `own`, A is `a`, and C is `common`.
 
     * `a` has the sum of the inverse covariances of the cohort's students, and `b` the sum of their weighted scores.
-    * `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effects and common growth.
+    * `common` (assumptions, cohorts, slots, slots) has the assumed covariances due to form effects and shared growth.
     * `own` is the identity matrix, and `share` the variance of a form's effect.
     """
     k = a @ common + own

@@ -128,7 +128,7 @@ docs/response.md shows.
 
 
 def calibrated_log_odds(log_odds: Array) -> Array:
-    """Returns the log odds that are shown to people, computed from the log odds of the statistic.
+    """Converts the log odds of the monitor's statistic to the log odds that are shown to people.
 
     The conversion was fitted in the benchmark, which simulates students. Larger values of `log_odds` give larger
     results.

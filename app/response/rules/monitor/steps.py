@@ -44,7 +44,7 @@ class Steps:
 
     @classmethod
     def of(cls, weeks: Weeks, began: Weeks, delivered: Array | None, g: Array, prior: Prior) -> Steps:
-        """Returns the steps of phases that began in the weeks `began`.
+        """Returns the expected weekly changes (steps) of the true scores, for phases that began in the weeks `began`.
 
         `delivered` (weeks of the phase, students) has the share of the planned dose that was delivered in week 1 of
         each phase, in week 2, and so on. Weeks of a phase that are not in the array count as fully delivered. None

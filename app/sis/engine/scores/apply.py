@@ -60,7 +60,10 @@ async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress
 
 
 async def _save_before_images(stage: Stage) -> None:
-    """Saves in the change log the values that each score has before the plan changes it, and the ids of new scores."""
+    """Saves in the change log the values that each changed score has before the change.
+
+    For a new score, only its id is saved.
+    """
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + SCORE.name, "p.id::text")}, :run, '{SCORE.name}', p.id, p.action,
