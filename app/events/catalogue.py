@@ -35,7 +35,7 @@ class EventType:
 
     @property
     def required_ids(self) -> frozenset[str]:
-        """Returns the names of the ids that every event of this type must have: the ids of all its payload versions."""
+        """Returns the names of the ids that every event of this type must have, whatever the version of its payload."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":

@@ -14,5 +14,5 @@ async def load_kinds(work: Work) -> list[IncidentKind]:
 
 
 def unknown_kind(pointer: str) -> Invalid:
-    """Returns the error for a code that no kind of incident in force has."""
+    """Returns the error for a code for which the playbook has no kind of incident."""
     return Invalid([Violation(pointer, "incident_kind.unknown", "The playbook has no such kind of incident.")])

@@ -1,4 +1,4 @@
-"""Stores which changes of data the computed signals include, and finds the students whose data changed later."""
+"""Stores up to which change of the data signals were computed, and finds the students whose data changed later."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta

@@ -241,9 +241,9 @@ async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: F
 
 
 async def test_a_wrong_method_costs_a_new_process_nothing(settings: Settings) -> None:
-    """The first 405 answer of a new process takes little time, because the contract is not built for it.
+    """The first 405 answer of a new process takes little time.
 
-    Building the contract once blocked the event loop.
+    In an earlier version the process built the whole contract for this answer, which blocked the event loop.
     """
     new = build(settings)
     for method, path, allowed in (

@@ -6,7 +6,8 @@ In a statement that writes:
 * No STABLE or VOLATILE function may be applied to a column.
 * Conditions and WITH queries may contain no VOLATILE function.
 
-In any statement, a query that reads a table which every node has may contain no correlated subquery.
+In any statement, a query may contain no correlated subquery if it reads a reference table (a table of which every node
+has a copy).
 """
 
 from collections.abc import Iterator, Mapping

@@ -93,8 +93,9 @@ def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, s
 
 
 def test_no_other_command_conflicts(app: FastAPI, codes: dict[str, set[str]]) -> None:
-    """A command answers with a conflict only if the code of its function, or of a function that this one calls, can
-    raise it.
+    """Checks that each conflict that a command has answered with is also found in the command's source code.
+
+    It must be raised by the command's function or by a function that this one calls.
     """
     able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
     assert {name: each - able[name] for name, each in codes.items() if each - able[name]} == {}

@@ -168,7 +168,7 @@ async def test_a_file_that_is_still_written_is_left(tmp_path: Path) -> None:
 
 
 async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town, tmp_path: Path) -> None:
-    """A bad zip is refused at each run until it is replaced, even under the same name and time."""
+    """A bad zip is refused at each run; a good zip with the same name and time of change is then read."""
     path = tmp_path / "roster.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("orgs.csv", "sourcedId")

@@ -95,8 +95,8 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
     """Returns the files in the plan of a held run, keyed by kind of record, after checking that a rekey can be planned.
 
-    Raises `Conflict` if the run is not held, or if its people cannot be matched by `match`. If `match` is `likely`, the
-    run may also have been applied.
+    Raises `Conflict` if the run is not held, or if its people cannot be matched by `match`. A run that was
+    already applied is accepted too if `match` is `likely`.
     """
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if match == LIKELY and not likely_pairs(held):
@@ -205,8 +205,8 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 async def _match_people(stage: Stage) -> dict[str, int]:
     """Matches the people whom the held plan would remove with those whom it would create.
 
-    Writes each match to the run's map of old to new sourcedIds. Returns these counts: `gone`, the people to be removed,
-    which is the sum of `matched`, `ambiguous` and `unmatched`; and `came`, the people to be created.
+    Writes each match to the run's map of old to new sourcedIds. Returns five counts of people: `gone` (to be removed),
+    which is the sum of `matched`, `ambiguous` and `unmatched`, and `came` (to be created).
     """
     people = stage.of_run("candidate")
     matched = await stage.run(
