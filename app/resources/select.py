@@ -166,7 +166,7 @@ PagePart = Rows | Edges | Info | Next | Total | Constant
 class Page:
     """A page that a request selects. `parts` says what the page shows, such as its rows or its total.
 
-    It contains at most `first` rows: those directly after the position `after`, or with `backward` those directly before.
+    It contains at most `first` rows directly after the position `after`, or with `backward` directly before it.
     `limit_name` and `after_name` are the API's names for `first` and `after`, which the pointers of errors use.
     """
 
