@@ -30,7 +30,7 @@ async def _adds(log: list[str]) -> str:
         async with asyncio.timeout(0.01):
             await asyncio.Event().wait()
     try:
-        await asyncio.wait_for(_fails(), 1)
+        await asyncio.wait_for(_fails(), 60)
     except ValueError as error:
         log.append(str(error))
     return "done"
