@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core import db
 from app.core.db import open_engine
+from app.core.timeouts import Timeouts
 from app.resources import run
 from app.resources.compile.plan import Plans
 from app.settings import Settings
@@ -63,6 +64,12 @@ FIRST = (
 
 The first measures processor time while the process is small; then come workers that would otherwise find other tests'
 due jobs, and then the files that take longest.
+"""
+
+PATIENT = Timeouts(lock=60, statement=600, idle=120, connect=60)
+"""The time limits of the tests' own engines: those of syncs, and a minute to connect.
+
+With the limits of requests, a sync or a connection that a busy machine delays for some seconds would fail its test.
 """
 
 share_plans_of_runs()
@@ -147,8 +154,8 @@ def settings(
 
 @pytest.fixture(scope="session")
 async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """Yields a database engine with the role `api`, as the product uses it."""
-    engine = open_engine(settings.url_of("api"), name="tests api")
+    """Yields a database engine with the role `api`, as the product uses it, but with longer time limits."""
+    engine = open_engine(settings.url_of("api"), name="tests api", timeouts=PATIENT)
     yield engine
     await engine.dispose()
 
@@ -158,7 +165,7 @@ async def worker_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """Yields the engine of the role `worker`. The statements of syncs stay prepared on its connections."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(db, "_open_connection", open_keeping)
-        engine = open_engine(settings.url_of("worker"), name="tests worker")
+        engine = open_engine(settings.url_of("worker"), name="tests worker", timeouts=PATIENT)
     yield engine
     await engine.dispose()
 

@@ -93,7 +93,7 @@ def quiet_libraries() -> None:
 
 def _message(record: logging.LogRecord) -> str:
     if record.name == "py.warnings":
-        warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
+        warning = _WARNING.match(record.getMessage())
         return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
     if isinstance(record.msg, BaseException):
         # The web server logs an OSError as a message if it cannot listen, for example because an address is in use.

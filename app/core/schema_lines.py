@@ -4,6 +4,7 @@ Two databases with the same lines have the same access rules. Role names are rep
 installations with other role names have the same lines. Does not read rows of our tables.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
@@ -154,6 +155,20 @@ def differences(expected: Sequence[str], actual: Iterable[str]) -> list[str]:
     ]
     return missing + [
         f"unexpected: {line}" for line in sorted(actual_lines - expected_lines) if not _is_addition(line, relations)
+    ]
+
+
+def lines_of_owner(lines: Sequence[str]) -> list[str]:
+    """Returns the lines that a restore is expected to reproduce, given the lines of the database that was backed up.
+
+    Relations of other roles, such as tables of other software in `public`, are left out, because a backup does not
+    contain them. Functions of other roles belong to the owner after a restore.
+    """
+    foreign = {_relation(line) for line in lines if line.startswith("relation ") and " owner=role:" in line}
+    return [
+        re.sub(r" owner=role:.* md5=", " owner=<owner> md5=", line) if line.startswith("function ") else line
+        for line in lines
+        if _relation(line) not in foreign
     ]
 
 

@@ -196,7 +196,15 @@ async def serve_socket(
     """Serves one WebSocket connection until it is closed."""
     trace_id = uuid4().hex
     with log_context(trace_id=trace_id):
-        if not await _may_connect(websocket, installation):
+        try:
+            may_connect = await _may_connect(websocket, installation)
+        except RateLimited as error:
+            await _refuse(websocket, TOO_MANY, _over_quota(error))
+            return
+        except Unavailable:
+            await _refuse(websocket, TRY_LATER, "Try again later")
+            return
+        if not may_connect:
             await websocket.close(FORBIDDEN, "Forbidden")
             return
         if GRAPHQL_TRANSPORT_WS_PROTOCOL not in websocket.scope["subprotocols"]:
@@ -208,20 +216,35 @@ async def serve_socket(
 
 
 async def _may_connect(websocket: WebSocket, installation: Installation) -> bool:
-    """Returns whether a WebSocket connection may be opened.
+    """Counts the request for a WebSocket, and returns whether its origin may open one.
 
-    The caller's quota must not be exhausted. If the request comes from a web page, the origin of the page must be this
-    service's own or must be registered by some client.
+    If the request comes from a web page, the origin of the page must be this service's own or must be registered by
+    some client. Raises `RateLimited` if a quota of the caller is used up, and `Unavailable` if the registered origins
+    cannot be read.
     """
     headers, admission = websocket.headers, installation.admission
     address = websocket.client.host if websocket.client else None
-    try:
-        admission.count(admission.identify(Credentials(headers.get("authorization"), None, "").token, address))
-        origin = headers.get("origin")
-        is_own = origin is None or is_same_origin(origin, headers.get("host"))
-        return is_own or await installation.origins.allow(origin or "", None)
-    except (RateLimited, Unavailable):
-        return False
+    admission.count(admission.identify(Credentials(headers.get("authorization"), None, "").token, address))
+    origin = headers.get("origin")
+    is_own = origin is None or is_same_origin(origin, headers.get("host"))
+    return is_own or await installation.origins.allow(origin or "", None)
+
+
+async def _refuse(websocket: WebSocket, code: int, reason: str) -> None:
+    """Opens a WebSocket and closes it with this code and reason.
+
+    A page in a browser learns nothing about a WebSocket that was refused before it was open.
+    """
+    is_offered = GRAPHQL_TRANSPORT_WS_PROTOCOL in websocket.scope["subprotocols"]
+    await websocket.accept(subprotocol=GRAPHQL_TRANSPORT_WS_PROTOCOL if is_offered else None)
+    await websocket.close(code, reason)
+
+
+def _over_quota(error: RateLimited) -> str:
+    """Returns the reason for which a WebSocket over a quota is closed: the quota, and when to connect again."""
+    used_up = (state.policy for state in error.standings if not state.is_allowed)
+    quotas = " and ".join(f"{policy.name} ({policy.quota} in {policy.window} s)" for policy in used_up)
+    return f"Too many requests. Used up: {quotas}. Connect again in {error.retry_after} s."
 
 
 def _has_parts(message: dict[str, Any]) -> bool:

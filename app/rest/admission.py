@@ -86,19 +86,17 @@ class Admit:
             gate.leave(turn)
             await send(message)
 
+        async def handle() -> None:
+            await self._app(scope, _replayed(body, receive), release_and_send)
+
         try:
             if not turn.may_run and not await _wait_for_turn(gate, turn, receive):
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
             pace_tasks(asyncio.get_running_loop())
-            request = self._app(scope, _replayed(body, receive), release_and_send)
-            await paced(_coroutine(request), turn)
+            await paced(handle(), turn)
         finally:
             gate.leave(turn)
-
-
-async def _coroutine(request: Awaitable[None]) -> None:
-    await request
 
 
 async def _wait_for_turn(gate: Gate, turn: Turn, receive: Receive) -> bool:

@@ -14,8 +14,12 @@ from uvicorn.supervisors.multiprocess import Process
 
 PATIENCE: Final = 26.0
 """The seconds that the processes have to end after the supervisor was asked to stop."""
-STARTING: Final = 90.0
-"""The seconds for which a new process need not answer while it starts. The start takes long on a busy machine."""
+STARTING: Final = 300.0
+"""The seconds for which a new process need not answer while it starts.
+
+The start takes long on a busy machine. If the limit is too short, each new process is ended before it can serve, and
+the next start makes the machine still busier.
+"""
 PAUSE: Final = 2.0
 """The seconds before a process that failed to start is started again."""
 log = structlog.get_logger()

@@ -44,6 +44,6 @@ def gate_of(app: FastAPI) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110  # no event reports the condition
             await asyncio.sleep(0)

@@ -39,4 +39,4 @@ def served(settings: Settings) -> Iterator[str]:
         raise TimeoutError("The api did not come up.")
     yield address
     server.should_exit = True
-    thread.join(10)
+    thread.join(120)

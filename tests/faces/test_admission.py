@@ -1,5 +1,7 @@
 """Tests the quotas that apply before any work begins, and the headers that announce them, over both APIs."""
 
+import asyncio
+import gc
 import re
 from datetime import timedelta
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 
 from app.access.admission import TOKEN_FAILURES
 from app.access.authenticate import Tokens
@@ -16,6 +19,7 @@ from app.core import ids
 from app.core.clock import now
 from app.core.errors import Unauthenticated
 from app.core.ids import new_id
+from app.rest.admission import Admit
 from app.rest.contract.sharing import resolved
 from app.rest.door import Services
 from app.settings import Settings
@@ -181,3 +185,31 @@ def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
 def _from(app: FastAPI, address: str) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app=app, client=(address, 50000))
     return httpx.AsyncClient(transport=transport, base_url="http://aimline.test")
+
+
+async def test_a_request_that_never_began_leaves_no_warning(
+    app: FastAPI, north: Town, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A request that is cancelled while it pauses before its first step ends without a warning in the log."""
+    services: Services = app.state.services
+
+    async def never(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError("It was cancelled before.")
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_message: Message) -> None:
+        raise AssertionError("Nobody waits for an answer.")
+
+    token = f"Bearer {caller(app, north).token}"
+    scope = {"type": "http", "method": "GET", "path": "/v1/me", "headers": [(b"authorization", token.encode())]}
+    services.admission.gate.arrivals.receive()
+    request = asyncio.create_task(Admit(never, services.admission, {}, {})(scope, receive, send))
+    await asyncio.sleep(0)
+    request.cancel()
+    await asyncio.wait({request})
+    assert request.cancelled()
+    del request
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []

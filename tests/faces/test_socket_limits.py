@@ -3,16 +3,21 @@
 import asyncio
 import re
 from collections.abc import Hashable
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from websockets.asyncio.client import connect
+from websockets.typing import Origin
 
 from app.core.fairness.gate import Turn
 from app.core.ids import new_id
 from app.graphql import open_sockets, socket, text_socket
+from app.requests import origins
 from app.rest.door import Services
+from tests.faces.admission_app import Built
 from tests.faces.rest_town import Caller, caller
-from tests.faces.sockets import connected, listening
+from tests.faces.sockets import PROTOCOL, Client, connected, listening
 from tests.town import Town
 
 
@@ -64,7 +69,7 @@ async def test_the_connections_of_a_client_are_bounded(
             north.client_id = new_id()
             async with connected(address, caller(app, north).token):
                 pass
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 async with connected(address, None) as later:
                     await later.send(type="connection_init", payload={"Authorization": f"Bearer {client.token}"})
@@ -118,3 +123,47 @@ async def test_a_long_message_waits_for_its_turn(app: FastAPI, north: Town, monk
         await one.send(type="ping")
         assert (await one.receive())["type"] == "pong"
         assert len(turns) == before + 1
+
+
+async def test_a_socket_over_a_quota_names_it(built: Built, north: Town) -> None:
+    """A WebSocket over a quota is opened and closed with a code, the quota and the seconds to wait.
+
+    It was once refused as "Forbidden", which a client does not try again. On an open connection, a subscription over
+    the quota gets an error with the same code as a request.
+    """
+    async with built(client_requests=3) as app, listening(app) as address:
+        client = caller(app, north)
+        header = {"Authorization": f"Bearer {client.token}"}
+        given: dict[str, Any] = {"subprotocols": [PROTOCOL], "proxy": None, "additional_headers": header}
+        async with connected(address, None) as one:
+            await one.send(type="connection_init", payload=header)
+            assert (await one.receive())["type"] == "connection_ack"
+            for _ in range(3):
+                assert (await client.get("/v1/schools")).status_code == 200
+            await one.subscribe("subscription { events { cursor } }")
+            refused = await one.receive()
+            assert refused["type"] == "error"
+            assert refused["payload"][0]["extensions"]["code"] == "rate.limited"
+            assert 0 < refused["payload"][0]["extensions"]["retryAfter"] <= 60
+        async with connect(f"ws://{address}/graphql", **given) as connection:
+            late = Client(connection)
+            assert await late.closed() == socket.TOO_MANY
+            reason = connection.close_reason or ""
+        assert re.fullmatch(r"Too many requests\. Used up: client \(3 in 60 s\)\. Connect again in \d+ s\.", reason), (
+            reason
+        )
+
+
+async def test_a_socket_from_a_page_waits_for_the_database(
+    app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the registered origins cannot be read, a page's WebSocket is closed with 1013, after which its client
+    connects again. It was once refused as "Forbidden".
+    """
+    monkeypatch.setattr(origins, "MAX_AGE", -1.0)
+    page = Origin("https://app.example.org")
+    async with (
+        listening(app) as address,
+        connect(f"ws://{address}/graphql", subprotocols=[PROTOCOL], proxy=None, origin=page) as connection,
+    ):
+        assert await Client(connection).closed() == text_socket.TRY_LATER

@@ -32,7 +32,7 @@ from app.webhooks import service
 from app.webhooks.deliveries import redeliver
 from app.webhooks.models import WebhookEndpoint
 from app.worker import drain
-from tests.faults.machine import Machine, Process
+from tests.faults.machine import PATIENCE, Machine, Process
 from tests.faults.receiver import QUICK, SLOW, Receiver
 from tests.processes import TRUSTS_NOBODY
 from tests.rooms.webhook_town import end_leases, lay, make_due
@@ -118,7 +118,9 @@ class Schedule:
         async with self.north.house() as work:
             client = await register_client(work, NewClient("faults", ("concern:raise", "concern:read")))
         api, address = await self.machine.serve()
-        async with httpx.AsyncClient(base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=30) as caller:
+        async with httpx.AsyncClient(
+            base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=PATIENCE
+        ) as caller:
             form = {"grant_type": "client_credentials"}
             by = (format_id("client", client.client_id), client.secret)
             token = await caller.post("/oauth/token", data=form, auth=by)
@@ -147,7 +149,7 @@ class Schedule:
         self.receiver.arrived.clear()
         worker = self.machine.start("app.worker")
         await worker.until("webhooks.claimed")
-        await asyncio.wait_for(self.receiver.arrived.wait(), 30)
+        await asyncio.wait_for(self.receiver.arrived.wait(), PATIENCE)
         await self._make_all_due()
         await drain(self.machine.settings, {self.north.district_id})
         self.deaths += 1  # its delivery was sent twice, as by a worker that died

@@ -1,6 +1,7 @@
 """Tests that no exception of any library writes submitted values into the processes' logs."""
 
 import logging
+import re
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from app.settings import Settings
 from tests.processes import REPOSITORY, environment
 
 CANARY = "Featherstonehaugh"
+PATIENCE = 300  # seconds in which a process must end, on however slow a machine
 BEGIN = f"""
 import asyncio, gc, logging.config, threading, warnings
 from app.core.log import log_as_json
@@ -90,7 +92,7 @@ def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
         text=True,
         cwd=REPOSITORY,
         env=environment(),
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert CANARY not in ran.stdout + ran.stderr
@@ -98,6 +100,20 @@ def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
     assert len(lines) == 1, ran.stdout + ran.stderr
     assert lines[0]["event"] in ("library", "uncaught")
     assert ran.stderr == ""
+
+
+def test_a_warning_has_its_kind_and_place() -> None:
+    """The line of a warning names the warning's class, file and line. It once said only "A warning."."""
+    ran = subprocess.run(
+        [sys.executable, "-c", BEGIN + CHANNELS["a warning"]],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment(),
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert re.fullmatch(r"UserWarning at <string>:\d+", orjson.loads(ran.stdout)["message"]), ran.stdout
 
 
 def test_what_strangers_can_repeat_is_logged_a_few_times_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def plainly(response: bytes) -> Answer:
     return answer
 
 
-async def post(url: str, allowed: Allowed = SANDBOX, *, times: int = 1, timeout: float = 5) -> Outcome:
+async def post(url: str, allowed: Allowed = SANDBOX, *, times: int = 1, timeout: float = 120) -> Outcome:
     """Sends `times` requests with one sender, and returns the outcome of the last one."""
     sender = Sender(allowed, timeout=timeout)
     try:

@@ -222,6 +222,14 @@ async def test_a_full_queue_and_a_long_wait_are_refused() -> None:
     assert gate.waiting == len(waiting) + 1
 
 
+def test_a_caller_is_refused_before_its_client_gives_up() -> None:
+    """By default, a request waits for its turn for ten seconds at most. Many clients give up after half a minute.
+
+    In a storm of requests, some once waited for 24 s, and their callers learned nothing.
+    """
+    assert Limits(slots=1, most_of_one_key=1, most=1).longest_wait <= 10
+
+
 async def test_a_key_is_charged_for_the_time_in_which_its_requests_held_a_slot() -> None:
     """A district is charged for the time in which its requests had a slot, not for their number.
 

@@ -1,6 +1,7 @@
 """Tests that pausing a coroutine between its steps changes no result, error, cancellation or task."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
@@ -29,7 +30,7 @@ async def _adds(log: list[str]) -> str:
         async with asyncio.timeout(0.01):
             await asyncio.Event().wait()
     try:
-        await asyncio.wait_for(_fails(), 1)
+        await asyncio.wait_for(_fails(), 60)
     except ValueError as error:
         log.append(str(error))
     return "done"
@@ -130,3 +131,26 @@ async def test_a_cancellation_reaches_nobody_else_who_pauses() -> None:
     assert isinstance(outcomes[0], asyncio.CancelledError)
     assert outcomes[1:] == [None, None]
     assert log == ["second", "third"]
+
+
+async def test_a_task_that_never_began_leaves_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    """A task of a request that is cancelled before its first step ends silently, as it does without pauses.
+
+    A storm of broken streams once logged Python's warning that a coroutine was never awaited.
+    """
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    pace_tasks(loop)
+    try:
+
+        async def cancels() -> None:
+            task = asyncio.create_task(_fails())
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+
+        await paced(cancels(), _Pacer())
+    finally:
+        loop.set_task_factory(before)
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []

@@ -80,14 +80,14 @@ def serving(most_connections: int | None = None) -> Iterator[int]:
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(120)
 
 
 class Connection:
     """A TCP connection to the server, without an HTTP library."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._kept = b""
 
     def __enter__(self) -> "Connection":

@@ -72,7 +72,7 @@ def pids(port: int, seconds: float, count: int, without: frozenset[int] = frozen
 
 def stick(port: int, stuck: Path) -> int:
     """Blocks the event loop of a process, and returns the process's id once it is blocked."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     with socket.create_connection(("127.0.0.1", port)) as asking:
         asking.sendall(b"GET /stick HTTP/1.1\r\nHost: x\r\n\r\n")
         while not (stuck.exists() and stuck.read_text().endswith("\n")):
@@ -113,7 +113,7 @@ def test_suspended_processes_do_not_delay_the_end(settings: Settings, tmp_path: 
     Earlier, it first waited 5 s for each suspended process, and the time limit began only then.
     """
     with served(settings, "tests.serving.stuck_app", str(free_port()), "2", STUCK_FILE=str(tmp_path / "s")) as serving:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         started: list[int] = []
         while len(started) < 2 and time.monotonic() < deadline:
             children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
@@ -146,7 +146,7 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: 
     port = free_port()
     stuck = tmp_path / "stuck"
     with served(settings, "tests.serving.stuck_app", str(port), "1", STUCK_FILE=str(stuck)) as serving:
-        assert len(pids(port, 90, 1)) == 1
+        assert len(pids(port, 300, 1)) == 1
         with socket.create_connection(("127.0.0.1", port)) as half:
             half.sendall(b"POST /v1/scores HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
             stick(port, stuck)
@@ -165,14 +165,14 @@ def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
         watch.turn()
         time.sleep(0.05)
     assert ended == []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not ended and time.monotonic() < deadline:
         time.sleep(0.05)
     assert ended == ["process.stuck"]
     closing = threading.Event()
     last = Watch(60, lambda event: closing.set() if event == "process.does_not_close" else None)
     last.end_within(0.1)
-    assert closing.wait(20)
+    assert closing.wait(120)
 
 
 async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,11 +131,11 @@ def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Se
     try:
         trusted = ssl.create_default_context(cafile=str(certificate))
         assert served.get(f"https://127.0.0.1:{served.port}/health/live", trusted).json() == {"ok": True}
-        with socket.create_connection(("127.0.0.1", served.port), timeout=30) as silent:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=90) as silent:
             began = time.monotonic()
             with suppress(ConnectionError):
                 silent.recv(1)
-            assert time.monotonic() - began < 25  # twelve seconds, and a machine that is busy
+            assert time.monotonic() - began < 45  # twelve seconds on an idle machine; a minute without the limit
     finally:
         log = served.end()
     assert "Warning" not in log

@@ -45,7 +45,7 @@ def _sandbox(hash_seed: int, port: int) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.stdin.close()
-            process.wait(30)
+            process.wait(120)
 
 
 def _answers(address: str) -> dict[str, tuple[int, dict[str, str], bytes]]:

@@ -343,7 +343,7 @@ async def test_prometheus_is_answered(north: Town) -> None:
         assert port is not None
 
         def read() -> str:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             connection.request("GET", "/metrics")
             body = connection.getresponse().read().decode()
             connection.close()

@@ -25,7 +25,7 @@ from app.cli.migrate import check_revision, make_roles, migrate
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, connect, open_engine
 from app.core.errors import AimlineError, Conflict
-from app.core.schema_lines import IS_OWN_OBJECT, describe_schema, differences
+from app.core.schema_lines import IS_OWN_OBJECT, describe_schema, differences, lines_of_owner
 from app.events.service import begin_epoch
 from app.settings import Settings
 from app.sis.runs.approval import discard_unkept_plans
@@ -235,7 +235,8 @@ async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -
 
 
 async def _check_lines(connection: asyncpg.Connection, folder: Path, roles: Mapping[str, str]) -> None:
-    expected = [line for line in (folder / SCHEMA).read_text().splitlines() if " to role:" not in line]
+    lines = lines_of_owner((folder / SCHEMA).read_text().splitlines())
+    expected = [line for line in lines if " to role:" not in line]
     deviations = [
         line
         for line in differences(expected, await describe_schema(connection, roles))

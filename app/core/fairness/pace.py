@@ -87,8 +87,12 @@ def pace_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Future[Any]":
     pacer = _pacer.get()
-    started = coroutine if pacer is None else _run_paced(coroutine, pacer)
-    return asyncio.Task(started, loop=loop, **options)
+    if pacer is None:
+        return asyncio.Task(coroutine, loop=loop, **options)
+    task = asyncio.Task(_run_paced(coroutine, pacer), loop=loop, **options)
+    # A task that is cancelled before its first step never awaits the coroutine, and Python would warn of that.
+    task.add_done_callback(lambda _: coroutine.close())
+    return task
 
 
 async def _run_paced(coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> Any:

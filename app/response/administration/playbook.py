@@ -177,7 +177,7 @@ async def _compare(
     states: dict[UUID, Compared] = {}
     for measure_id, school_id in sorted(groups):
         loaded = await load(work, SeriesSelection(measure_id=measure_id, school_id=school_id, lock=False))
-        compared = await compute(loaded.requested, _compare_loaded, loaded, new_rulebook, visible)
+        compared = await compute(loaded.size, _compare_loaded, loaded, new_rulebook, visible)
         for support_id, state in compared.items():
             # The state of a support is the most serious state of its measures.
             student_id, before, after = states.get(support_id, state)

@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
 from app.response.judging.cohort import Judgement, judge_series
-from app.response.judging.load import LoadedSeries, SeriesSelection, load
+from app.response.judging.load import LoadedSeries, SeriesSelection, compute, load
 from app.response.judging.series import MonitoredSeries
 from app.response.judging.state import CurrentVerdict
 from app.response.judging.write import VerdictStep, write
@@ -71,17 +71,17 @@ async def judge_selected(
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
     if not requested:
         return JudgingOutcome(loaded, 0, await write(work, [], written))
-    judgements = judge_series(
-        requested, loaded.others({monitored.score_series.series_id for monitored in requested}), loaded.calibrated
-    )
+    others = loaded.others({monitored.score_series.series_id for monitored in requested})
+    judgements = await compute(loaded.size, judge_series, requested, others, loaded.calibrated)
     current, today = loaded.current, await today_of(work)
     judgements = {
         series_id: judgement
         for series_id, judgement in judgements.items()
         if not _has_last_verdict(judgement, current.get(series_id), mode, today)
     }
-    retractable = await _drop_justified(work, loaded, _find_retractable(loaded, judgements, mode))
-    earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements)
+    retractable = await compute(loaded.size, _find_retractable, loaded, judgements, mode)
+    retractable = await _drop_justified(work, loaded, retractable)
+    earlier = {} if mode.raise_alerts else await compute(loaded.size, _judge_earlier_by_new_rules, loaded, judgements)
     history_until = today - HISTORY
     steps = [
         VerdictStep(
@@ -98,7 +98,7 @@ async def judge_selected(
         )
         for series_id, judgement in judgements.items()
     ]
-    return JudgingOutcome(loaded, len(judgements), await write(work, steps, written))
+    return JudgingOutcome(loaded, len(judgements), await write(work, steps, written, loaded.size))
 
 
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:

@@ -7,7 +7,7 @@ depend on the number of series.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final, ParamSpec, TypeVar
@@ -51,9 +51,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 MANY: Final = 40
 """The number of series from which on a thread loads and judges them. One series takes up to a millisecond."""
+SCORES_OF_SERIES: Final = 200
+"""This many scores take about as long as a series. A series usually has fewer, but a client may record any number."""
 Calendars = dict[UUID, list[tuple[date, bool]]]
 """The weeks of each school, in order and keyed by school: each week's Monday, and whether it had instruction."""
-
 
 NOWHERE = UUID(int=0)
 """The id that means "no school" where supports are grouped by school."""
@@ -108,6 +109,8 @@ class LoadedSeries:
     current: dict[UUID, CurrentVerdict] = field(default_factory=dict)
     states: dict[UUID, CurrentState] = field(default_factory=dict)
     calibrated: dict[Key, Calibrated] = field(default_factory=dict)
+    size: int = 0
+    """The number of loaded series, where a long series counts as several."""
 
     @property
     def running(self) -> list[ScoreSeries]:
@@ -136,21 +139,27 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
         raise NotFound("playbook")
     rules = await rulebook_in_force(work, version_id, {row.area_id for row in rows})
     measures = await measures_in_process(work, rows[0].measures)
-    return await compute(rows, _assemble, work.district_id, rows, rules, measures)
+    return await compute(_size_of(rows), _assemble, work.district_id, rows, rules, measures)
 
 
-async def compute(items: Sized, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+async def compute(size: int, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Calls `function`, which must be pure, and returns its result.
 
-    If there are many `items`, it runs in a thread, so that the event loop continues with other requests.
+    If `size`, a number of series, is large, it runs in a thread, so that the event loop continues with other requests.
     """
-    if len(items) < MANY:
+    if size < MANY:
         return function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
 async def _rows_of(records: Sequence[Sequence[Any]]) -> list[PhaseRow]:
-    return await compute(records, lambda: [PhaseRow.of(record) for record in records])
+    return await compute(len(records), lambda: [PhaseRow.of(record) for record in records])
+
+
+def _size_of(rows: Sequence[PhaseRow]) -> int:
+    """Returns the number of series, where a long series counts as several."""
+    scores = sum(len(row.score_ids or ()) + len(row.baseline_ids or ()) for row in rows)
+    return len(rows) + scores // SCORES_OF_SERIES
 
 
 def _assemble(
@@ -158,7 +167,7 @@ def _assemble(
 ) -> LoadedSeries:
     """Builds the loaded series from rows of phases. Pure."""
     series, calendars = _build_series(rows, measures)
-    loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]))
+    loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]), size=_size_of(rows))
     for row, score_series in zip(rows, series, strict=True):
         if row.role == PhaseRole.CLASSMATE:
             loaded.classmates[row.series_id] = score_series
@@ -195,7 +204,7 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
     if not rows:
         return []
     measures = await measures_in_process(work, rows[0].measures)
-    series, _ = await compute(rows, _build_series, rows, measures)
+    series, _ = await compute(_size_of(rows), _build_series, rows, measures)
     return series
 
 

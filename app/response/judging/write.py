@@ -32,6 +32,7 @@ from app.playbook.models import Measure
 from app.response.aimline import Direction
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
+from app.response.judging.load import compute
 from app.response.judging.state import CurrentState, CurrentVerdict
 from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert, without_expired
 from app.response.rules.verdict import ALARMS, NonresponseKind, State
@@ -81,7 +82,9 @@ class VerdictStep:
 
 
 @needs(Can.JUDGE)
-async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID, date] | None = None) -> int:
+async def write(
+    work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID, date] | None = None, size: int = 0
+) -> int:
     """Writes the verdicts and states that differ from the current ones. Returns the number of new verdicts.
 
     One statement writes the verdicts and states. It also updates the days and times by which lists of supports and
@@ -90,6 +93,8 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
     `written` has, for each student with newly recorded scores, the day of the last of these scores. With `written`, a
     call inside a block of `Work.as_district` must be the last step of the block: its SQL statement also ends the block,
     so that the transaction has only the caller's own rights again.
+
+    `size` is the number of series that were judged (see `compute`).
     """
     today = await today_of(work)
     steps_by_support: dict[UUID, list[VerdictStep]] = {}
@@ -114,7 +119,8 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
             [{"id": student_id, **last} for student_id, last in students.items()],
         )
         principal = None if written is None else work.end_district_step()
-        await work.run(WRITE_VERDICTS, (work.district_id, *(json_text(part) for part in parts), principal))
+        texts = await compute(size, lambda: [json_text(part) for part in parts])
+        await work.run(WRITE_VERDICTS, (work.district_id, *texts, principal))
     return len(verdicts)
 
 
