@@ -25,7 +25,7 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
     * `reasons` say why the item came up. Each reason is a code with the ids of records.
     * If an item that a member added is carried, a new item replaces it. `carried_from` of the new item is the carried
       one.
-    * A suspended item is about a student whom the team does not serve at present.
+    * A suspended item is about a student that the team does not serve at present.
     """
 
     __tablename__ = "agenda_item"

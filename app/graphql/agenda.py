@@ -77,7 +77,7 @@ class AgendaEntry:
     rank: int = strawberry.field(description="The place of its kind in `order`.")
     subject_id: strawberry.ID = strawberry.field(description="The id of the record that it is about.")
     student_id: strawberry.ID | None = strawberry.field(
-        description="The id of the student whom it is about, if it is about one."
+        description="The id of the student that it is about, if it is about one."
     )
     student_name: str | None = strawberry.field(
         description="The student's name; null for callers who may not read the roster."

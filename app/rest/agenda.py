@@ -59,7 +59,7 @@ class AgendaEntry(Shape):
     kind: str = Field(description="Why it is on the agenda.")
     rank: int = Field(description="The place of its kind in `order`.")
     subject: str = Field(description="The id of the record that it is about.")
-    student: str | None = Field(description="The id of the student whom it is about, if it is about one.")
+    student: str | None = Field(description="The id of the student that it is about, if it is about one.")
     student_name: str | None = Field(description="The student's name; null for callers who may not read the roster.")
     area_name: str | None = Field(
         description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
