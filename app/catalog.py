@@ -29,6 +29,7 @@ from app.roster import resource as roster
 from app.roster import schools
 from app.signal import core_stalls
 from app.signal import resource as signal
+from app.signal import rule_resource as signal_rules
 from app.sis.runs import commands as syncing
 from app.sis.runs import resource as sis
 from app.sis.runs.plans import resource as plans
@@ -42,7 +43,19 @@ CATALOG = Catalog(
     (
         *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
         *(evidence, attendance, incident, screening, concern, delivery, support, response, judging),
-        *(administration, decision, group, note, hypothesis, signal, core_stalls, meeting, calendar, agenda),
+        *(
+            administration,
+            decision,
+            group,
+            note,
+            hypothesis,
+            signal_rules,
+            signal,
+            core_stalls,
+            meeting,
+            calendar,
+            agenda,
+        ),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

@@ -67,7 +67,7 @@ Aimline supports the cycle that a school's teams follow for every student: raise
 the student responds, and decide what to do next.
 
 Wherever the id of a roster row is accepted, `sis:<source>:<sourcedId>` is accepted as well. With `Aimline-Act-For`, a
-request names the person for whom it acts, and is limited by that person's role and caseload. Lists are paginated: pass
+request names the person that it acts for, and is limited by that person's role and caseload. Lists are paginated: pass
 `next` back as `after`. Errors are problem details (RFC 9457) and list every violation at once.
 
 The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in the browser.

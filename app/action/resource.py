@@ -38,7 +38,7 @@ class ActionItemResource(
 
     team_id: Id = reference(ActionItem.team_id, "team", "The team that agreed it.", rest="team")
     student: One[StudentResource] | None = one(
-        ActionItem.student_id, StudentResource, "The student whom it is about, if it is about one."
+        ActionItem.student_id, StudentResource, "The student that it is about, if it is about one."
     )
     text: str = field(ActionItem.text, "What is to be done.", "Call the family about the new plan.")
     owner: One[StaffResource] = one(ActionItem.owner_id, StaffResource, "The person who does it.")
@@ -80,7 +80,7 @@ async def _acting_person(work: Work, mine: Any, _: str | None) -> UUID | None:
     if not mine:
         return None
     if work.principal.person_id is None:
-        detail = "`mine` lists the items of the person for whom the request acts, and this request acts for nobody."
+        detail = "`mine` lists the items of the person that the request acts for, and this request acts for nobody."
         raise Forbidden(detail, code="action_item.no_person")
     return work.principal.person_id
 
@@ -127,7 +127,7 @@ LISTINGS = (
                 "mine",
                 bool,
                 lambda person_id: ActionItem.owner_id == person_id,
-                "Only those of the person for whom the request acts, which it requires.",
+                "Only those of the person that the request acts for, which it requires.",
                 True,
                 resolve=_acting_person,
                 bound=UUID,

@@ -44,15 +44,15 @@ class NewActionItem:
     owner: Annotated[
         str | None,
         About(
-            "The member of the team who does it: an id or an external id; by default, the person for whom the request "
-            "acts.",
+            "The member of the team who does it: an id or an external id; by default, the person that the request "
+            "acts for.",
             STAFF_EXAMPLE,
         ),
     ] = None
     student: Annotated[
         str | None,
         About(
-            "The student whom it is about, one of the team's: an id or an external id; null for none.",
+            "The student that it is about, one of the team's: an id or an external id; null for none.",
             "stu_01jq4n6d9zf3vbs0x5k2m7e8ta",
         ),
     ] = None

@@ -52,7 +52,7 @@ class NewAgendaItem:
     text: Annotated[str, Text(min=1, max=1000), About("What it is about.", "Who calls the families?")]
     student: Annotated[
         str | None,
-        About("The student of the team whom it is about: an id or an external id.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
+        About("The student of the team that it is about: an id or an external id.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ] = None
     area: Annotated[
         str | None,
@@ -69,8 +69,8 @@ class ItemAction:
     owner: Annotated[
         str | None,
         About(
-            "The member of the team who does it: an id or an external id; by default, the person for whom the request "
-            "acts.",
+            "The member of the team who does it: an id or an external id; by default, the person that the request "
+            "acts for.",
             "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
         ),
     ] = None

@@ -23,9 +23,9 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
       has existed. A dropped item stays off the agenda until its basis changes. A discussed item also stays off the
       agenda if its kind is in `RESTS_WHEN_DISCUSSED` and no decision about it is due.
     * `reasons` say why the item came up. Each reason is a code with the ids of records.
-    * If an item that a member added is carried to the next meeting, a new item replaces it. `carried_from` of the new
-      item is the id of the carried item.
-    * A suspended item is about a student whom the team does not serve at present.
+    * If an item that a member added is carried, a new item replaces it. `carried_from` of the new item is the carried
+      one.
+    * A suspended item is about a student that the team does not serve at present.
     """
 
     __tablename__ = "agenda_item"

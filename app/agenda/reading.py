@@ -4,7 +4,7 @@ Before the meeting, the agenda is computed; once the meeting is open, the stored
 caller may not see are only counted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import Any
@@ -17,8 +17,8 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.agenda.computed import MOST, compute_items, count_items, next_agenda
 from app.agenda.models import AgendaItem
-from app.agenda.rules import AgendaItemState, complete_order
-from app.attention.names import NO_NAMES, SubjectNames, read_subject_names
+from app.agenda.rules import AgendaItemKind, AgendaItemState, complete_order
+from app.attention.names import NO_NAMES, SubjectNames, read_stall_names, read_subject_names
 from app.core import ids
 from app.core.errors import Invalid, NotFound, Violation
 from app.meeting.models import Meeting
@@ -84,12 +84,14 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
     if team is None:
         raise NotFound("team")
     row = await _meeting_of(work, team_id, meeting)
+    reader, names = work.principal, dict[UUID, SubjectNames]()
     if row is None or row.state == MeetingState.SCHEDULED:
         order = complete_order((await published(work)).agenda_order)
         query = await next_agenda(work, team_id)
         entries = rank_entries((entry_of(item, order) for item in await compute_items(work, query)), order)
         async with work.as_district("agenda"):
             counted = await count_items(work, query)
+            names = await read_stall_names(work, reader, stalls_of(entries))
     elif row.state == MeetingState.CANCELLED:
         order, entries, counted = complete_order(row.agenda_order), (), 0
     else:
@@ -99,17 +101,21 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
         async with work.as_district("agenda"):
             counting = select(func.count()).select_from(_stored(work, row).subquery())
             counted = int(await work.db.scalar(counting) or 0)
+            names = await read_stall_names(work, reader, stalls_of(entries))
     work.disclose("agenda_item", [entry.student_id for entry in entries if entry.student_id is not None])
-    return Agenda(team_id, row, order, await _named(work, entries), max(counted - len(entries), 0))
+    return Agenda(team_id, row, order, await _named(work, entries, names), max(counted - len(entries), 0))
 
 
-async def _named(work: Work, entries: Sequence[AgendaEntry]) -> tuple[AgendaEntry, ...]:
+async def _named(
+    work: Work, entries: Sequence[AgendaEntry], of_stalls: Mapping[UUID, SubjectNames]
+) -> tuple[AgendaEntry, ...]:
     """Returns the entries with the names of their students and of the records that they are about.
 
-    Executes at most one statement.
+    `of_stalls` has the names of core stalls. Executes at most one statement, for all other names.
     """
     subjects = [(entry.subject_kind, entry.subject_id) for entry in entries]
-    names = await read_subject_names(work, [*subjects, *(("student", entry.student_id) for entry in entries)])
+    named = await read_subject_names(work, [*subjects, *(("student", entry.student_id) for entry in entries)])
+    names = {**named, **of_stalls}
     return tuple(
         replace(
             entry,
@@ -118,6 +124,11 @@ async def _named(work: Work, entries: Sequence[AgendaEntry]) -> tuple[AgendaEntr
         )
         for entry in entries
     )
+
+
+def stalls_of(entries: Iterable[AgendaEntry]) -> list[UUID]:
+    """Returns the ids of the core stalls (grades that fell behind) that these entries are about."""
+    return [entry.subject_id for entry in entries if entry.kind == AgendaItemKind.CORE_STALL]
 
 
 def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:

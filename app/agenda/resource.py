@@ -57,7 +57,7 @@ class AgendaItemResource(
         AgendaItem.meeting_id, MeetingResource, "The meeting; null until it is opened."
     )
     student: One[StudentResource] | None = one(
-        AgendaItem.student_id, StudentResource, "The student whom it is about, if it is about one."
+        AgendaItem.student_id, StudentResource, "The student that it is about, if it is about one."
     )
     area: One[AreaResource] | None = one(
         AgendaItem.area_id, AreaResource, "The area that a member named with the item, if one did."

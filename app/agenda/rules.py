@@ -31,7 +31,7 @@ class AgendaItemKind(StrEnum):
 
 
 class AgendaItemState(StrEnum):
-    """The state of an item. A suspended item is about a student whom the team does not serve at present."""
+    """The state of an item. A suspended item is about a student that the team does not serve at present."""
 
     OPEN = "open"
     DISCUSSED = "discussed"

@@ -6,10 +6,25 @@ which the reason has existed, and the ids of the records that explain it.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, cast, false, func, literal, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    ScalarSelect,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.action.models import ActionItem
@@ -27,7 +42,7 @@ from app.signal.models import Signal
 from app.signal.rules import SignalKind, SignalState
 from app.signal.stalls.models import CoreStall
 from app.signal.stalls.rules import StallState
-from app.support.models import Phase, Support
+from app.support.models import Phase, PhaseGoal, Support, SupportMeasure
 from app.support.rules import GOAL_NOTICE
 from app.team.models import Team, TeamScope, in_force_on
 
@@ -178,9 +193,11 @@ def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
 def _goals(scope: AgendaScope) -> Select[Any]:
     """Returns the supports whose goal date is near or has come.
 
-    A support without a goal is returned if its review date has come.
+    If the measures of a support have different goal dates, the earliest counts. A support without a goal is returned if
+    its review date has come.
     """
-    day = func.coalesce(Phase.goal_on, Support.review_on, type_=Date)
+    goal_on = func.least(Phase.goal_on, _further_goal_on(scope), type_=Date)
+    day = func.coalesce(goal_on, Support.review_on, type_=Date)
     has_come = day <= scope.today
     code = case(
         (Phase.goal_on.is_(None), literal("review_due", Text)),
@@ -205,6 +222,22 @@ def _goals(scope: AgendaScope) -> Select[Any]:
             or_(has_come, is_near),
             or_(ResponseState.state.is_(None), ResponseState.state != "goal_met", Phase.goal_on.is_(None)),
         )
+    )
+
+
+def _further_goal_on(scope: AgendaScope) -> ScalarSelect[date]:
+    """Returns SQL for the earliest goal date among the additional measures of a support, in its present phase."""
+    followed = and_(_of_support(scope, SupportMeasure), SupportMeasure.id == PhaseGoal.support_measure_id)
+    return (
+        select(func.min(PhaseGoal.goal_on))
+        .join(SupportMeasure, followed)
+        .where(
+            PhaseGoal.district_id == scope.district_id,
+            PhaseGoal.phase_id == Phase.id,
+            SupportMeasure.followed_until.is_(None),
+        )
+        .correlate(Support, Phase)
+        .scalar_subquery()
     )
 
 

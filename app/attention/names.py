@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,14 +10,18 @@ from sqlalchemy import ARRAY, Select, Text, and_, any_, cast, func, literal, nul
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
+from app.access.principal import Principal
 from app.access.work import Work
 from app.action.models import ActionItem
 from app.concern.models import Concern
+from app.evidence.screening.models import ScreeningWindow
 from app.hypothesis.models import Hypothesis
+from app.playbook.benchmarks.rules import Season
 from app.playbook.models import Area, Measure
 from app.roster.lookup import IdList
-from app.roster.models import Person
+from app.roster.models import Org, Person
 from app.signal.models import Signal
+from app.signal.stalls.models import CoreStall
 from app.support.models import Support
 
 PERMISSIONS: Final[Mapping[str, Can]] = {
@@ -32,12 +37,32 @@ COLUMNS: Final = ("text", "area", "intervention", "measures")
 
 
 @dataclass(frozen=True, slots=True)
+class StallNames:
+    """What a screen shows of a core stall: the grade that fell behind, where, by which measure, in which window.
+
+    * `school_id` is None if the grade of the whole district is meant. `school_name` is also None if the caller may not
+      read the roster.
+    * The other values, except `grade`, are None if the caller may not read the playbook.
+    * `closes_on` is the day after the last day of the window.
+    """
+
+    grade: str
+    school_id: UUID | None
+    school_name: str | None
+    measure_name: str | None
+    season: Season | None
+    opens_on: date | None
+    closes_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectNames:
     """The names of a record that a task or an agenda item is about.
 
     * `text` is the name of a student, or what an action item says is to be done.
     * `area` is the name of the area of a support, a concern, a signal or a hypothesis.
     * `intervention` is what a support does, and `measures` are the names of the measures that follow the support.
+    * `stall` has the names of a core stall.
 
     A field is None if this kind of record has no such name. All fields are None if the caller may not read the record.
     """
@@ -46,6 +71,7 @@ class SubjectNames:
     area: str | None = None
     intervention: str | None = None
     measures: tuple[str, ...] = ()
+    stall: StallNames | None = None
 
 
 NO_NAMES: Final = SubjectNames()
@@ -68,6 +94,44 @@ async def read_subject_names(work: Work, subjects: Iterable[tuple[str, UUID | No
     for kind in ids_by_kind:
         work.disclose(kind, {row.student_id for row in rows if row.kind == kind and row.student_id is not None})
     return {row.id: SubjectNames(row.text, row.area, row.intervention, tuple(row.measures or ())) for row in rows}
+
+
+async def read_stall_names(work: Work, reader: Principal, stall_ids: Iterable[UUID]) -> dict[UUID, SubjectNames]:
+    """Returns the names of core stalls (grades that fell behind), by id. Executes at most one statement.
+
+    Call it within `as_district`: a member of a team sees the item of an agenda, but not the core stalls of a school.
+    `reader` is the caller, whose permissions decide which names are returned.
+    """
+    unique_ids = set(stall_ids)
+    if not unique_ids or not reader.may(Can.READ_SIGNALS):
+        return {}
+    district_id = work.district_id
+    query = (
+        select(CoreStall, Org.name, Measure.name, ScreeningWindow)
+        .outerjoin(Org, and_(Org.district_id == district_id, Org.id == CoreStall.school_id))
+        .join(Measure, and_(Measure.district_id == district_id, Measure.id == CoreStall.measure_id))
+        .join(
+            ScreeningWindow,
+            and_(ScreeningWindow.district_id == district_id, ScreeningWindow.id == CoreStall.window_id),
+        )
+        .where(CoreStall.district_id == district_id, CoreStall.id == any_(cast(sorted(unique_ids), IdList)))
+    )
+    rows = (await work.db.execute(query)).all()
+    sees_school, sees_playbook = reader.may(Can.READ_ROSTER), reader.may(Can.READ_PLAYBOOK)
+    return {
+        stall.id: SubjectNames(
+            stall=StallNames(
+                grade=stall.grade,
+                school_id=stall.school_id,
+                school_name=school if sees_school else None,
+                measure_name=measure if sees_playbook else None,
+                season=Season(window.season) if sees_playbook else None,
+                opens_on=window.opens_on if sees_playbook else None,
+                closes_on=window.closes_on if sees_playbook else None,
+            )
+        )
+        for stall, school, measure, window in rows
+    }
 
 
 def _names(work: Work, kind: str, row_ids: list[UUID]) -> Select[Any]:

@@ -45,7 +45,7 @@ class CalendarLinkResource(
         rest="team",
     )
     person: One[StaffResource] | None = one(
-        CalendarLink.person_id, StaffResource, "The person for whom it was created, if it was for one."
+        CalendarLink.person_id, StaffResource, "The person that it was created for, if there is one."
     )
     created_on: date = field(CalendarLink.created_on, "The day on which it was created.")
     until_on: date = field(CalendarLink.until_on, "The first day on which it no longer opens anything.")

@@ -35,7 +35,7 @@ class NewCalendarLink:
     team: Annotated[
         str | None,
         About(
-            "The team whose meetings it opens. Without it, those of all teams of the person for whom the request acts.",
+            "The team whose meetings it opens. Without it, those of all teams of the person that the request acts for.",
             "tea_01jq4n6d9zf3vbs0x5k2m7e8th",
         ),
     ] = None

@@ -151,7 +151,7 @@ class @NounResource(
 ):
     """A row about one student."""
 
-    student: One[StudentResource] = one(@Noun.student_id, StudentResource, "The student whom it is about.")
+    student: One[StudentResource] = one(@Noun.student_id, StudentResource, "The student that it is about.")
     description: str = field(@Noun.description, "What was recorded.", "The first of its kind.")
     recorded_on: date = field(@Noun.recorded_on, "The day on which it was recorded.")
     recorded_by: One[StaffResource] | None = one(@Noun.recorded_by, StaffResource, "The person who recorded it.")

@@ -37,7 +37,7 @@ class ConcernResource(
 ):
     """A concern about one student in one area."""
 
-    student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student whom it is about.")
+    student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student that it is about.")
     area: One[AreaResource] = one(Concern.area_id, AreaResource, "The area of the concern.")
     state: ConcernState = choice(Concern.state, "The state of the concern.")
     description: str = field(

@@ -50,7 +50,7 @@ class NewConcern:
     raised_by: Annotated[
         str | None,
         About(
-            "An id or an external id; by default, the person for whom the request acts.",
+            "An id or an external id; by default, the person that the request acts for.",
             "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
         ),
     ] = None

@@ -33,7 +33,7 @@ class DecisionResource(
 ):
     """A team's decision, with the verdict that the team saw."""
 
-    student: One[StudentResource] = one(Decision.student_id, StudentResource, "The student whom it is about.")
+    student: One[StudentResource] = one(Decision.student_id, StudentResource, "The student that it is about.")
     support: One[SupportResource] | None = one(
         Decision.support_id, SupportResource, "The support that it is about; a referral may have none."
     )

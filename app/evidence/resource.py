@@ -29,7 +29,7 @@ class ScoreResource(
 ):
     """One administration of a measure to a student."""
 
-    student: One[StudentResource] = one(Score.student_id, StudentResource, "The student to whom the score belongs.")
+    student: One[StudentResource] = one(Score.student_id, StudentResource, "The student whose score it is.")
     measure: One[MeasureResource] = one(Score.measure_id, MeasureResource, "The measure.")
     taken_on: date = field(Score.taken_on, "The day on which the score was taken.")
     attempt: int = field(Score.attempt, "The attempt's number, where there were several on the day.", 1)

@@ -7,14 +7,16 @@ import strawberry
 from app.agenda.reading import AgendaEntry as ReadEntry
 from app.agenda.reading import read_agenda
 from app.agenda.rules import AgendaItemKind, AgendaItemState
+from app.attention.names import StallNames
 from app.core import ids
 from app.core.errors import NotFound
 from app.graphql.door import Info, guarded_field
 from app.graphql.node import parse_id
 from app.graphql.types import enum_of
 from app.meeting.rules import MeetingState
+from app.playbook.benchmarks.rules import Season
 
-for _choices in (AgendaItemKind, AgendaItemState, MeetingState):
+for _choices in (AgendaItemKind, AgendaItemState, MeetingState, Season):
     enum_of(_choices)
 
 
@@ -26,6 +28,46 @@ class AgendaEntryReason:
     record_ids: list[strawberry.ID] = strawberry.field(description="The ids of the records on which the reason rests.")
 
 
+@strawberry.type(
+    description="The grade that fell behind as a whole, where, by which measure, and in which screening window."
+)
+class AgendaCoreStall:
+    """What an agenda item about a grade is about."""
+
+    grade: str = strawberry.field(description="The grade, as in the roster.")
+    school_id: strawberry.ID | None = strawberry.field(
+        description="The school; null if the grade of the whole district is meant."
+    )
+    school_name: str | None = strawberry.field(
+        description="The name of the school; null also for callers who may not read the roster."
+    )
+    measure_name: str | None = strawberry.field(
+        description="The measure; null for callers who may not read the playbook."
+    )
+    season: Season | None = strawberry.field(
+        description="The season of the screening window; null for callers who may not read the playbook."
+    )
+    opens_on: datetime.date | None = strawberry.field(
+        description="The first day of the window; null for callers who may not read the playbook."
+    )
+    closes_on: datetime.date | None = strawberry.field(
+        description="The day after the last day of the window; null for callers who may not read the playbook."
+    )
+
+    @classmethod
+    def of(cls, stall: StallNames) -> "AgendaCoreStall":
+        """Returns the GraphQL object for the names of a core stall (a grade that fell behind)."""
+        return cls(
+            grade=stall.grade,
+            school_id=None if stall.school_id is None else strawberry.ID(ids.format_id("org", stall.school_id)),
+            school_name=stall.school_name,
+            measure_name=stall.measure_name,
+            season=stall.season,
+            opens_on=stall.opens_on,
+            closes_on=stall.closes_on,
+        )
+
+
 @strawberry.type(description="An item of an agenda, which is stored once the meeting is opened.")
 class AgendaEntry:
     """An item of the agenda of a meeting."""
@@ -35,7 +77,7 @@ class AgendaEntry:
     rank: int = strawberry.field(description="The place of its kind in `order`.")
     subject_id: strawberry.ID = strawberry.field(description="The id of the record that it is about.")
     student_id: strawberry.ID | None = strawberry.field(
-        description="The id of the student whom it is about, if it is about one."
+        description="The id of the student that it is about, if it is about one."
     )
     student_name: str | None = strawberry.field(
         description="The student's name; null for callers who may not read the roster."
@@ -49,6 +91,9 @@ class AgendaEntry:
         description="The measures by which the support is followed, the first one first."
     )
     action: str | None = strawberry.field(description="What is to be done, for an action item that is due.")
+    core_stall: AgendaCoreStall | None = strawberry.field(
+        description="What the item is about, if it is about a grade; null for callers who may not read signals."
+    )
     since: datetime.date = strawberry.field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason]
     state: AgendaItemState
@@ -73,6 +118,7 @@ class AgendaEntry:
             intervention=entry.names.intervention,
             measure_names=list(entry.names.measures),
             action=entry.names.text,
+            core_stall=None if entry.names.stall is None else AgendaCoreStall.of(entry.names.stall),
             since=entry.since,
             reasons=[
                 AgendaEntryReason(code=one.code, record_ids=[strawberry.ID(record) for record in one.records])

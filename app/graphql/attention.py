@@ -65,7 +65,7 @@ class ShownAttention:
     """A page of the tasks for the person that the request is sent for."""
 
     person_id: strawberry.ID | None = strawberry.field(
-        description="The person for whom the request acts; null, and no needs, for nobody."
+        description="The person that the request acts for; null, and no needs, for nobody."
     )
     until: date = strawberry.field(description="The last day of which due action items are listed.")
     items: list[ShownAttentionItem]
@@ -78,7 +78,7 @@ class AttentionQueries:
     """The query for the tasks of the person that the request is sent for."""
 
     @guarded_field(
-        "What needs something from the person for whom the request acts, this week and with why. `until` is the last "
+        "What needs something from the person that the request acts for, this week and with why. `until` is the last "
         "day of which due action items are listed; by default, six days from today.",
         attention,
     )

@@ -72,30 +72,10 @@ class ShownMeasureGrowth:
     @classmethod
     def of(cls, one: MeasureGrowth) -> "ShownMeasureGrowth":
         """Returns the GraphQL object for the growth by one measure, with public ids."""
-        verdict, typical, goal = one.verdict, one.typical, one.goal
         return cls(
-            measure_id=strawberry.ID(ids.format_id("measure", one.measure.id)),
-            measure_name=one.measure.name,
-            begins_on=goal.begins_on,
-            baseline=goal.baseline,
-            rate=None if verdict is None else verdict.rate,
-            rate_low=None if verdict is None else verdict.rate_low,
-            rate_high=None if verdict is None else verdict.rate_high,
-            last_on=None if verdict is None else verdict.last_on,
-            grade=None if typical is None else typical.grade,
-            season=None if typical is None else typical.season,
-            percentile=None if typical is None else typical.percentile,
-            typical_rate=one.typical_rate,
-            growth_check=one.growth_check,
-            benchmark_ids=[]
-            if typical is None
-            else [strawberry.ID(ids.format_id("benchmark", one_id)) for one_id in typical.benchmark_ids],
-            citation=None if typical is None else typical.citation,
-            goal=goal.goal,
-            goal_on=goal.goal_on,
-            required_rate=goal.required_rate,
-            realistic_rate=goal.realistic_rate,
-            rate_check=None if goal.rate_check is None else RateCheck(goal.rate_check),
+            measure_id=strawberry.ID(ids.format_id("measure", one.measure_id)),
+            benchmark_ids=[strawberry.ID(ids.format_id("benchmark", each)) for each in one.benchmark_ids],
+            **one.without_ids(),
         )
 
 

@@ -23,7 +23,7 @@ class Reach(StrEnum):
     CASELOAD = "caseload"
 
 
-@strawberry.type(description="The caller: who it is, for whom it acts, and what it can reach and do.")
+@strawberry.type(description="The caller: who it is, which person it acts for, and what it can reach and do.")
 class Me:
     """The caller: its client, the person that it acts for, the students that it may see, and its permissions."""
 
@@ -33,7 +33,7 @@ class Me:
     district_name: str
     time_zone: str = strawberry.field(description="The IANA time zone in which the district's days begin.")
     today: date = strawberry.field(description="The district's day, by its time zone or by a sandbox's test clock.")
-    person_id: strawberry.ID | None = strawberry.field(description="The person for whom the request acts, if any.")
+    person_id: strawberry.ID | None = strawberry.field(description="The person that the request acts for, if any.")
     reach: Reach
     school_ids: list[strawberry.ID] = strawberry.field(
         description="The schools to which the reach is limited; none means no such limit."

@@ -35,7 +35,7 @@ class ShownShareAtLevel:
 
 @strawberry.type(
     name="ProvisionReport",
-    description="How many of the students within the caller's reach have supports, and how soon. Numbers about "
+    description="How many of the students that the caller may see have supports, and how soon. Numbers about "
     "fewer than 10 students are withheld, and so are others that would reveal them.",
 )
 class ShownProvisionReport:

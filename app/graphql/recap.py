@@ -49,7 +49,7 @@ class ShownRecapEntry:
     kind: AgendaItemKind = strawberry.field(description="Why it was on the agenda.")
     state: AgendaItemState = strawberry.field(description="What became of it.")
     subject_id: strawberry.ID = strawberry.field(description="The id of the record that it is about.")
-    student: ShownRecapPerson | None = strawberry.field(description="The student whom it is about, if it is about one.")
+    student: ShownRecapPerson | None = strawberry.field(description="The student that it is about, if it is about one.")
     since: datetime.date = strawberry.field(description="The day since which there was a reason.")
     text: str | None = strawberry.field(description="The topic that a member wanted to discuss.")
     minutes: str | None = strawberry.field(description="What was noted.")
@@ -88,7 +88,7 @@ class ShownRecapActionItem:
     id: strawberry.ID
     item_id: strawberry.ID = strawberry.field(description="The id of the item at which it was agreed.")
     text: str = strawberry.field(description="What is to be done.")
-    student: ShownRecapPerson | None = strawberry.field(description="The student whom it is about, if it is about one.")
+    student: ShownRecapPerson | None = strawberry.field(description="The student that it is about, if it is about one.")
     owner: ShownRecapPerson = strawberry.field(description="The person who does it.")
     due_on: datetime.date
     state: ActionState

@@ -100,7 +100,7 @@ class WindowResult:
 @strawberry.type(
     description=(
         "The report of a screening window. Counts under 10 are withheld, and others that would reveal them. While the "
-        "window is open, the counts are of the students within the caller's reach; once it is closed, of all."
+        "window is open, the counts are of the students that the caller may see; once it is closed, of all."
     )
 )
 class WindowReport:

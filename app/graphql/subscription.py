@@ -75,7 +75,7 @@ class SyncChanged:
 
 @strawberry.type(
     description=(
-        "Events within the caller's reach, as they come. Over a WebSocket (`graphql-transport-ws`) or as server-sent "
+        "Events that the caller may see, as they come. Over a WebSocket (`graphql-transport-ws`) or as server-sent "
         "events; docs/graphql.md shows how. A subscription ends with its token."
     )
 )

@@ -58,7 +58,7 @@ class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, n
     goal_on: date | None = field(Group.goal_on, "The day of its members' goals, unless they have their own.")
     review_on: date | None = field(Group.review_on, "The day of review, in a group without a measure.")
     state: GroupState = choice(Group.state, "The state of the group.")
-    size: int = field(Group.size, "The number of present members, also of those whom the caller may not see.", 4)
+    size: int = field(Group.size, "The number of present members, also of those that the caller may not see.", 4)
     version: int = field(Group.version, "The number of changes; the ETag.", 1)
     chart: GroupChartValue | None = computed(
         group_pictures,
@@ -111,7 +111,7 @@ LINKS = (
         "members",
         GroupMemberResource,
         GroupMember.group_id == Group.id,
-        "Its members within the caller's reach, also former ones, in the order in which they joined.",
+        "Its members that the caller may see, also former ones, in the order in which they joined.",
         order=(GroupMember.id,),
         inline=True,
     ),
@@ -133,7 +133,7 @@ LINKS = (
         "sessions",
         SessionResource,
         and_(Session.group_session_id == GroupSession.id),
-        "The sessions that the members within the caller's reach received.",
+        "The sessions that the members that the caller may see received.",
         order=(Session.id,),
     ),
     OneLink(
@@ -207,7 +207,7 @@ COMMANDS = (
         "end_group",
         service.end_group,
         GroupResource,
-        "Ends a group and all its memberships, also those of students whom the caller does not see. The "
+        "Ends a group and all its memberships, also those of students that the caller does not see. The "
         "supports continue individually.",
         "POST /groups/{group}/end",
         emits=(GROUP_ENDED,),

@@ -54,7 +54,7 @@ class HypothesisResource(
 ):
     """A suspected cause of a concern, with the evidence, what would refute it, and the support that tests it."""
 
-    student: One[StudentResource] = one(Hypothesis.student_id, StudentResource, "The student whom it is about.")
+    student: One[StudentResource] = one(Hypothesis.student_id, StudentResource, "The student that it is about.")
     concern: One[ConcernResource] = one(Hypothesis.concern_id, ConcernResource, "The concern that it explains.")
     kind: One[HypothesisKindResource] = one(Hypothesis.kind_id, HypothesisKindResource, "The kind of cause.")
     state: HypothesisState = choice(Hypothesis.state, "The state of the hypothesis; the last three are outcomes.")

@@ -1,22 +1,27 @@
 """Compares a student's growth in a support with what is typical for the grade and the starting score."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from datetime import date
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import any_, cast, select
+from sqlalchemy import any_, cast, func, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.playbook.benchmarks.growth import TypicalGrowth, typical_growth
+from app.evidence.screening.models import ScreeningWindow
+from app.evidence.screening.rules import WindowState, school_year_of
+from app.playbook.benchmarks.growth import season_of, typical_growth
+from app.playbook.benchmarks.rules import Season
 from app.playbook.models import Benchmark, Measure
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_on_measures
 from app.roster.lookup import IdList
 from app.roster.models import Person
 from app.support import queries
+from app.support.changes.rates import RateCheck
 from app.support.models import Phase, PhaseGoal
 
 
@@ -43,17 +48,41 @@ class GrowthCheck(StrEnum):
 class MeasureGrowth:
     """The growth by one measure of a support in its last phase, what is typical, and what the goal requires.
 
-    All rates are in the measure's units a week of instruction, and negative if scores become lower. `verdict` is the
-    verdict in force on the measure in this phase, or None. `typical` is None if no norm states it; `typical_rate` is
-    then None too.
+    All rates are in the measure's units a week of instruction, and negative if scores become lower.
+
+    * `begins_on` and `baseline` are the day and the score at which the aimline begins.
+    * `rate`, `rate_low`, `rate_high` and `last_on` are those of the verdict in force on the measure in this phase. They
+      are None if there is none.
+    * `grade`, `season`, `percentile`, `typical_rate`, `benchmark_ids` and `citation` are those of the norms; see
+      `TypicalGrowth`. They are None or empty if no norm states the growth.
+    * `required_rate`, `realistic_rate` and `rate_check` are those of the day on which the goal was set.
     """
 
-    measure: Measure
-    goal: Phase | PhaseGoal
-    verdict: VerdictRow | None
-    typical: TypicalGrowth | None
+    measure_id: UUID
+    measure_name: str
+    begins_on: date
+    baseline: float
+    rate: float | None
+    rate_low: float | None
+    rate_high: float | None
+    last_on: date | None
+    grade: str | None
+    season: Season | None
+    percentile: float | None
     typical_rate: float | None
     growth_check: GrowthCheck
+    benchmark_ids: tuple[UUID, ...]
+    citation: str | None
+    goal: float
+    goal_on: date
+    required_rate: float | None
+    realistic_rate: float | None
+    rate_check: RateCheck | None
+
+    def without_ids(self) -> dict[str, Any]:
+        """Returns the values that both APIs show under the same names: all except the ids."""
+        names = (field.name for field in fields(self))
+        return {name: getattr(self, name) for name in names if name not in ("measure_id", "benchmark_ids")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +110,9 @@ async def support_growth(work: Work, support_id: UUID) -> SupportGrowth:
     if not measure_ids:
         return SupportGrowth(support_id, support.student_id, phase.begins_on, [])
     goals: dict[UUID, Phase | PhaseGoal] = {support.measure_id: phase}
-    for measure_id in support.more_measures:
-        further = (await queries.goals_of_measure(work, [phase.id], measure_id)).get(phase.id)
-        if further is not None:
-            goals[measure_id] = further
+    if support.more_measures:
+        further = await queries.further_goals(work, phase.id)
+        goals |= {measure_id: further[measure_id] for measure_id in support.more_measures if measure_id in further}
     verdicts = await verdicts_on_measures(work, support_id)
     grades = await work.db.scalar(
         select(Person.grades).where(Person.district_id == work.district_id, Person.id == support.student_id)
@@ -105,29 +133,76 @@ async def support_growth(work: Work, support_id: UUID) -> SupportGrowth:
             .order_by(Benchmark.id)
         )
     ).all()
-    rows = [
-        _growth_of(measures_by_id[measure_id], goal, verdicts.get(measure_id), phase, norms, grades or ())
-        for measure_id, goal in goals.items()
-    ]
+    opens_on = await _first_days_of_windows(work, support.school_ids, goals.values())
+    rows = []
+    for measure_id, goal in goals.items():
+        verdict = verdicts.get(measure_id)
+        of_phase = verdict if verdict is not None and verdict.phase_id == phase.id else None
+        year = school_year_of(goal.begins_on)
+        season = season_of(goal.begins_on, year, opens_on.get(year, {}))
+        rows.append(_growth_of(measures_by_id[measure_id], goal, of_phase, norms, grades or (), season))
     return SupportGrowth(support_id, support.student_id, phase.begins_on, rows)
+
+
+async def _first_days_of_windows(
+    work: Work, school_ids: Sequence[UUID], goals: Iterable[Phase | PhaseGoal]
+) -> dict[int, dict[Season, date]]:
+    """Returns the first day of the first screening window of each season, by the school years in which goals begin.
+
+    Only windows of these schools or of all schools count.
+    """
+    query = (
+        select(ScreeningWindow.school_year, ScreeningWindow.season, func.min(ScreeningWindow.opens_on))
+        .where(
+            ScreeningWindow.district_id == work.district_id,
+            ScreeningWindow.state != WindowState.CANCELLED,
+            ScreeningWindow.school_year.in_({school_year_of(goal.begins_on) for goal in goals}),
+            or_(ScreeningWindow.school_id.is_(None), ScreeningWindow.school_id == any_(cast(school_ids, IdList))),
+        )
+        .group_by(ScreeningWindow.school_year, ScreeningWindow.season)
+    )
+    opens_on: dict[int, dict[Season, date]] = {}
+    for year, season, day in await work.db.execute(query):
+        opens_on.setdefault(year, {})[Season(season)] = day
+    return opens_on
 
 
 def _growth_of(
     measure: Measure,
     goal: Phase | PhaseGoal,
     verdict: VerdictRow | None,
-    phase: Phase,
     norms: Sequence[Benchmark],
     grades: Sequence[str],
+    season: Season,
 ) -> MeasureGrowth:
-    now = verdict if verdict is not None and verdict.phase_id == phase.id else None
     typical = None
     if measure.kind == "growth":
         of_measure = [norm for norm in norms if norm.measure_id == measure.id]
-        typical = typical_growth(of_measure, grades, measure.direction, goal.baseline, goal.begins_on)
+        typical = typical_growth(of_measure, grades, measure.direction, goal.baseline, season)
     sign = -1.0 if measure.direction == "down" else 1.0
-    rate = None if typical is None else sign * typical.rate
-    return MeasureGrowth(measure, goal, now, typical, rate, check_growth(now, rate, sign))
+    typical_rate = None if typical is None else sign * typical.rate
+    return MeasureGrowth(
+        measure_id=measure.id,
+        measure_name=measure.name,
+        begins_on=goal.begins_on,
+        baseline=goal.baseline,
+        rate=None if verdict is None else verdict.rate,
+        rate_low=None if verdict is None else verdict.rate_low,
+        rate_high=None if verdict is None else verdict.rate_high,
+        last_on=None if verdict is None else verdict.last_on,
+        grade=None if typical is None else typical.grade,
+        season=None if typical is None else typical.season,
+        percentile=None if typical is None else typical.percentile,
+        typical_rate=typical_rate,
+        growth_check=check_growth(verdict, typical_rate, sign),
+        benchmark_ids=() if typical is None else typical.benchmark_ids,
+        citation=None if typical is None else typical.citation,
+        goal=goal.goal,
+        goal_on=goal.goal_on,
+        required_rate=goal.required_rate,
+        realistic_rate=goal.realistic_rate,
+        rate_check=None if goal.rate_check is None else RateCheck(goal.rate_check),
+    )
 
 
 def check_growth(verdict: VerdictRow | None, typical_rate: float | None, sign: float) -> GrowthCheck:

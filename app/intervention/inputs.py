@@ -41,7 +41,7 @@ class NewIntervention:
         ),
     ] = ()
     entry_criteria: Annotated[
-        str | None, Text(max=4000), About("The students for whom it is meant.", "Accurate and slow readers.")
+        str | None, Text(max=4000), About("The students that it is meant for.", "Accurate and slow readers.")
     ] = None
     exit_criteria: Annotated[
         str | None,

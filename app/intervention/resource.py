@@ -49,7 +49,7 @@ class InterventionResource(
         ["The student read it twice."],
     )
     entry_criteria: str | None = field(
-        Intervention.entry_criteria, "The students for whom it is meant.", "Accurate and slow readers."
+        Intervention.entry_criteria, "The students that it is meant for.", "Accurate and slow readers."
     )
     exit_criteria: str | None = field(
         Intervention.exit_criteria,

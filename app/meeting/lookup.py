@@ -1,6 +1,6 @@
 """Locks meetings and series, and records events about meetings, for the commands on meetings and agendas."""
 
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -14,6 +14,7 @@ from app.roster.student_lock import lock_named_subjects
 from app.team.models import Team
 from app.team.rules import TeamState
 
+Locked = TypeVar("Locked", Meeting, MeetingSeries)
 ARCHIVED: Final = "The team is archived, so that it meets no more."
 
 
@@ -26,26 +27,23 @@ async def require_active(work: Work, team_id: UUID) -> None:
 
 async def lock_meeting(work: Work, meeting_id: UUID) -> Meeting:
     """Locks and returns a meeting; raises `NotFound`."""
-    await lock_named_subjects(work)
-    query = select(Meeting).where(Meeting.district_id == work.district_id, Meeting.id == meeting_id)
-    meeting: Meeting | None = await work.db.scalar(
-        query.with_for_update(key_share=True).execution_options(populate_existing=True)
-    )
-    if meeting is None:
-        raise NotFound("meeting")
-    return meeting
+    return await _lock(work, Meeting, meeting_id, "meeting")
 
 
 async def lock_series(work: Work, series_id: UUID) -> MeetingSeries:
     """Locks and returns a series; raises `NotFound`."""
+    return await _lock(work, MeetingSeries, series_id, "meeting_series")
+
+
+async def _lock(work: Work, model: type[Locked], row_id: UUID, kind: str) -> Locked:
     await lock_named_subjects(work)
-    query = select(MeetingSeries).where(MeetingSeries.district_id == work.district_id, MeetingSeries.id == series_id)
-    series: MeetingSeries | None = await work.db.scalar(
+    query = select(model).where(model.district_id == work.district_id, model.id == row_id)
+    row: Locked | None = await work.db.scalar(
         query.with_for_update(key_share=True).execution_options(populate_existing=True)
     )
-    if series is None:
-        raise NotFound("meeting_series")
-    return series
+    if row is None:
+        raise NotFound(kind)
+    return row
 
 
 async def count_change(work: Work, meeting: Meeting, type_: EventType) -> Meeting:

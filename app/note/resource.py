@@ -34,7 +34,7 @@ class NoteResource(
     """
 
     student: One[StudentResource] | None = one(
-        Note.student_id, StudentResource, "The student whom it is about; null if the agenda item is about none."
+        Note.student_id, StudentResource, "The student that it is about; null if the agenda item is about none."
     )
     about_id: Id | None = reference_of(
         Note.about_id, Note.about_kind, NOTED_KINDS, "The record that it is about.", rest="about"

@@ -193,7 +193,7 @@ def violations_of_adult(
             continue
         if person_id is not None:
             if filters[one.name] != person_id:
-                detail = "This is not the person for whom the request acts."
+                detail = "This is not the person that the request acts for."
                 violations.append((one.name, Violation("", "caseload.of_another", detail)))
             continue
         detail = "Act for a person to combine this with a person's caseload. Nothing compares adults."

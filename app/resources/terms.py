@@ -12,7 +12,7 @@ DISTRICT: BindParameter[Any] = bindparam("district", type_=Uuid(), required=Fals
 CLIENT: BindParameter[Any] = bindparam("client", type_=Uuid(), required=False)
 """The id of the calling client, or null."""
 PERSON: BindParameter[Any] = bindparam("person", type_=Uuid(), required=False)
-"""The id of the person for whom the request acts, or null."""
+"""The id of the person that the request acts for, or null."""
 REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
 """Which students the caller may see, as a value of `Reach`: all, those of some schools, or a caseload."""
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)

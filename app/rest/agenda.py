@@ -1,13 +1,14 @@
 """Serves the agenda of a team's meeting in REST."""
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from app.agenda.reading import AgendaEntry as ReadEntry
 from app.agenda.reading import read_agenda
+from app.attention.names import StallNames
 from app.core import ids
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
@@ -31,6 +32,26 @@ class AgendaEntryReason(Shape):
     records: list[str] = Field(description="The ids of the records on which the reason rests.")
 
 
+class AgendaCoreStall(Shape):
+    """The grade that fell behind as a whole, where, by which measure, and in which screening window."""
+
+    grade: str = Field(description="The grade, as in the roster.")
+    school: str | None = Field(description="The id of the school; null if the grade of the whole district is meant.")
+    school_name: str | None = Field(
+        description="The name of the school; null also for callers who may not read the roster."
+    )
+    measure_name: str | None = Field(description="The measure; null for callers who may not read the playbook.")
+    season: Literal["fall", "winter", "spring"] | None = Field(
+        description="The season of the screening window; null for callers who may not read the playbook."
+    )
+    opens_on: date | None = Field(
+        description="The first day of the window; null for callers who may not read the playbook."
+    )
+    closes_on: date | None = Field(
+        description="The day after the last day of the window; null for callers who may not read the playbook."
+    )
+
+
 class AgendaEntry(Shape):
     """An item of an agenda. Before the meeting is opened, only the items that a member added are stored."""
 
@@ -38,7 +59,7 @@ class AgendaEntry(Shape):
     kind: str = Field(description="Why it is on the agenda.")
     rank: int = Field(description="The place of its kind in `order`.")
     subject: str = Field(description="The id of the record that it is about.")
-    student: str | None = Field(description="The id of the student whom it is about, if it is about one.")
+    student: str | None = Field(description="The id of the student that it is about, if it is about one.")
     student_name: str | None = Field(description="The student's name; null for callers who may not read the roster.")
     area_name: str | None = Field(
         description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
@@ -47,6 +68,9 @@ class AgendaEntry(Shape):
     intervention: str | None = Field(description="What the support that it is about does.")
     measure_names: list[str] = Field(description="The measures by which the support is followed, the first one first.")
     action: str | None = Field(description="What is to be done, for an action item that is due.")
+    core_stall: AgendaCoreStall | None = Field(
+        description="What the item is about, if it is about a grade; null for callers who may not read signals."
+    )
     since: date = Field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason] = Field(description="Why it is on the agenda.")
     state: str = Field(description="`open`, `discussed`, `carried`, `dropped` or `suspended`.")
@@ -113,6 +137,7 @@ def _entry(entry: ReadEntry) -> AgendaEntry:
         intervention=entry.names.intervention,
         measure_names=list(entry.names.measures),
         action=entry.names.text,
+        core_stall=None if entry.names.stall is None else _core_stall(entry.names.stall),
         since=entry.since,
         reasons=[AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in entry.reasons],
         state=entry.state,
@@ -122,4 +147,16 @@ def _entry(entry: ReadEntry) -> AgendaEntry:
         dropped_because=entry.dropped_because,
         times_carried=entry.times_carried,
         version=entry.version,
+    )
+
+
+def _core_stall(stall: StallNames) -> AgendaCoreStall:
+    return AgendaCoreStall.model_construct(
+        grade=stall.grade,
+        school=None if stall.school_id is None else ids.format_id("org", stall.school_id),
+        school_name=stall.school_name,
+        measure_name=stall.measure_name,
+        season=None if stall.season is None else stall.season.value,
+        opens_on=stall.opens_on,
+        closes_on=stall.closes_on,
     )

@@ -54,7 +54,7 @@ class AttentionItemShape(Shape):
 class AttentionShape(Shape):
     """The tasks for the person that the request is sent for, the oldest first."""
 
-    person: str | None = Field(description="The person for whom the request acts; null, and no tasks, for nobody.")
+    person: str | None = Field(description="The person that the request acts for; null, and no tasks, for nobody.")
     until: date = Field(description="The last day of which due action items are listed.")
     items: list[AttentionItemShape] = Field(description="The tasks for the person.")
     left_out: list[Reason] = Field(description="The reasons that are not listed, for lack of a permission.")

@@ -71,7 +71,7 @@ async def principal_of(
     authorization: Annotated[str | None, Security(oauth2)],
     act_for: Annotated[
         str | None,
-        Header(alias=ACT_FOR, description="The person for whom this request acts: an id or an external id."),
+        Header(alias=ACT_FOR, description="The person that this request acts for: an id or an external id."),
     ] = None,
 ) -> Principal:
     """Returns the caller's principal; raises `Unauthenticated`.

@@ -87,26 +87,8 @@ async def get_support_growth(work: OpenWork, support: str) -> SupportGrowthShape
 
 
 def _measure(one: MeasureGrowth) -> MeasureGrowthShape:
-    verdict, typical, goal = one.verdict, one.typical, one.goal
     return MeasureGrowthShape.model_construct(
-        measure=ids.format_id("measure", one.measure.id),
-        measure_name=one.measure.name,
-        begins_on=goal.begins_on,
-        baseline=goal.baseline,
-        rate=None if verdict is None else verdict.rate,
-        rate_low=None if verdict is None else verdict.rate_low,
-        rate_high=None if verdict is None else verdict.rate_high,
-        last_on=None if verdict is None else verdict.last_on,
-        grade=None if typical is None else typical.grade,
-        season=None if typical is None else typical.season.value,
-        percentile=None if typical is None else typical.percentile,
-        typical_rate=one.typical_rate,
-        growth_check=one.growth_check.value,
-        benchmarks=[] if typical is None else [ids.format_id("benchmark", one_id) for one_id in typical.benchmark_ids],
-        citation=None if typical is None else typical.citation,
-        goal=goal.goal,
-        goal_on=goal.goal_on,
-        required_rate=goal.required_rate,
-        realistic_rate=goal.realistic_rate,
-        rate_check=goal.rate_check,
+        measure=ids.format_id("measure", one.measure_id),
+        benchmarks=[ids.format_id("benchmark", benchmark_id) for benchmark_id in one.benchmark_ids],
+        **one.without_ids(),
     )

@@ -33,7 +33,7 @@ class Me(Shape):
     district: Named = Field(description="The district that the token is for.")
     time_zone: str = Field(description="The IANA time zone in which the district's days begin.")
     today: date = Field(description="The district's day, by its time zone or by a sandbox's test clock.")
-    person: str | None = Field(description="The person for whom the request acts, if it names one.")
+    person: str | None = Field(description="The person that the request acts for, if it names one.")
     reach: Literal["district", "schools", "caseload"] = Field(
         description="The part of the district whose records the caller can see."
     )

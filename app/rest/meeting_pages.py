@@ -34,6 +34,7 @@ STYLE: Final = Markup(
     "padding:.75rem 1rem;margin:.75rem 0;break-inside:avoid}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:start;vertical-align:top;padding:.4rem .75rem .4rem 0;"
     "border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent)}tr{break-inside:avoid}"
+    "td+td{overflow-wrap:break-word}"
     "@media(max-width:32rem){thead{position:absolute;clip-path:inset(50%)}tr{display:block;padding:.5rem 0}"
     "td{display:block;border:0;padding:0}td:empty{display:none}td::before{content:attr(data-name) ': ';font-weight:600}"
     "tr{border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent)}}"

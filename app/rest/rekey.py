@@ -1,4 +1,4 @@
-"""Serves the REST route that finds the people whom a held run would remove and create again.
+"""Serves the REST route that finds the people that a held run would remove and create again.
 
 A held run is a sync whose changes wait for approval. If the SIS has given a person a new sourcedId, the run seems to
 remove one person and to create another. The request contains a map from old to new sourcedIds, or says how to find such

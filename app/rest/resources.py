@@ -31,7 +31,8 @@ from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource, TermResource
 from app.signal.core_stalls import CoreStallResource
-from app.signal.resource import SignalResource, SignalRuleResource
+from app.signal.resource import SignalResource
+from app.signal.rule_resource import SignalRuleResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource

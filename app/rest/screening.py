@@ -39,7 +39,7 @@ Class = Annotated[
 
 Team = Annotated[
     str | None,
-    Query(max_length=200, description="Only results of students whom this team serves today. It needs `team:read`."),
+    Query(max_length=200, description="Only results of students that this team serves today. It needs `team:read`."),
 ]
 
 

@@ -69,8 +69,8 @@ class RekeyPlan(Shape):
 
     of: str = Field(description="The id of the held run whose people these are.")
     by: str = Field(description="How they are matched: by identifier, email, or map for a map that was given.")
-    gone: int = Field(description="People whom the held run would remove.")
-    came: int = Field(description="People whom the held run would create.")
+    gone: int = Field(description="People that the held run would remove.")
+    came: int = Field(description="People that the held run would create.")
     matched: int = Field(description="People who continue under their new sourcedId once the plan is approved.")
     ambiguous: int = Field(description="Removed people with more than one possible match; they stay as they are.")
     unmatched: int = Field(description="Removed people without a match.")

@@ -203,7 +203,7 @@ LISTINGS = (
             ),
         ),
         flags=(
-            Flag("include_departed", "Also students whom the source no longer sends.", off=Person.removed_at.is_(None)),
+            Flag("include_departed", "Also students that the source no longer sends.", off=Person.removed_at.is_(None)),
         ),
         order=BY_NAME,
         sorts=(

@@ -18,7 +18,7 @@ from app.resources.members import One
 from app.roster.filters import of_school
 from app.roster.resource import StaffResource
 from app.roster.schools import SchoolResource
-from app.signal.resource import SignalRuleResource
+from app.signal.rule_resource import SignalRuleResource
 from app.signal.stalls import service
 from app.signal.stalls.models import CoreStall
 from app.signal.stalls.rules import StallState

@@ -1,4 +1,4 @@
-"""Declares what both APIs show of signal rules and signals, with the commands on them."""
+"""Declares what both APIs show of signals, with the commands on them."""
 
 from datetime import date, datetime
 from operator import attrgetter
@@ -15,52 +15,21 @@ from app.events.catalogue import (
 from app.evidence.resource import ScoreResource
 from app.evidence.screening.resource import ScreeningWindowResource
 from app.playbook.filters import by_area
-from app.playbook.resource import AreaResource, MeasureResource
+from app.playbook.resource import AreaResource
 from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
-from app.resources.fields import choice, field, one, reference, references, stored
-from app.resources.listing import Filter, Flag, Listing
+from app.resources.fields import choice, field, one, reference, references
+from app.resources.listing import Filter, Listing
 from app.resources.members import Id, One
-from app.resources.values import Value, WholeNumbers, item
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
 from app.roster.schools import ClassResource
-from app.signal import rulebook, service
-from app.signal.models import Signal, SignalRule
+from app.signal import service
+from app.signal.models import Signal
+from app.signal.rule_resource import SignalRuleResource
 from app.signal.rules import SignalKind, SignalState
 from app.support.resource import SupportResource
-
-
-class SignalRuleResource(
-    Resource[SignalRule], kind="signal_rule", requires=Can.READ_PLAYBOOK, name="SignalRule", get="signal_rule"
-):
-    """A version of a rule that suggests signals. To change a rule, its next version is published."""
-
-    code: str = field(SignalRule.code, "The code, by which the rule is known.", "under-cut")
-    number: int = field(SignalRule.number, "The number of the version of this rule.", 1)
-    kind: SignalKind = choice(SignalRule.kind, "What the rule looks at.")
-    parameters: WholeNumbers = stored(SignalRule.parameters, "The parameters, by name.")
-    area: One[AreaResource] | None = one(
-        SignalRule.area_id, AreaResource, "The area of its signals; null where it follows from the data."
-    )
-    measure: One[MeasureResource] | None = one(
-        SignalRule.measure_id,
-        MeasureResource,
-        "The only measure that it looks at, of a rule about screening or the core.",
-    )
-    incident_kinds: list[str] = field(
-        SignalRule.incident_kinds,
-        "The codes of the only kinds of incidents that it counts, of a rule about incidents; empty if it counts all.",
-        ["disruption"],
-    )
-    published_by: One[StaffResource] | None = one(
-        SignalRule.published_by, StaffResource, "The person who published it, if a person did."
-    )
-    published_at: datetime = field(SignalRule.published_at, "When it was published.")
-    retired_at: datetime | None = field(
-        SignalRule.retired_at, "When it was retired, or followed by the next version; null while it is in force."
-    )
 
 
 class SignalResource(
@@ -113,16 +82,6 @@ class SignalResource(
     version: int = field(Signal.version, "The number of changes; the ETag.", 1)
 
 
-class SignalRulePreviewValue(Value):
-    """For how many students, or grades, a rule would suggest something now.
-
-    Counts only those that the caller may see.
-    """
-
-    students: int = item("The number of students.", 12)
-    grades: int = item("The number of grades, of a school or of the district, of a rule about the core.", 0)
-
-
 LINKS = (
     Link(
         StudentResource,
@@ -135,13 +94,6 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing(
-        "signal_rules",
-        SignalRuleResource,
-        "Signal rules in the order in which they were published, earlier versions included.",
-        flags=(Flag("in_force", "Only those in force.", on=SignalRule.retired_at.is_(None)),),
-        changed_at=SignalRule.updated_at,
-    ),
     Listing(
         "signals",
         SignalResource,
@@ -171,30 +123,6 @@ LISTINGS = (
 )
 
 COMMANDS = (
-    Command(
-        "publish_signal_rule",
-        rulebook.publish_signal_rule,
-        SignalRuleResource,
-        "Publishes a signal rule, or the next version of one, which retires the version before. Its signals "
-        "are computed shortly.",
-        "POST /signal-rules",
-        status=201,
-    ),
-    Command(
-        "preview_signal_rule",
-        rulebook.preview_signal_rule,
-        None,
-        "Counts the students, or the grades, that a signal rule would suggest now. Returns no names and saves nothing.",
-        "POST /signal-rules/preview",
-        value=SignalRulePreviewValue,
-    ),
-    Command(
-        "retire_signal_rule",
-        rulebook.retire_signal_rule,
-        SignalRuleResource,
-        "Retires a signal rule. Its signals that are still suggested lapse, unless another rule sees the same.",
-        "POST /signal-rules/{signal_rule}/retire",
-    ),
     Command(
         "accept_signal",
         service.accept_signal,

@@ -3,9 +3,9 @@
 Accepting a signal creates an accepted concern, unless the signal reports success.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 from app.access.permission import Can
@@ -60,16 +60,15 @@ class MergedSignal:
     into: Annotated[str, STAYS]
 
 
+Settled = TypeVar("Settled", AcceptedSignal, DismissedSignal, MergedSignal)
+
+
 @needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)
 async def accept_signals(
     work: Work, signals: Sequence[AcceptedSignal], *, at: str = "/signals", positions: Sequence[int]
 ) -> list[ItemResult]:
     """Accepts several signals, each with a result of its own. If one is refused, the others are still accepted."""
-
-    async def accept(item: AcceptedSignal) -> Signal:
-        return await accept_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.description)
-
-    return await run_each(work, accept, signals, positions, at, lock_named_subjects)
+    return await _each(work, lambda item, id_: accept_signal(work, id_, item.description), signals, positions, at)
 
 
 @needs(Can.SETTLE_SIGNALS)
@@ -77,11 +76,7 @@ async def dismiss_signals(
     work: Work, signals: Sequence[DismissedSignal], *, at: str = "/signals", positions: Sequence[int]
 ) -> list[ItemResult]:
     """Dismisses several signals, each with its reason and a result of its own."""
-
-    async def dismiss(item: DismissedSignal) -> Signal:
-        return await dismiss_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.because)
-
-    return await run_each(work, dismiss, signals, positions, at, lock_named_subjects)
+    return await _each(work, lambda item, id_: dismiss_signal(work, id_, item.because), signals, positions, at)
 
 
 @needs(Can.SETTLE_SIGNALS)
@@ -89,11 +84,22 @@ async def merge_signals(
     work: Work, signals: Sequence[MergedSignal], *, at: str = "/signals", positions: Sequence[int]
 ) -> list[ItemResult]:
     """Merges several signals, each into another one about the same student and with a result of its own."""
+    return await _each(work, lambda item, id_: merge_signal(work, id_, item.into), signals, positions, at)
 
-    async def merge(item: MergedSignal) -> Signal:
-        return await merge_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.into)
 
-    return await run_each(work, merge, signals, positions, at, lock_named_subjects)
+async def _each(
+    work: Work,
+    settle: Callable[[Settled, UUID], Awaitable[Signal]],
+    signals: Sequence[Settled],
+    positions: Sequence[int],
+    at: str,
+) -> list[ItemResult]:
+    """Calls `settle` for each item of a request, with the id of the signal that it names; returns the results."""
+
+    async def settle_one(item: Settled) -> Signal:
+        return await settle(item, ids.parse_id("signal", item.signal, "/signal"))
+
+    return await run_each(work, settle_one, signals, positions, at, lock_named_subjects)
 
 
 @needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)

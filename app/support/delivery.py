@@ -88,7 +88,7 @@ class SessionResource(
     """One delivery of a support. A planned session without a record is unknown, not missed."""
 
     support_id: Id = reference(Session.support_id, "support", "The support.", rest="support")
-    student: One[StudentResource] = one(Session.student_id, StudentResource, "The student whom it was for.")
+    student: One[StudentResource] = one(Session.student_id, StudentResource, "The student that it was for.")
     held_on: date = field(Session.held_on, "The day on which the session took place, or should have taken place.")
     number: int = field(Session.number, "The session's number on its day.", 1)
     attended: bool = field(Session.attended, "Whether the student was present.")

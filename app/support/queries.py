@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import any_, cast, exists, select
+from sqlalchemy import ColumnElement, any_, cast, exists, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -80,15 +80,20 @@ async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[
 @needs(Can.READ_SUPPORTS)
 async def goals_of_measure(work: Work, phase_ids: Sequence[UUID], measure_id: UUID) -> dict[UUID, PhaseGoal]:
     """Returns the goals that an additional measure of a support has in these phases, keyed by phase."""
-    rows = await work.db.scalars(
-        select(PhaseGoal).where(
-            PhaseGoal.district_id == work.district_id,
-            PhaseGoal.phase_id == any_(cast(list(phase_ids), IdList)),
-            PhaseGoal.measure_id == measure_id,
-        )
-    )
-    goals = {row.phase_id: row for row in rows}
-    work.disclose("support", (row.student_id for row in goals.values()))
+    of_measure = (PhaseGoal.phase_id == any_(cast(list(phase_ids), IdList)), PhaseGoal.measure_id == measure_id)
+    return {goal.phase_id: goal for goal in await _goals(work, *of_measure)}
+
+
+@needs(Can.READ_SUPPORTS)
+async def further_goals(work: Work, phase_id: UUID) -> dict[UUID, PhaseGoal]:
+    """Returns the goals that the additional measures of a support have in a phase, keyed by measure."""
+    return {goal.measure_id: goal for goal in await _goals(work, PhaseGoal.phase_id == phase_id)}
+
+
+async def _goals(work: Work, *conditions: ColumnElement[bool]) -> Sequence[PhaseGoal]:
+    query = select(PhaseGoal).where(PhaseGoal.district_id == work.district_id, *conditions)
+    goals = (await work.db.scalars(query)).all()
+    work.disclose("support", (goal.student_id for goal in goals))
     return goals
 
 

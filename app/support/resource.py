@@ -39,7 +39,7 @@ class SupportResource(
 ):
     """An intervention provided, or planned, for a student."""
 
-    student: One[StudentResource] = one(Support.student_id, StudentResource, "The student whom it is for.")
+    student: One[StudentResource] = one(Support.student_id, StudentResource, "The student that it is for.")
     intervention: str = field(
         Support.intervention, "The intervention, such as repeated reading.", "Repeated reading with feedback"
     )

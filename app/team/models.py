@@ -72,7 +72,7 @@ class TeamScope(OfTeam, Base):
 
 
 class TeamStudent(OfTeam, AboutStudent, Base):
-    """A student whom a team serves because of one of its scopes.
+    """A student that a team serves because of one of its scopes.
 
     `until_on` is the first day on which the team no longer serves the student because of this scope. Commands and syncs
     write these rows from the scopes and the roster; nobody writes them by hand.

@@ -37,7 +37,7 @@ class TeamResource(Resource[Team], kind="team", requires=Can.READ_TEAMS, name="T
     )
     formed_on: date = field(Team.formed_on, "The day on which the team was formed.")
     archived_on: date | None = field(Team.archived_on, "The day on which the team was archived.")
-    version: int = field(Team.version, "The number of changes of the team, its members and whom it serves.", 1)
+    version: int = field(Team.version, "The number of changes of the team, its members and its students.", 1)
 
 
 class TeamMemberResource(Resource[TeamMember], kind="team_member", requires=Can.READ_TEAMS, name="TeamMember"):
@@ -79,7 +79,7 @@ class TeamStudentResource(
     discloses="team",
     name="TeamStudent",
 ):
-    """A student whom a team serves because of one of its scopes. Syncs keep the list equal to the roster."""
+    """A student that a team serves because of one of its scopes. Syncs keep the list equal to the roster."""
 
     team_id: Id = reference(TeamStudent.team_id, "team", "The team.", rest="team")
     student: One[StudentResource] = one(TeamStudent.student_id, StudentResource, "The student.")
@@ -94,7 +94,7 @@ ON: Filter[date] = Filter(
     "on",
     date,
     lambda day: in_force_on(TeamStudent, day),
-    "Only those whom it serves on this day.",
+    "Only those that it serves on this day.",
     date(2026, 9, 14),
 )
 
@@ -128,7 +128,7 @@ LINKS = (
         "students",
         TeamStudentResource,
         TeamStudent.team_id == Team.id,
-        "The students whom it serves and has served, each with the days.",
+        "The students that it serves and has served, each with the days.",
         order=(TeamStudent.id,),
         paged=True,
         filters=(ON,),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from bench.year.attention import needs_of
+from bench.year.incidents import ask_about_incidents
 from bench.year.notes import ask_about_notes
 from bench.year.roster import GRADE, SPECIALIST, TEACHERS, external
 from bench.year.stalls import ask_about_stalls
@@ -34,8 +35,10 @@ def ask_all(year: Year) -> None:
         _who_has_no_support(year)
         _how_many_at_which_level(year)
         _what_went_well(year)
-        told, read, queried = ask_about_notes(year)
-        _same(year, "what was said at the items of the agendas", told, rest=read, graphql=queried)
+        written, read, queried = ask_about_notes(year)
+        _same(year, "what was said at the items of the agendas", written, rest=read, graphql=queried)
+        recorded, read, queried = ask_about_incidents(year)
+        _same(year, "which incidents there were", recorded, rest=read, graphql=queried)
         stalls, of_rest, of_graphql = ask_about_stalls(year)
         _same(year, "which grade fell behind as a whole", stalls, rest=of_rest, graphql=of_graphql)
 

@@ -134,7 +134,8 @@ class ActionRecord:
 class SignalKey:
     """Identifies a signal by its kind, the student, and what caused it.
 
-    The cause (`occasion`) is a screening window, or a support with a day, such as the day on which its verdict changed.
+    The cause is a screening window, a support with the day since which it has been in its state, or, for incidents, the
+    number of the signals that were answered before.
     """
 
     kind: str
@@ -152,6 +153,18 @@ class SignalRecord:
     state: str = "suggested"
     support: SupportRecord | None = None
     concern: str | None = None
+
+
+@dataclass
+class IncidentRecord:
+    """An incident of the simulated year. `answers` is the number of answered signals about its student before it."""
+
+    id: str
+    student: str
+    kind: str
+    occurred_on: date
+    answers: int
+    is_removed: bool = False
 
 
 @dataclass

@@ -6,7 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bench.year import beginning, caseload, meetings, moves, notes, questions, signals, stalls, tasks, weekly, windows
+from bench.year import (
+    beginning,
+    caseload,
+    incidents,
+    meetings,
+    moves,
+    notes,
+    questions,
+    signals,
+    stalls,
+    tasks,
+    weekly,
+    windows,
+)
 from bench.year.observing import follow_unserved, read_states
 from bench.year.state import Year
 
@@ -53,6 +66,8 @@ STEPS: Final = (
     *(Step("the grade is screened", windows.screen, week, FRIDAY) for week in windows.SEASONS),
     *(Step("some are screened again", windows.screen_again, week + 1) for week in windows.SEASONS),
     *(Step("a window closes", windows.close, week + windows.LASTS) for week in windows.SEASONS),
+    *(Step("incidents are recorded", incidents.record_incidents, week, FRIDAY) for week in incidents.INCIDENTS),
+    Step("an incident is removed", incidents.remove_mistake, incidents.CORRECTED),
     Step("signals", signals.follow_signals, 1, TUESDAY, every=1),
     Step("core stalls", stalls.follow_stalls, 1, TUESDAY, every=1),
     Step("a note is amended", notes.amend, 6, MONDAY, every=5),

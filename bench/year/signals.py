@@ -6,12 +6,20 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
 
+from bench.year.incidents import RULE, answered_signals, involved_often
 from bench.year.records import SignalKey, SignalRecord, SupportRecord
 from bench.year.state import BEGINS, Year
 from bench.year.truth import is_active
 from bench.year.windows import LASTS, MEASURE, SEASONS
 
-KINDS: Final = ("screening_under_cut", "unmet_goal", "arrived_with_support", "ahead_of_goal", "ready_to_fade")
+KINDS: Final = (
+    "screening_under_cut",
+    "incidents",
+    "unmet_goal",
+    "arrived_with_support",
+    "ahead_of_goal",
+    "ready_to_fade",
+)
 AFTER_WINDOW: Final = timedelta(days=60)
 """How long after its window a screening score is a signal."""
 DAYS: Final = {"unmet_goal": 7, "arrived_with_support": 30, "ahead_of_goal": 14, "ready_to_fade": 42}
@@ -19,11 +27,13 @@ DAYS: Final = {"unmet_goal": 7, "arrived_with_support": 30, "ahead_of_goal": 14,
 
 
 def publish_rules(year: Year) -> None:
-    """Publishes a rule of each kind in `KINDS`, after checking that a preview of the rule finds no student yet."""
+    """Publishes a rule of each kind for scores, supports and incidents, after a preview that counts students only."""
     for kind in KINDS:
-        rule = {"code": kind.replace("_", "-"), "kind": kind}
+        rule: dict[str, Any] = {"code": kind.replace("_", "-"), "kind": kind}
         if kind == "screening_under_cut":
             rule["measure"] = MEASURE
+        if kind == "incidents":
+            rule |= RULE
         preview = year.caller.post("/v1/signal-rules/preview", rule)
         year.require(preview["students"] == 0, f"the rule {kind} would suggest students before the year begins")
         year.caller.post("/v1/signal-rules", rule)
@@ -63,6 +73,8 @@ def _candidates(year: Year) -> Iterator[tuple[SignalKey, SupportRecord | None]]:
             for student, value in scores.items():
                 if value < SEASONS[week].benchmark and student not in year.roster.gone:
                     yield SignalKey("screening_under_cut", student, f"window {week}"), None
+    for student in involved_often(year):
+        yield SignalKey("incidents", student, f"answers {answered_signals(year, student)}"), None
     for record in year.present():
         yield from ((SignalKey(kind, record.student, occasion), record) for kind, occasion in _of(year, record))
 
@@ -96,6 +108,8 @@ def _key_of(year: Year, signal: dict[str, Any]) -> SignalKey:
     if signal["window"] is not None:
         week = next(week for week in SEASONS if year.ids[f"window {week}"] == signal["window"])
         return SignalKey(signal["kind"], student, f"window {week}")
+    if signal["incidents"]:
+        return SignalKey(signal["kind"], student, f"answers {answered_signals(year, student)}")
     kept = year.signals.get(signal["id"])
     if kept is not None and kept.state == "suggested":
         return kept.key

@@ -15,6 +15,7 @@ from bench.year.records import (
     ActionRecord,
     ConcernRecord,
     HypothesisRecord,
+    IncidentRecord,
     NoteRecord,
     SignalRecord,
     StallRecord,
@@ -55,6 +56,7 @@ class Year:
     away: set[str] = field(default_factory=set)
     screened: dict[int, dict[str, float]] = field(default_factory=dict)
     screened_first: dict[int, dict[str, float]] = field(default_factory=dict)
+    incidents: list[IncidentRecord] = field(default_factory=list)
     stalls: list[StallRecord] = field(default_factory=list)
     noted: list[NoteRecord] = field(default_factory=list)
     concerns: dict[str, ConcernRecord] = field(default_factory=dict)

@@ -137,6 +137,26 @@ async def test_a_goal_whose_day_is_past_is_one_item(app: FastAPI, north: Town) -
     assert kinds(await agenda_of(asks, team)) == ["goal_passed"]
 
 
+async def test_a_goal_date_of_a_further_measure_is_on_the_agenda(app: FastAPI, north: Town) -> None:
+    """If the measures of a support have different goal dates, the support is on the agenda because of the earliest one,
+    in one item. It is off the agenda once this measure is not followed any more.
+    """
+    asks = caller(app, north)
+    team, support = await meeting_team(north), await _judged(north)
+    await _set(north, "responding", 3)
+    day, maze = TODAY + timedelta(days=10), {"measure": "maze", "goal": 20.0, "baseline": 8.0, "confirm_rate": True}
+    await done(asks, f"supports/{support}/measures", goal_on=str(day), **maze)
+    (item,) = (await agenda_of(asks, team))["items"]
+    assert (item["kind"], item["subject"], item["since"], _codes(item)) == ("goal_due", support, str(day), ["goal_due"])
+    day = TODAY - timedelta(days=1)
+    async with north.house() as work:
+        await _end_measures(work, day)
+    (item,) = (await agenda_of(asks, team))["items"]
+    assert (item["kind"], item["since"], _codes(item)) == ("goal_passed", str(day), ["goal_passed"])
+    await done(asks, f"supports/{support}/measures/stop", measure="maze")
+    assert kinds(await agenda_of(asks, team)) == []
+
+
 async def test_a_met_goal_and_the_signal_to_fade_are_one_item(app: FastAPI, north: Town) -> None:
     """If a goal is met and a signal suggests fading the support, the agenda has only the item about the signal."""
     asks = caller(app, north)
@@ -193,3 +213,10 @@ async def _settled(asks: Caller, team: str, command: str, **body: Any) -> dict[s
     await done(asks, f"agenda-items/{item['item']}/{command}", **body)
     await done(asks, f"meetings/{meeting['id']}/close")
     return agenda
+
+
+@needs(Can.JUDGE)
+async def _end_measures(work: Work, goal_on: date) -> None:
+    """Changes the goal dates of additional measures, so that the test need not wait for them."""
+    statement = text("UPDATE phase_goal SET goal_on = :goal_on WHERE district_id = :district")
+    await work.db.execute(statement, {"goal_on": goal_on, "district": work.district_id})

@@ -20,12 +20,14 @@ from app.evidence.screening.models import ScreeningResult
 from app.signal.compute import compute_signals
 from app.signal.stalls.rules import GradeInWindows
 from tests.faces.graphql_face import query_data
-from tests.faces.rest_town import Caller, caller
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.rooms.agenda_town import agenda_of, done, kinds, meeting_of, meeting_team, opened
 from tests.rooms.team_town import named
+from tests.rooms.test_names_of_tasks import both_agendas
 from tests.rooms.test_screening_report import screened
 from tests.rooms.test_screening_windows import scheduled, window
 from tests.rooms.test_signals import TODAY
+from tests.sent import statements_sent
 from tests.town import Town, lay, maintain, person_rows
 
 BEFORE = (str(TODAY - timedelta(days=30)), str(TODAY - timedelta(days=20)))
@@ -135,7 +137,8 @@ async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(ap
 async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north: Town) -> None:
     """A core stall (a grade that fell behind) that a team has discussed is not put on its agenda again every week.
 
-    The printed agenda and the recap state the grade of the core stall.
+    The agenda names its grade, school, measure and window in one answer, also for a teacher, who does not see the core
+    stalls of the school. So do its page and the page of the recap.
     """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
@@ -147,12 +150,65 @@ async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north:
     await done(asks, f"agenda-items/{item['item']}/discuss", minutes="We look at the daily reading time.")
     await done(asks, f"meetings/{meeting['id']}/close")
     teacher = caller(app, north, act_for="sis:sis:teacher-1")
+    assert (await teacher.get(f"/v1/core-stalls/{item['subject']}")).status_code == 404
+    (seen,) = await both_agendas(teacher, team, meeting=meeting["id"])
+    assert seen["core_stall"] == {
+        "grade": "03",
+        "school": school,
+        "school_name": (await asks.get(f"/v1/schools/{school}")).json()["name"],
+        "measure_name": "Oral reading fluency",
+        "season": "winter",
+        "opens_on": SINCE[0],
+        "closes_on": SINCE[1],
+    }
     agenda = await teacher.get(f"/v1/teams/{team}/agenda.html", meeting=meeting["id"])
     recap = await teacher.get(f"/v1/meetings/{meeting['id']}/recap.html")
     for page in (agenda, recap):
-        assert "<h3 dir=auto>Grade 3: " in page.text
+        heading = f"Grade 3: Oral reading fluency, winter screening, {seen['core_stall']['school_name']}"
+        assert f"<h3 dir=auto>{heading}</h3>" in page.text
     await meeting_of(asks, team)
     assert kinds(await agenda_of(asks, team)) == []
+
+
+async def test_each_name_of_a_stall_needs_its_permission(app: FastAPI, north: Town) -> None:
+    """An agenda shows no name of a core stall to a client that may not read signals, no school to one that may not read
+    the roster, and neither measure nor window to one that may not read the playbook. The pages show no more.
+    """
+    asks, school = caller(app, north), named("org", north.schools[0])
+    await two_windows(asks, north, before=30, after=20)
+    await published(asks)
+    await done(asks, f"core-stalls/{(await stalls(asks, north))[school]['id']}/accept")
+    team = await meeting_team(north)
+    meeting = await opened(asks, team)
+    name = (await asks.get(f"/v1/schools/{school}")).json()["name"]
+    for missing, withheld, heading in (
+        ("signal:read", None, "A grade that fell behind as a whole"),
+        ("roster:read", {"school_name"}, "Grade 3: Oral reading fluency, winter screening"),
+        ("playbook:read", {"measure_name", "season", "opens_on", "closes_on"}, f"Grade 3: {name}"),
+    ):
+        client = caller(app, north, CLIENT_SCOPES - {missing})
+        for filters in ({}, {"meeting": meeting["id"]}):
+            (item,) = await both_agendas(client, team, **filters)
+            stall = item["core_stall"]
+            assert (stall and {name for name, value in stall.items() if value is None}) == withheld, missing
+        page = (await client.get(f"/v1/teams/{team}/agenda.html")).text
+        assert f"<h3 dir=auto>{heading}</h3>" in page
+
+
+async def test_the_names_of_stalls_take_one_statement(app: FastAPI, north: Town) -> None:
+    """The names of all core stalls of an agenda take one statement, and an agenda without any takes none."""
+    asks = caller(app, north)
+    await two_windows(asks, north, before=30, after=20)
+    await published(asks)
+    team = await meeting_team(north)
+    engine = app.state.services.engine
+    with statements_sent(engine) as without:
+        assert kinds(await agenda_of(asks, team)) == []
+    for stall in (await stalls(asks, north)).values():
+        await done(asks, f"core-stalls/{stall['id']}/accept")
+    with statements_sent(engine) as named_stalls:
+        assert kinds(await agenda_of(asks, team)) == ["core_stall"]
+    assert len(named_stalls) == len(without) + 1
 
 
 async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, north: Town) -> None:

@@ -15,6 +15,7 @@ from tests.sent import statements_sent
 from tests.town import Town
 
 NAMES = "studentName areaName intervention measureNames action"
+STALL = "grade schoolId schoolName measureName season opensOn closesOn"
 STATEMENTS_OF_NAMES = 1
 """The names of an agenda or of a list of tasks are read by one statement, however many items there are."""
 
@@ -28,6 +29,15 @@ def names_of(item: dict[str, Any]) -> tuple[Any, ...]:
     """Returns the names in an item of REST or of GraphQL: student, area, intervention, measures and action."""
     rest = ("student_name", "area_name", "intervention", "measure_names", "action")
     return tuple(item[name] for name in (NAMES.split() if "studentName" in item else rest))
+
+
+def stall_of(item: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Returns what an item of REST or of GraphQL shows of a core stall, with the season in lowercase."""
+    stall = item["coreStall"] if "coreStall" in item else item["core_stall"]
+    if stall is None:
+        return None
+    values = list(stall.values())
+    return tuple(value.lower() if value in ("FALL", "WINTER", "SPRING") else value for value in values)
 
 
 async def shown(asks: Caller, document: str) -> dict[str, Any]:
@@ -45,8 +55,9 @@ async def both_agendas(asks: Caller, team: str, **filters: str) -> list[dict[str
     """
     items: list[dict[str, Any]] = (await agenda_of(asks, team, **filters))["items"]
     meeting = "".join(f', meetingId: "{name}"' for name in filters.values())
-    document = f'{{ agenda(teamId: "{team}"{meeting}) {{ items {{ subjectId {NAMES} }} }} }}'
+    document = f'{{ agenda(teamId: "{team}"{meeting}) {{ items {{ subjectId {NAMES} coreStall {{ {STALL} }} }} }} }}'
     same = (await shown(asks, document))["agenda"]["items"]
+    assert [stall_of(one) for one in same] == [stall_of(one) for one in items]
     assert [(one["subjectId"], names_of(one)) for one in same] == [(one["subject"], names_of(one)) for one in items]
     return items
 

@@ -2,27 +2,32 @@
 
 from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 
-from app.core.ids import format_id
+from app.core.clock import now
+from app.core.ids import format_id, new_id
+from app.evidence.screening.models import ScreeningWindow
+from app.evidence.screening.rules import school_year_of
 from app.playbook.benchmarks.growth import TypicalGrowth, season_of, typical_growth
 from app.playbook.benchmarks.rules import Season
 from app.playbook.defaults import HASBROUCK_TINDAL, published_benchmarks
 from app.playbook.models import Benchmark
-from app.response.service import record_scores
+from app.response.service import follow_measure, record_scores
+from app.support.measures import NewSupportMeasure
 from app.support.models import Support
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.rooms.agenda_town import done
 from tests.rooms.test_support_measures import followed
 from tests.rooms.verdict_town import BEGINS, classmates, reader, scores, supported
 from tests.sent import statements_sent
-from tests.town import Town
+from tests.town import Town, lay
 
-FALL, WINTER = date(2026, 9, 15), date(2027, 1, 15)
-STATEMENTS = 10
-"""The statements of a comparison for one measure, with those of the caller's transaction."""
+FALL, WINTER, SPRING = Season
+STATEMENTS = 8
+"""The statements of a comparison for one measure, with those of the caller's transaction. Further measures add one."""
 QUERY = """query($support: ID!) { supportGrowth(supportId: $support) { beginsOn measures {
     measureId baseline rate rateLow rateHigh grade season percentile typicalRate growthCheck benchmarkIds citation
     requiredRate realisticRate rateCheck } } }"""
@@ -40,7 +45,7 @@ def _columns(each: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("grade", "start", "day", "percentile", "rate"),
+    ("grade", "start", "season", "percentile", "rate"),
     [
         ("3", 40.0, FALL, 10, 0.7),
         ("03", 59.0, FALL, 25, 1.0),
@@ -52,17 +57,17 @@ def _columns(each: Any) -> dict[str, Any]:
         ("06", 112.0, FALL, 25, 0.3),
         ("03", 5.0, FALL, 10, 0.7),
         ("03", 79.0, WINTER, 25, 1.0),
-        ("03", 63.0, date(2027, 5, 1), 10, 0.7),
+        ("03", 63.0, SPRING, 10, 0.7),
     ],
 )
 def test_the_typical_growth_is_the_printed_one(
-    grade: str, start: float, day: date, percentile: float, rate: float
+    grade: str, start: float, season: Season, percentile: float, rate: float
 ) -> None:
     """For each published starting score, the typical growth is the average weekly improvement that the norms state.
 
     Below the lowest published percentile, the typical growth is that of the lowest percentile.
     """
-    typical = typical_growth(norms(), [grade], "up", start, day)
+    typical = typical_growth(norms(), [grade], "up", start, season)
     assert typical is not None
     assert (typical.percentile, round(typical.rate + 1e-9, 1)) == (percentile, rate)
     assert typical.citation == HASBROUCK_TINDAL
@@ -108,11 +113,29 @@ def test_a_districts_own_norms_take_precedence_and_may_improve_downwards() -> No
     assert (down.percentile, down.rate) == (30.0, 0.75)
 
 
-def test_each_month_has_a_season() -> None:
-    """Every day of a year belongs to a season, and the school year begins in fall."""
-    seasons = [season_of(date(2026, month, 1)) for month in range(1, 13)]
-    assert set(seasons) == set(Season)
-    assert seasons[7] == Season.FALL
+@pytest.mark.parametrize(
+    ("day", "opens_on", "season"),
+    [
+        (date(2026, 7, 1), {}, FALL),
+        (date(2026, 11, 30), {}, FALL),
+        (date(2026, 12, 1), {}, WINTER),
+        (date(2027, 2, 28), {}, WINTER),
+        (date(2027, 3, 1), {}, SPRING),
+        (date(2027, 6, 30), {}, SPRING),
+        (date(2026, 8, 20), {FALL: date(2026, 9, 8)}, FALL),
+        (date(2026, 12, 15), {WINTER: date(2027, 1, 11)}, FALL),
+        (date(2027, 1, 11), {WINTER: date(2027, 1, 11)}, WINTER),
+        (date(2026, 11, 20), {WINTER: date(2026, 11, 16)}, WINTER),
+        (date(2027, 3, 20), {WINTER: date(2027, 1, 11)}, SPRING),
+        (date(2027, 3, 20), {SPRING: date(2027, 4, 12)}, WINTER),
+        (date(2027, 2, 20), {SPRING: date(2027, 2, 15)}, SPRING),
+    ],
+)
+def test_a_season_begins_with_the_window_of_the_district(day: date, opens_on: dict[Season, date], season: str) -> None:
+    """The district's own screening windows decide from when on the norms of a season apply. A season without a window
+    begins with its month.
+    """
+    assert season_of(day, 2027, opens_on) == season
 
 
 async def growth_of(asks: Caller, support: Support) -> dict[str, Any]:
@@ -161,6 +184,48 @@ async def test_growth_is_compared_with_the_grade_and_the_start(app: FastAPI, nor
             assert (measure["rate_low"] > 0.72, measure["rate_high"] < 0.72) == (check == "above", check == "below")
 
 
+async def test_the_windows_of_the_students_school_decide_the_season(app: FastAPI, north: Town) -> None:
+    """A phase that begins after the district's winter screening is compared with the norms of winter, even if its month
+    is one of fall. Windows of another school, of another year, and cancelled ones do not matter.
+    """
+    asks = caller(app, north)
+    support = await supported(north, "amy")
+
+    async def season() -> str:
+        (measure,) = (await growth_of(asks, support))["measures"]
+        return str(measure["season"])
+
+    earlier = BEGINS - timedelta(days=6)
+    assert (BEGINS.month in range(7, 12), await season()) == (True, "fall")
+    async with north.house() as work:
+        for school_id, years, state in (
+            (north.schools[1], 0, "scheduled"),
+            (None, -1, "closed"),
+            (None, 0, "cancelled"),
+        ):
+            await lay(work, _window(north, earlier, school_id, years, state))
+    assert await season() == "fall"
+    async with north.house() as work:
+        await lay(work, _window(north, earlier, north.schools[0], 0, "closed"))
+    assert await season() == "winter"
+
+
+def _window(town: Town, opens_on: date, school_id: UUID | None, years: int, state: str) -> ScreeningWindow:
+    """Returns a screening window of winter, so many years after the school year of its first day."""
+    return ScreeningWindow(
+        district_id=town.district_id,
+        id=new_id(),
+        season="winter",
+        school_year=school_year_of(opens_on) + years,
+        school_id=school_id,
+        opens_on=opens_on,
+        closes_on=opens_on + timedelta(days=5),
+        state=state,
+        created_at=now(),
+        version=1,
+    )
+
+
 async def test_each_measure_and_each_phase_has_its_own_growth(app: FastAPI, north: Town) -> None:
     """Each measure of a support is compared with its own norms. For a measure without norms, the check is `no_norm`.
 
@@ -200,11 +265,14 @@ async def test_the_growth_needs_its_permissions_and_the_reach(app: FastAPI, nort
 
 
 async def test_the_growth_takes_a_pinned_number_of_statements(app: FastAPI, north: Town) -> None:
-    """The comparison of growth needs at most `STATEMENTS` statements, even for a long series of scores."""
-    support = await supported(north, "amy")
+    """The comparison does not read more for a long series of scores, and the goals of all further measures at once."""
+    one, several = await supported(north, "amy"), await followed(north, "ben")
     async with north.unit() as work:
+        new = NewSupportMeasure(measure="computation", goal=25.0, baseline=10.0, confirm_rate=True)
+        await follow_measure(work, several.id, new)
         await record_scores(work, scores(north, "amy", reader(7, 14)))
-    with statements_sent(app.state.services.engine) as statements:
-        answer = await caller(app, north).get(f"/v1/supports/{format_id('support', support.id)}/growth")
-    assert answer.status_code == 200
-    assert len(statements) <= STATEMENTS, statements
+    for support, measures, most in ((one, 1, STATEMENTS), (several, 3, STATEMENTS + 1)):
+        with statements_sent(app.state.services.engine) as statements:
+            answer = await caller(app, north).get(f"/v1/supports/{format_id('support', support.id)}/growth")
+        assert len(answer.json()["measures"]) == measures
+        assert len(statements) == most, statements

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.agenda.pages.topics import read_stalls, topic_of
+from app.agenda.pages.topics import topic_of
 from app.agenda.reading import Agenda, read_agenda
 from app.roster.lookup import zone_of
 from app.team.models import Team
@@ -32,7 +32,5 @@ async def read_agenda_sheet(work: Work, team_id: UUID, meeting: str | None = Non
     """Returns the agenda of a team's meeting (see `read_agenda`), with the team's name and short texts of its items."""
     agenda = await read_agenda(work, team_id, meeting)
     team_name = await work.db.scalar(select(Team.name).where(Team.district_id == work.district_id, Team.id == team_id))
-    topics = {
-        entry.subject_id: topic for entry in agenda.entries if (topic := topic_of(entry.names)) is not None
-    } | await read_stalls(work, [entry.subject_id for entry in agenda.entries if entry.subject_kind == "core_stall"])
+    topics = {entry.subject_id: topic for entry in agenda.entries if (topic := topic_of(entry.names)) is not None}
     return AgendaSheet(agenda, str(team_name), await zone_of(work), topics)

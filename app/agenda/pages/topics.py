@@ -2,21 +2,16 @@
 
 * For a support, the text has the area and what is done.
 * For any other record about a student, the text is the area.
-* For a core stall, the text has the grade and the measure.
+* For a core stall, the text has the grade, the measure, the season of the window, and the school.
 * For an action item, it is the item's own text.
 """
 
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from sqlalchemy import and_, any_, cast, select
-
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.attention.names import SubjectNames, read_subject_names
-from app.playbook.models import Measure
-from app.roster.lookup import IdList
-from app.signal.stalls.models import CoreStall
+from app.attention.names import StallNames, SubjectNames, read_stall_names, read_subject_names
 
 
 @needs(Can.READ_MEETINGS)
@@ -24,32 +19,29 @@ async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mappi
     """Returns a short text for each record that an agenda item is about, keyed by the record's id.
 
     `subjects` has the kind and the id of each record. If the caller may not read a kind of record, its records have no
-    text. Every caller gets the texts of core stalls.
+    text.
     """
-    pairs = list(subjects)
-    names = await read_subject_names(work, pairs)
-    topics = {row_id: topic for row_id, each in names.items() if (topic := topic_of(each)) is not None}
-    return topics | await read_stalls(work, [row_id for kind, row_id in pairs if kind == "core_stall"])
+    pairs, reader = list(subjects), work.principal
+    names = dict(await read_subject_names(work, pairs))
+    if stall_ids := [row_id for kind, row_id in pairs if kind == "core_stall"]:
+        async with work.as_district("agenda"):
+            names |= await read_stall_names(work, reader, stall_ids)
+    return {row_id: topic for row_id, each in names.items() if (topic := topic_of(each)) is not None}
 
 
 def topic_of(names: SubjectNames) -> str | None:
     """Returns a short text made of the names of a record, or None if there are none."""
+    if names.stall is not None:
+        return _topic_of_stall(names.stall)
     if names.area is None or names.intervention is None:
         return names.area or names.text
     return f"{names.area}: {names.intervention}"
 
 
-@needs(Can.READ_MEETINGS)
-async def read_stalls(work: Work, stall_ids: list[UUID]) -> dict[UUID, str]:
-    """Returns the grade and the measure of core stalls as a short text, by id."""
-    if not stall_ids:
-        return {}
-    query = (
-        select(CoreStall.id, CoreStall.grade, Measure.name)
-        .join(Measure, and_(Measure.district_id == work.district_id, Measure.id == CoreStall.measure_id))
-        .where(CoreStall.district_id == work.district_id, CoreStall.id == any_(cast(stall_ids, IdList)))
-    )
-    # A member of the team sees the item, but not the core stalls of a school.
-    async with work.as_district("agenda"):
-        rows = (await work.db.execute(query)).all()
-    return {stall_id: f"Grade {grade.removeprefix('0')}: {measure}" for stall_id, grade, measure in rows}
+def _topic_of_stall(stall: StallNames) -> str:
+    """Returns a text such as `Grade 3: Oral reading fluency, winter, North School`."""
+    season = None if stall.season is None else f"{stall.season} screening"
+    school = "all schools" if stall.school_id is None else stall.school_name
+    details = ", ".join(each for each in (stall.measure_name, season, school) if each is not None)
+    grade = f"Grade {stall.grade.lstrip('0') or stall.grade}"
+    return f"{grade}: {details}" if details else grade

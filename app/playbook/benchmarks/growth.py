@@ -1,6 +1,6 @@
 """Looks up in norms how much a student typically improves a week, by grade and starting score. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -14,11 +14,8 @@ from app.playbook.models import Benchmark
 WEEKS = {Season.FALL: 32, Season.WINTER: 16}
 """The weeks of instruction from a season to the spring, by which the published norms divide the growth."""
 RANKS = (10.0, 25.0, 50.0, 75.0, 90.0)
-SEASON_OF_MONTH = {
-    **dict.fromkeys((7, 8, 9, 10, 11), Season.FALL),
-    **dict.fromkeys((12, 1, 2), Season.WINTER),
-    **dict.fromkeys((3, 4, 5, 6), Season.SPRING),
-}
+WINTER_MONTH, SPRING_MONTH = 12, 3
+"""The months from which the norms of winter and of spring apply in a district without screening windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +36,31 @@ class TypicalGrowth:
     citation: str
 
 
-def season_of(day: date) -> Season:
-    """Returns the season of a day: fall from July, winter from December, spring from March.
+def season_of(day: date, school_year: int, opens_on: Mapping[Season, date]) -> Season:
+    """Returns the season of the norms with which a score of this day is compared.
 
-    A score of this day is compared with the norms of this season.
+    The day is in the school year that ends in the calendar year `school_year`. `opens_on` has the first days of the
+    district's own screening windows in this school year, by season. A season lasts from its window to the window of the
+    next season. For a season without a window, winter begins in December, and spring in March. A day before all of
+    these is in fall.
     """
-    return SEASON_OF_MONTH[day.month]
+    begins = {
+        Season.WINTER: date(school_year - 1, WINTER_MONTH, 1),
+        Season.SPRING: date(school_year, SPRING_MONTH, 1),
+        **opens_on,
+    }
+    begun = [(first, season) for season, first in begins.items() if first <= day]
+    return max(begun)[1] if begun else Season.FALL
 
 
 def typical_growth(
-    norms: Iterable[Benchmark], grades: Sequence[str], direction: str, start: float, day: date
+    norms: Iterable[Benchmark], grades: Sequence[str], direction: str, start: float, season: Season
 ) -> TypicalGrowth | None:
-    """Returns the typical growth of a student who starts with the score `start` on `day`, or None if no norm states it.
+    """Returns the typical growth of a student who starts with the score `start`, or None if no norm states it.
 
-    `norms` are the norms of one measure. `grades` are tried in order, until a grade has a norm that states growth. A
-    district's own norms take precedence over published norms. Growth by starting score takes precedence over growth by
-    grade alone.
+    `norms` are those of one measure, and `season` is that of the day of the score (see `season_of`). The first of
+    `grades` for which a norm states growth counts. A district's own norms take precedence over published ones, and
+    growth by starting score over growth by grade alone.
     """
     rows = sorted(norms, key=lambda row: (row.published, row.citation))
     for grade in grades:
@@ -62,11 +68,11 @@ def typical_growth(
         for _, source in groupby(of_grade, lambda row: row.published):
             of_source = list(source)
             for _, cited in groupby(of_source, lambda row: row.citation):
-                if (growth := _by_start(list(cited), grade, direction, start, season_of(day))) is not None:
+                if (growth := _by_start(list(cited), grade, direction, start, season)) is not None:
                     return growth
             for row in of_source:
                 if row.typical_growth is not None:
-                    return TypicalGrowth(row.typical_growth, grade, season_of(day), None, (row.id,), row.citation)
+                    return TypicalGrowth(row.typical_growth, grade, season, None, (row.id,), row.citation)
     return None
 
 

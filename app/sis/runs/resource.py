@@ -253,7 +253,7 @@ LINKS = (
         "changes",
         SyncChangeResource,
         SisChange.run_id == SisRun.id,
-        "The rows within the caller's reach that the run changed, removed or restored.",
+        "The rows, of those that the caller may see, that the run changed, removed or restored.",
         order=(SisChange.id,),
         paged=True,
     ),
