@@ -28,6 +28,7 @@ from app.decision.rules import (
 )
 from app.events.catalogue import DECISION_MADE, NewEvent
 from app.events.outbox import record
+from app.group.service import end_support
 from app.intervention.lookup import locate_entry
 from app.playbook.lookup import level_beside, measure_by_id, published
 from app.response import service as response
@@ -148,7 +149,7 @@ async def _apply_to_support(work: Work, new: NewDecision, decision: Decision, vi
 async def _end(work: Work, new: NewDecision, decision: Decision, support: Support) -> None:
     because = new.note or "The team decided to end it."
     try:
-        await response.end_support(work, support.id, because, decision.decided_on)
+        await end_support(work, support.id, because, decision.decided_on)
     except Invalid as error:
         raise Invalid([replace(each, pointer=_OF_END[each.pointer]) for each in error.violations]) from None
 
