@@ -28,6 +28,8 @@ from app.decision.rules import (
 )
 from app.events.catalogue import DECISION_MADE, NewEvent
 from app.events.outbox import record
+from app.group.service import end_support
+from app.intervention.lookup import locate_entry
 from app.playbook.lookup import level_beside, measure_by_id, published
 from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
@@ -147,7 +149,7 @@ async def _apply_to_support(work: Work, new: NewDecision, decision: Decision, vi
 async def _end(work: Work, new: NewDecision, decision: Decision, support: Support) -> None:
     because = new.note or "The team decided to end it."
     try:
-        await response.end_support(work, support.id, because, decision.decided_on)
+        await end_support(work, support.id, because, decision.decided_on)
     except Invalid as error:
         raise Invalid([replace(each, pointer=_OF_END[each.pointer]) for each in error.violations]) from None
 
@@ -177,6 +179,9 @@ async def _complete_change(
             before = Intensity(
                 rank, last.minutes_per_session, last.sessions_per_week, last.group_size, last.intervention
             )
+            if change.library_entry is not None and change.intervention is None:
+                entry = await locate_entry(work, change.library_entry, "/change/library_entry")
+                change = with_values(change, intervention=entry.name)
             if change.level is None and not states_intensity(new.kind, before, changed(before, change)):
                 change = with_values(change, level=await _next_level(work, new.kind, rank))
             check_intensity(new.kind, before, changed(before, change))

@@ -62,7 +62,7 @@ class GroupLineValue(Value):
     until_on: date | None = item("The first day after the membership; null while it lasts.")
     goal: float = item("The value that the student is to reach, in the measure's unit.", 70.0)
     goal_on: date = item("The day on which the goal is to be reached.")
-    points: list[GroupPointValue] = item("The scores.")
+    points: list[GroupPointValue] = item("The scores of the membership, up to the day of leaving.")
 
 
 class GroupChartValue(Value):
@@ -208,7 +208,7 @@ def _picture(
                     points=tuple(
                         GroupPoint(day, value)
                         for day, value in scores.get((person.id, measure.id), ())
-                        if day >= begins_on
+                        if day >= begins_on and (member.until_on is None or day <= member.until_on)
                     ),
                 )
             )

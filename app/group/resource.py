@@ -6,8 +6,17 @@ from operator import attrgetter
 from sqlalchemy import and_
 
 from app.access.permission import Can
-from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED, SUPPORT_PLANNED, SUPPORT_STARTED
-from app.group import service, sessions
+from app.events.catalogue import (
+    GROUP_CHANGED,
+    GROUP_ENDED,
+    GROUP_FORMED,
+    RESPONSE_ENDED,
+    SUPPORT_ENDED,
+    SUPPORT_HANDED_OVER,
+    SUPPORT_PLANNED,
+    SUPPORT_STARTED,
+)
+from app.group import handover, service, sessions
 from app.group.chart import GroupChartValue, group_pictures
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import GroupState
@@ -19,6 +28,7 @@ from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, computed, field, one
 from app.resources.listing import Filter, Listing
 from app.resources.members import One
+from app.resources.values import Value, item
 from app.response.commands import JUDGED
 from app.roster.filters import NAMED, by_staff, of_school
 from app.roster.resource import StaffResource, StudentResource
@@ -103,6 +113,13 @@ class GroupSessionResource(
     external_id: str | None = field(GroupSession.external_id, "The sender's own id.", "lesson-118")
     recorded_at: datetime = field(GroupSession.recorded_at, "When it was recorded.")
     version: int = field(GroupSession.version, "The number of changes.", 1)
+
+
+class HandedOverValue(Value):
+    """The numbers of supports and of groups that were handed over."""
+
+    supports: int = item("The number of supports that were handed over.", 12)
+    groups: int = item("The number of groups that were handed over.", 1)
 
 
 LINKS = (
@@ -212,6 +229,37 @@ COMMANDS = (
         "POST /groups/{group}/end",
         emits=(GROUP_ENDED,),
         body=Body("GroupEnd", "The day on which a group ends."),
+    ),
+    Command(
+        "hand_over_group",
+        handover.hand_over_group,
+        GroupResource,
+        "Hands a group over to another lead or provider, with the supports of its members. It draws no phase line.",
+        "POST /groups/{group}/handover",
+        emits=(GROUP_CHANGED, SUPPORT_HANDED_OVER),
+        body=Body("GroupHandover", "The new lead or provider of a group, and the reason."),
+        more="The support of a member goes with the group if the same person has led, or provided, both.",
+    ),
+    Command(
+        "hand_over_supports",
+        handover.hand_over_supports,
+        None,
+        "Hands over every support and every group that a person leads or provides, and that the caller sees, to "
+        "another person, in one call.",
+        "POST /supports/handover",
+        emits=(SUPPORT_HANDED_OVER, GROUP_CHANGED),
+        value=HandedOverValue,
+        answer="HandedOver",
+        body=Body("NewHandovers", "The person whose supports are handed over, the person who takes them, and why."),
+    ),
+    Command(
+        "end_support",
+        service.end_support,
+        SupportResource,
+        "Ends a planned or active support, closes its open alert, and ends the membership in its group.",
+        "POST /supports/{support}/end",
+        emits=(SUPPORT_ENDED, RESPONSE_ENDED, GROUP_CHANGED),
+        body=Body("SupportEnd", "The reason and the day on which a support ended."),
     ),
     Command(
         "record_group_sessions",

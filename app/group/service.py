@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -39,7 +39,7 @@ from app.roster.student_lock import lock_student, lock_students_by_name
 from app.support.models import Support
 from app.support.phase import student_columns
 from app.support.rules import Starts
-from app.support.service import NewSupport
+from app.support.service import BECAUSE, NewSupport
 
 OF_MEMBER = frozenset(NewMember.__slots__)
 """The inputs of a support that are given for each member; its other inputs are given once for the group."""
@@ -113,7 +113,7 @@ async def join_group(
     The membership begins on the first day of the support.
     """
     await lock_students_by_name(work, readable([member], "student"))
-    group = _require_active(await lock_group(work, group_id))
+    group = require_active(await lock_group(work, group_id))
     today = await today_of(work)
     level = await level_by_id(work, group.level_id)
     if level.retired_at is not None or (await area_by_id(work, group.area_id)).retired_at is not None:
@@ -154,7 +154,7 @@ async def leave_group(
     violations = Violations()
     with violations:
         await lock_students_by_name(work, [student])
-    group = _require_active(await lock_group(work, group_id))
+    group = require_active(await lock_group(work, group_id))
     with violations:
         person = await lock_student(work, student, "/student")
         members = await _open_members(work, group, person.id)
@@ -177,10 +177,10 @@ async def end_group(
 
     All memberships end on this day, even those of students that the caller may not see.
     """
-    _require_active(await read_group(work, group_id))
+    require_active(await read_group(work, group_id))
     day = await _first_day_after(work, on)
     async with work.as_district("group"):
-        group = _require_active(await lock_group_after_members(work, group_id, only_present=True))
+        group = require_active(await lock_group_after_members(work, group_id, only_present=True))
         members = await _open_members(work, group)
         await _end_memberships(work, members, day)
     group.state, group.ends_on, group.size = GroupState.ENDED, day, 0
@@ -188,6 +188,32 @@ async def end_group(
     await work.db.flush()
     record(work, group_event(GROUP_ENDED, group))
     return group
+
+
+@needs(Can.PLAN_SUPPORT)
+async def end_support(
+    work: Work,
+    support_id: UUID,
+    because: Annotated[str, BECAUSE, About("Why it ends.", "The goal is met.")],
+    on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
+) -> Support:
+    """Ends a planned or active support, closes its open alert, and ends the student's membership in its group."""
+    support = await response.end_support(work, support_id, because, on)
+    member = await work.db.scalar(
+        select(GroupMember).where(
+            GroupMember.district_id == work.district_id,
+            GroupMember.support_id == support.id,
+            GroupMember.until_on.is_(None),
+        )
+    )
+    if member is None:
+        return support
+    async with work.as_district("group"):
+        group = await lock_group(work, member.group_id)
+        last_day = support.ends_on or await today_of(work)
+        await _end_memberships(work, [member], last_day + timedelta(days=1))
+        await _changed(work, group, -1)
+    return support
 
 
 async def _plan_supports(work: Work, new: NewGroup, school: Org | None, violations: Violations) -> list[Support]:
@@ -287,7 +313,8 @@ def _member_of(group: Group, support: Support, from_on: date) -> GroupMember:
     )
 
 
-def _require_active(group: Group) -> Group:
+def require_active(group: Group) -> Group:
+    """Returns the group; raises `Conflict` if it has ended."""
     if group.state == GroupState.ENDED:
         raise Conflict("This group has ended.", code="group.ended")
     return group

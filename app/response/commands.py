@@ -4,7 +4,6 @@ from operator import attrgetter
 
 from app.events.catalogue import (
     PROBE_REQUESTED,
-    RESPONSE_ENDED,
     RESPONSE_NEVER,
     RESPONSE_OFF_TRACK,
     RESPONSE_RECOVERED,
@@ -13,7 +12,6 @@ from app.events.catalogue import (
     RESPONSE_SUPERSEDED,
     RESPONSE_UNDER_DELIVERED,
     SUPPORT_CHANGED,
-    SUPPORT_ENDED,
     SUPPORT_HANDED_OVER,
     SUPPORT_MEASURE_ADDED,
     SUPPORT_MEASURE_STOPPED,
@@ -25,7 +23,7 @@ from app.resources.command import Body, Command, Single
 from app.response import service
 from app.response.upkeep import handover
 from app.support.delivery import SessionResource
-from app.support.resource import HandedOverValue, PhaseResource, SupportResource
+from app.support.resource import PhaseResource, SupportResource
 
 JUDGED = (
     RESPONSE_OFF_TRACK,
@@ -79,18 +77,6 @@ COMMANDS = (
         body=Body("NewHandover", "The new lead or provider of a support, and the reason."),
     ),
     Command(
-        "hand_over_supports",
-        handover.hand_over_supports,
-        None,
-        "Hands over every support that a person leads or provides, and that the caller sees, to another "
-        "person, in one call.",
-        "POST /supports/handover",
-        emits=(SUPPORT_HANDED_OVER,),
-        value=HandedOverValue,
-        answer="HandedOver",
-        body=Body("NewHandovers", "The person whose supports are handed over, the person who takes them, and why."),
-    ),
-    Command(
         "follow_measure",
         service.follow_measure,
         SupportResource,
@@ -111,15 +97,6 @@ COMMANDS = (
         emits=(SUPPORT_MEASURE_STOPPED, RESPONSE_SUPERSEDED, *JUDGED),
         body=Body("StoppedMeasure", "An additional measure by which a support is no longer followed."),
         more="An open alert that this measure opened is closed.",
-    ),
-    Command(
-        "end_support",
-        service.end_support,
-        SupportResource,
-        "Ends a planned or active support, and closes its open alert.",
-        "POST /supports/{support}/end",
-        emits=(SUPPORT_ENDED, RESPONSE_ENDED),
-        body=Body("SupportEnd", "The reason and the day on which a support ended."),
     ),
     Command(
         "record_scores",

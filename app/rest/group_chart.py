@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from app.core import ids
+from app.core.plural import pluralize
 from app.group.chart import GroupLine, GroupPicture, group_picture
 from app.rest.chart import NO_CHART, SVG_DOCUMENT, svg_response
 from app.rest.chart_style import add_attributes, style_sheet
@@ -110,8 +111,7 @@ def group_svg(picture: GroupPicture, width: int = USUAL, theme: str | None = Non
     tall = min(max(width * 0.46, 190.0), 420.0)
     plot, height = _plot(picture, width, 52.0, 52.0 + tall), int(52.0 + tall + 34)
     about = f"{picture.measure.name}, {picture.measure.unit}"
-    others = f"; {picture.others} more not shown" if picture.others else ""
-    heading = f"{len(picture.lines)} students{others}"
+    heading = _heading(picture)
     parts = [
         f'<rect class="ground" width="{width}" height="{height}"/>',
         text(12, 20, shorten(heading, width - 24, LARGE), "title"),
@@ -127,6 +127,16 @@ def group_svg(picture: GroupPicture, width: int = USUAL, theme: str | None = Non
         f'<title id="t{mark}">{escape_xml(f"{about}: {heading}")}</title><style>{style_sheet(theme)}</style>'
         f"{add_attributes(''.join(parts), theme)}</svg>"
     )
+
+
+def _heading(picture: GroupPicture) -> str:
+    """Returns how many students the chart shows: members, former members, and members who are not shown."""
+    former = sum(one.until_on is not None for one in picture.lines)
+    members = len(picture.lines) - former
+    parts = [pluralize(members, "student", "students")] if members or not former else []
+    parts += [pluralize(former, "former student", "former students")] if former else []
+    others = f"; {picture.others} more not shown" if picture.others else ""
+    return ", ".join(parts) + others
 
 
 def _plot(picture: GroupPicture, width: int, top: float, bottom: float) -> Plot:

@@ -18,7 +18,6 @@ from app.resources.fields import choice, computed, field, one, reference, refere
 from app.resources.listing import Filter, Flag
 from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
-from app.resources.values import Value, item
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
 from app.support.changes.intensity import PhaseChange, PhaseVerb
@@ -205,12 +204,6 @@ class PhaseGoalResource(
     rate_check: RateCheck | None = choice(
         PhaseGoal.rate_check, "Whether the required rate was realistic, was confirmed, or could not be compared."
     )
-
-
-class HandedOverValue(Value):
-    """The number of supports that were handed over."""
-
-    supports: int = item("The number of supports that were handed over.", 12, get=int)
 
 
 class HandoverResource(

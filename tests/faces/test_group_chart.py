@@ -46,3 +46,21 @@ async def test_lines_have_initials_only_where_names_may_be_seen(app: FastAPI, no
         assert abs(heights[0] - heights[1]) >= LABEL_HEIGHT, "equal scores have labels that cover each other"
         assert north.canary not in picture.text
         assert "Amy" not in picture.text
+
+
+async def test_a_former_member_is_named_as_such_and_keeps_the_line_until_leaving(app: FastAPI, north: Town) -> None:
+    """The heading counts members and former members apart, and one student is no "students".
+
+    Scores after the day of leaving are no scores of the group, so the chart leaves them out.
+    """
+    group = await scored(north)
+    asks = caller(app, north)
+    left_on = BEGINS + timedelta(weeks=2)
+    answer = await asks.post(f"/v1/groups/{group}/leave", {"student": stu(north, "ben"), "on": str(left_on)})
+    assert answer.status_code == 200, answer.text
+    chart = (await asks.ask("GET", f"/v1/groups/{group}/chart")).json()
+    assert [(line["label"], len(line["points"])) for line in chart["lines"]] == [("AF", 4), ("BF", 2)]
+    picture = (await asks.ask("GET", f"/v1/groups/{group}/chart.svg")).text
+    assert ">1 student, 1 former student</text>" in picture
+    assert (await asks.post(f"/v1/groups/{group}/end", {})).status_code == 200
+    assert ">2 former students</text>" in (await asks.ask("GET", f"/v1/groups/{group}/chart.svg")).text

@@ -12,6 +12,7 @@ from app.core.page import keyset
 from app.decision.service import NewDecision, decide
 from app.events.feed import events_after
 from app.events.render import body
+from app.response.administration.playbook import NewRule, publish_rules
 from app.response.service import change_support, end_support, record_scores
 from app.response.upkeep.expiry import expire_alerts
 from app.support.models import Support
@@ -53,6 +54,24 @@ def open_alerts(events: list[dict[str, Any]]) -> dict[str, str]:
         elif kind in CLOSED:
             assert alerts.pop(support) == event["alert"]
     return alerts
+
+
+async def test_nobody_recovers_whose_label_is_below_pace(north: Town) -> None:
+    """No recovery is reported while the label is "No alarm, below pace", which a rule of the field can give for weeks.
+
+    By the 4-point rule, one high score among low ones ends the alarm for four scores, although the chance of sufficient
+    growth is small then. The alert stays open, so that it is not reported again as a new one.
+    """
+    async with north.unit() as work:
+        await publish_rules(work, [NewRule("four-point")])
+    support = await supported(north, "amy", BEGINS + timedelta(weeks=2))
+    for score in scores(north, "amy", [38.0, 36.0, 35.0, 34.0, 33.0, 32.0, 51.0, 33.0, 32.0, 31.0], since=3):
+        async with north.unit() as work:
+            await record_scores(work, [score])
+    last = (await verdicts(north, support))[-1]
+    assert (last.state, last.label) == ("responding", "No alarm, below pace")
+    assert [event["type"] for event in await payloads(north)] == ["response.off_track"]
+    assert (await state(north, support)).alert_id is not None
 
 
 async def test_a_phase_line_closes_the_alert(north: Town) -> None:

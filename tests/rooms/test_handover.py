@@ -13,9 +13,10 @@ from app.core import ids
 from app.core.clock import today_in
 from app.core.errors import Conflict, Invalid
 from app.decision.service import NewDecision, decide
+from app.group.handover import hand_over_supports
 from app.response.queries import verdicts_now
 from app.response.service import change_support, end_support, plan_support, record_scores
-from app.response.upkeep.handover import NewHandover, NewHandovers, hand_over_support, hand_over_supports
+from app.response.upkeep.handover import NewHandover, NewHandovers, hand_over_support
 from app.support.models import Handover, Support
 from app.support.queries import phases_of
 from app.support.queries import support as read_support
@@ -131,10 +132,10 @@ async def test_everything_of_a_person_is_handed_over_in_one_call(north: Town) ->
     async with north.unit() as work:
         await end_support(work, ended.id, "Enough.")
     async with north.unit() as work:
-        count = await hand_over_supports(work, NewHandovers(teacher, per(north, "aide"), "Left the school."))
+        handed_over = await hand_over_supports(work, NewHandovers(teacher, per(north, "aide"), "Left the school."))
         rows = {row.id: await read_support(work, row.id) for row in (led, provided, ended, other)}
     aide = north.staff["aide"]
-    assert count == 2
+    assert (handed_over.supports, handed_over.groups) == (2, 0)
     assert (rows[led.id].lead_id, rows[led.id].provider_id) == (aide, None)
     assert (rows[provided.id].lead_id, rows[provided.id].provider_id) == (None, aide)
     assert rows[ended.id].lead_id == north.staff["teacher"]

@@ -127,6 +127,33 @@ async def test_a_support_cites_a_version_or_has_free_words(app: FastAPI, north: 
         assert [each["code"] for each in refused.json()["violations"]] == [code]
 
 
+async def test_an_entry_of_the_library_is_a_stronger_programme_at_the_same_level(app: FastAPI, north: Town) -> None:
+    """A decision to intensify that names only an entry of the library changes the programme and keeps the level.
+
+    It may also state the present level, and is possible at the highest level. If the entry is unknown, nothing else
+    about the decision is refused.
+    """
+    asks = caller(app, north)
+    await published(asks)
+    await published(asks, code="phonics", name="Phonics, one to one")
+    begins_on = TODAY - timedelta(weeks=3)
+    for level, stated in ((2, {}), (2, {"level": 2}), (3, {})):
+        support = await planned(asks, await accepted(asks, north), starts_on=str(begins_on), level=level)
+        change = {"because": "Too slow.", "confirm_rate": True, "library_entry": "phonics", **stated}
+        decided = await asks.post("/v1/decisions", {"kind": "intensify", "support": support, "change": change})
+        assert decided.status_code == 201, decided.text
+        first, second = (await asks.get(f"/v1/supports/{support}")).json()["phases"]
+        assert (second["changes"], second["level"]) == (["stronger_programme"], first["level"])
+        assert (second["verb"], second["intervention"]) == ("intensify", "Phonics, one to one")
+        assert second["library_entry"] is not None
+    support = await planned(asks, await accepted(asks, north), starts_on=str(begins_on), level=3)
+    unknown = {"kind": "intensify", "support": support, "change": {**change, "library_entry": "nothing"}}
+    refused = await asks.post("/v1/decisions", unknown)
+    assert [(each["pointer"], each["code"]) for each in refused.json()["violations"]] == [
+        ("/change/library_entry", "intervention.unknown")
+    ]
+
+
 async def test_adherence_is_shown_beside_dosage(app: FastAPI, north: Town) -> None:
     """A support shows its adherence to the intervention's checklist together with its dosage."""
     asks = caller(app, north)

@@ -15,11 +15,12 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.page import keyset
 from app.decision.queries import story
 from app.evidence.service import NewScore
+from app.group.handover import hand_over_supports
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.response.service import change_support, plan_support, record_scores, record_sessions, start_support
-from app.response.upkeep.handover import NewHandovers, hand_over_supports
+from app.response.upkeep.handover import NewHandovers
 from app.sis.runs.undo import undo
 from app.support.models import Support
 from app.support.queries import dosage_between, unserved_concerns
@@ -305,7 +306,7 @@ async def test_what_a_departed_teacher_led_is_listed_and_handed_over_at_once(
     await sync(north, export, tmp_path, limits=LENIENT)
     assert await events_of(north) == ["support.unled", "support.unled"]
     async with north.unit() as work:
-        assert await hand_over_supports(work, NewHandovers(giver, taker, "Left the school.")) == 2
+        assert (await hand_over_supports(work, NewHandovers(giver, taker, "Left the school."))).supports == 2
     for one in led:
         row = await read(north, one)
         assert (ids.format_id("person", row.lead_id or UUID(int=0)), row.unled_since) == (taker, None)

@@ -18,6 +18,7 @@ class CurrentOnMeasure(NamedTuple):
     phase_id: UUID
     state: str
     kind: str | None
+    on_pace: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class PhaseRow(NamedTuple):
     playbook_version_id: UUID | None
     verdict: tuple[Any, ...] | None
     delivered: Sequence[tuple[date, int, int, int, int, int, str | None, int, int, int]]
-    verdicts: Sequence[tuple[UUID, UUID, UUID, str, str | None]]
+    verdicts: Sequence[tuple[UUID, UUID, UUID, str, str | None, float | None]]
     calibrations: Sequence[tuple[UUID, str | None, UUID, dict[str, Any]]]
     measures: Sequence[tuple[UUID, int, datetime]]
 
@@ -179,7 +179,7 @@ _PLAIN: Final = PhaseRow._fields.index("verdict")
 _VERDICT: Final = _PLAIN + len(StoredVerdict._fields)
 _LISTS: Final = tuple(
     (begin, begin + width)
-    for begin, width in ((_VERDICT, 10), (_VERDICT + 10, 5), (_VERDICT + 15, 4), (_VERDICT + 19, 3))
+    for begin, width in ((_VERDICT, 10), (_VERDICT + 10, 6), (_VERDICT + 16, 4), (_VERDICT + 20, 3))
 )
 """The columns of each list of a row, in the order of the fields: the first column, and the one after the last."""
 
@@ -260,7 +260,7 @@ SELECT t.role, {columns}, t.ids, t.days, t.numbers, t.forms, b.ids, b.days, b.nu
     v.alert_measure_id, v.settled_on, w.schools, w.mondays, w.instructional,
     CASE WHEN t.place = 1 THEN (
         SELECT y.id FROM playbook_version AS y WHERE y.district_id = $1 ORDER BY y.number DESC LIMIT 1) END,
-    {verdict}, d.*, v.ids, v.measures, v.phases, v.states, v.kinds, k.*, m.*
+    {verdict}, d.*, v.ids, v.measures, v.phases, v.states, v.kinds, v.on_paces, k.*, m.*
 FROM taken AS t
 LEFT JOIN LATERAL (
     SELECT array_agg(c.id ORDER BY c.taken_on, c.attempt, c.id) AS ids,
@@ -297,7 +297,7 @@ LEFT JOIN LATERAL (
     FROM response_state AS r
     LEFT JOIN LATERAL (
         SELECT array_agg(q.id) AS ids, array_agg(q.measure_id) AS measures, array_agg(q.phase_id) AS phases,
-               array_agg(q.state) AS states, array_agg(q.kind) AS kinds
+               array_agg(q.state) AS states, array_agg(q.kind) AS kinds, array_agg(q.on_pace) AS on_paces
         FROM verdict AS q WHERE q.district_id = $1 AND q.id = ANY (r.verdict_ids) OFFSET 0) AS c ON true
     LEFT JOIN LATERAL (
         SELECT q.last_week, q.measure_id FROM verdict AS q WHERE q.district_id = $1 AND q.id = r.alert_id OFFSET 0) AS a

@@ -149,7 +149,7 @@ def _rows_of_support(
         else:
             row["id"] = verdict.id
         in_force[row["measure_id"]] = VerdictInForce(
-            row["id"], State(row["state"]), row["kind"], _place(support, row["measure_id"])
+            row["id"], State(row["state"]), row["kind"], _place(support, row["measure_id"]), row["on_pace"]
         )
     weeks = [step.judgement.week + step.judgement.monitored.offset for step in steps]
     retractable = any(step.retractable for step in steps)
@@ -218,7 +218,7 @@ def _verdicts_of_others(steps: Sequence[VerdictStep], current: CurrentState | No
     followed = {support.measure_id, *support.more_measures} - judged
     return {
         verdict.measure_id: VerdictInForce(
-            verdict.id, State(verdict.state), verdict.kind, _place(support, verdict.measure_id)
+            verdict.id, State(verdict.state), verdict.kind, _place(support, verdict.measure_id), verdict.on_pace
         )
         for verdict in (() if current is None else current.verdicts)
         if verdict.measure_id in followed and verdict.phase_id == phase.id
@@ -247,7 +247,8 @@ def _advance_by_new_rules(
     for step, judgement in earlier:
         monitored = step.judgement.monitored
         place = _place(monitored.support, monitored.score_series.measure.id)
-        verdicts.append(VerdictInForce(monitored.support.id, judgement.verdict.state, None, place))
+        new = judgement.verdict
+        verdicts.append(VerdictInForce(monitored.support.id, new.state, None, place, new.on_pace))
     weeks = [judgement.week + step.judgement.monitored.offset for step, judgement in earlier]
     week = max(weeks) if len(verdicts) == 1 else max(memory.week, *weeks)
     return advance(memory, ConclusionOfWeek(state_for_alert(verdicts), week, quiet=True))

@@ -1,5 +1,6 @@
 """Hands over one support, or all supports of a person at once, to another lead or provider. Begins no new phase."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
@@ -25,13 +26,16 @@ from app.support.models import Handover, Support
 from app.support.phase import student_columns, support_event
 from app.team.caseload import reassign
 
+People = tuple[UUID | None, UUID | None]
+"""The lead and the provider of a support or a group."""
+
 REASON = About("The reason.", "Ms. Lopez has moved to another school.")
 DAY = About("The day of the handover, which is not in the future; by default, today.", date(2026, 11, 30))
 
 
 @dataclass(frozen=True, slots=True)
 class NewHandover:
-    """The input of `hand_over_support`. A lead or provider who is not given stays the same."""
+    """The input of a handover of one support or one group. A lead or provider who is not given stays the same."""
 
     because: Annotated[str, Text(min=1, max=4000), REASON]
     lead: Annotated[
@@ -66,17 +70,36 @@ class NewHandovers:
     on: Annotated[date | None, DAY] = None
 
 
+@dataclass(frozen=True, slots=True)
+class GiverAndTaker:
+    """The people of a handover of all supports, and the number of supports that were handed over."""
+
+    giver_id: UUID
+    taker_id: UUID
+    supports: int
+
+
 @needs(Can.PLAN_SUPPORT)
 async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> Support:
     """Gives a support another lead, another provider, or both. The student moves to the caseloads of the new people."""
-    violations = Violations(input_violations(new))
-    with violations:
-        if new.lead is None and new.provider is None:
-            raise Invalid([Violation("/lead", "handover.nobody", "Name the new lead, the new provider, or both.")])
     support = await lock_support(work, support_id)
     if support.state == "ended":
         raise Conflict("This support has ended.", code="support.ended")
-    lead_id, provider_id = support.lead_id, support.provider_id
+    people, day = await validate_handover(work, new, (support.lead_id, support.provider_id))
+    await save_handovers(work, {support.id: (support, people)}, new.because, day)
+    return support
+
+
+async def validate_handover(work: Work, new: NewHandover, before: People) -> tuple[People, date]:
+    """Returns the lead and the provider after a handover, and the day of the handover. `before` has the present people.
+
+    Raises `Invalid` with every violation of the input.
+    """
+    violations = Violations(input_violations(new))
+    lead_id, provider_id = before
+    with violations:
+        if new.lead is None and new.provider is None:
+            raise Invalid([Violation("/lead", "handover.nobody", "Name the new lead, the new provider, or both.")])
     with violations:
         if new.lead is not None:
             lead_id = (await locate_present_staff(work, new.lead, "/lead")).id
@@ -86,16 +109,15 @@ async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> S
     with violations:
         day = await _day_of(work, new.on)
     violations.refuse()
-    await _hand_over(work, [support], {support.id: (lead_id, provider_id)}, new.because, day)
-    return support
+    return (lead_id, provider_id), day
 
 
 @needs(Can.PLAN_SUPPORT)
-async def hand_over_supports(work: Work, new: NewHandovers) -> int:
+async def hand_over_supports(work: Work, new: NewHandovers) -> GiverAndTaker:
     """Hands over the supports of the giver to the taker: all supports that the giver leads or provides.
 
-    Supports that have ended, and supports of students whom the caller may not see, are left out. Returns the number of
-    supports that were handed over.
+    Supports that have ended, and supports of students whom the caller may not see, are left out. Returns the two
+    people, with the number of supports that were handed over.
     """
     violations = Violations(input_violations(new))
     people: dict[str, Person] = {}
@@ -123,27 +145,25 @@ async def hand_over_supports(work: Work, new: NewHandovers) -> int:
         .execution_options(populate_existing=True)
     )
     supports = list(rows)
-    takers = {
-        support.id: tuple(
+    people_after = {}
+    for support in supports:
+        lead_id, provider_id = (
             taker.id if person == giver.id else person for person in (support.lead_id, support.provider_id)
         )
-        for support in supports
-    }
-    await _hand_over(work, supports, takers, new.because, day)
-    return len(supports)
+        people_after[support.id] = (support, (lead_id, provider_id))
+    await save_handovers(work, people_after, new.because, day)
+    return GiverAndTaker(giver.id, taker.id, len(supports))
 
 
-async def _hand_over(
-    work: Work,
-    supports: list[Support],
-    people: dict[UUID, tuple[UUID | None, ...]],
-    because: str,
-    day: date,
-) -> None:
-    """Sets the lead and the provider of these supports. Executes four statements for any number of supports."""
+@needs(Can.PLAN_SUPPORT)
+async def save_handovers(work: Work, supports: Mapping[UUID, tuple[Support, People]], because: str, day: date) -> None:
+    """Sets the lead and the provider of these supports, whose students are locked, and records the handovers.
+
+    `supports` has each support with the people who lead and provide it from now on. Executes four statements for any
+    number of supports.
+    """
     created_at, rows = now(), []
-    for support in supports:
-        lead_id, provider_id = people[support.id]
+    for support, (lead_id, provider_id) in supports.values():
         row = Handover(
             **student_columns(support),
             id=new_id(),
@@ -169,12 +189,12 @@ async def _hand_over(
         work,
         [
             (support.id, support.student_id, support.school_ids, via, person_id)
-            for support in supports
+            for support, _ in supports.values()
             for via, person_id in (("lead", support.lead_id), ("provider", support.provider_id))
         ],
     )
-    work.disclose("support", (support.student_id for support in supports))
-    for support in supports:
+    work.disclose("support", (support.student_id for support, _ in supports.values()))
+    for support, _ in supports.values():
         record(work, support_event(SUPPORT_HANDED_OVER, support))
 
 
