@@ -74,29 +74,33 @@ class Kind:
 
 
 SQL_TYPES: Final = {
-    "text": "text",
-    "name": "text",
-    "word": "text",
-    "role": "text",
-    "date": "date",
+    **dict.fromkeys(("text", "name", "word", "role"), "text"),
+    **dict.fromkeys(("date", "end_date"), "date"),
+    **dict.fromkeys(("instant", "end_instant"), "timestamptz"),
+    **dict.fromkeys(("list", "grades"), "text[]"),
     "boolean": "boolean",
     "year": "integer",
-    "list": "text[]",
-    "grades": "text[]",
     "number": "double precision",
-    "instant": "timestamptz",
     "json": "jsonb",
 }
 """The SQL types of staged columns, keyed by the type of the field.
 
-If a source sends a time with a date, the time is ignored.
+If a source sends a time with a date, the time is ignored. `end_date` and `end_instant` are optional ends, for which a
+year of `OPEN_YEARS` means that there is no end.
 """
+
+NO_DATES: Final = ("0000-00-00", "0001-01-01")
+"""Dates that some databases and programs write if there is no date."""
+OPEN_YEARS: Final = ("2099", "2100", "2999", "3000", "9999")
+"""Years that sources write into the end of something that has no end, such as 9999-12-31."""
 
 MALFORMED: Final = {
     "date": "date.malformed",
+    "end_date": "date.malformed",
     "boolean": "boolean.malformed",
     "number": "number.malformed",
     "instant": "instant.malformed",
+    "end_instant": "instant.malformed",
     "json": "json.malformed",
     "role": "role.unknown",
 }
@@ -229,7 +233,7 @@ KINDS: Final = (
             Field("role", "role", "role", required=True),
             Field("is_primary", "primary", "boolean", default="false"),
             Field("begins_on", "beginDate", "date"),
-            Field("ends_on", "endDate", "date"),
+            Field("ends_on", "endDate", "end_date"),
         ),
         (
             Ref("class_id", "classSourcedId", "class", required=True),
@@ -269,7 +273,7 @@ KINDS: Final = (
             Field("role", "role", "role", required=True),
             Field("role_type", "roleType", "word"),
             Field("begins_on", "beginDate", "date"),
-            Field("ends_on", "endDate", "date"),
+            Field("ends_on", "endDate", "end_date"),
         ),
         (
             Ref("person_id", "userSourcedId", "person", required=True),
@@ -309,7 +313,7 @@ KINDS: Final = (
         (
             *_LINE_ITEM_FIELDS,
             Field("assigned_at", "assignDate", "instant"),
-            Field("due_at", "dueDate", "instant"),
+            Field("due_at", "dueDate", "end_instant"),
         ),
         (
             Ref("class_id", "classSourcedId", "class", required=True),

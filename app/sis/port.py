@@ -79,9 +79,11 @@ class Delivery:
     * `supplements`: files that add values to the rows of this delivery.
     * `composed`: the columns that the engine computes from the supplements. They come last in the header, and `read`
       does not return them.
+    * `owner`: the column that locates a row whose sourcedId is empty, such as the student of a score.
     * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
-    * `has_empty_rows`: whether rows that have only empty cells are ignored. Spreadsheets write such rows below a table.
-      Over REST, a row has only empty cells if it could not be read, so no row is ignored.
+    * `has_empty_rows`: whether rows that have only empty cells, and footers at the end, are ignored. Spreadsheets and
+      databases write such rows below a table. Over REST, a row has only empty cells if it could not be read, so no row
+      is ignored.
     * `within`: the name of another kind of record if each of these rows comes inside a row of that kind (the outer
       row), otherwise empty. For example, roles come inside people. An outer row that was delivered contains all of its
       inner rows.
@@ -95,6 +97,7 @@ class Delivery:
     read: Callable[[], Iterator[bytes]]
     required_columns: tuple[str, ...] = ()
     composed: tuple[str, ...] = ()
+    owner: str = ""
     nameless: int = 0
     has_empty_rows: bool = False
     within: str = ""

@@ -1,10 +1,12 @@
 """Tests a REST sync with an optional collection that fails, and with a source that refuses the filter for changes."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from app.sis.oneroster_rest.connection import RetryPolicy
 from app.sis.oneroster_rest.wire import MAX_PAGE_BYTES
 from tests.sis.plain_server import Reply, SisRequest
 from tests.sis.roster_zip import STUDENTS, ask, fingerprint
@@ -186,3 +188,101 @@ async def test_the_roles_of_a_student_who_would_be_in_no_school_stay(north: Town
         ("users", "value.missing"),
         ("users.roles", "value.missing"),
     }
+
+
+PATIENT = RetryPolicy(tries=8, first=0.001, longest=0.002, total=60.0, answer=0.3, whole=5.0)
+"""Tries as often as a real source, and waits much less."""
+
+
+def _slow(_: SisRequest) -> Reply:
+    time.sleep(0.6)
+    return Reply(200)
+
+
+ASKED: dict[str, tuple[Any, int]] = {
+    "500": (lambda _: Reply(500), 3),
+    "503": (lambda _: Reply(503), 3),
+    "no answer in time": (_slow, 3),
+    "a web page": (lambda _: Reply(body="<html>Log in</html>"), 1),
+    "a web page after blank lines": (lambda _: Reply(body="\n\n<!DOCTYPE html>"), 1),
+    "another shape": (lambda _: Reply(body={"data": []}), 1),
+    "a redirect": (lambda _: Reply(302), 1),
+    "418": (lambda _: Reply(418), 1),
+    "JSON that breaks off": (lambda _: Reply(body='{"demographics": ['), 3),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_an_optional_collection_that_fails_is_requested_only_a_few_times(north: Town, name: str) -> None:
+    """A collection that a run can do without costs three requests at most, and one where a repetition cannot help."""
+    failure, most = ASKED[name]
+    rows = RowsServer()
+    assert (await sync_rows(north, rows)).exit_code == 0
+    rows.requests.clear()
+    rows.answer = lambda request: failure(request) if request.name == "demographics" else None
+    report = await sync_rows(north, rows, patience=PATIENT)
+    assert (report.state, report.exit_code) == ("applied", 3), report.sentence
+    assert len([request for request in rows.requests if request.name == "demographics"]) == most
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_a_delta_goes_on_without_an_optional_collection_that_fails_at_all(north: Town, name: str) -> None:
+    """If an optional collection fails with and without the filter, the delta stays a delta, after a few requests.
+
+    Otherwise one broken collection would make every delta a full run.
+    """
+    failure, _ = ASKED[name]
+    rows = RowsServer()
+    assert (await sync_rows(north, rows)).exit_code == 0
+    rows.requests.clear()
+    rows.answer = lambda request: failure(request) if request.name == "demographics" else None
+    rows.row("users", "s3")["givenName"] = "Renamed"
+    report = await sync_rows(north, rows, since=SINCE, patience=PATIENT)
+    assert (report.state, report.mode, report.kinds["person"].updated) == ("applied", "delta", 1), report.warnings
+    assert report.exit_code == 3
+    assert len([request for request in rows.requests if request.name == "demographics"]) <= 6
+
+
+async def test_a_required_collection_is_waited_for(north: Town) -> None:
+    """A collection that the roster needs is requested until the source has recovered, as often as the policy allows."""
+    rows, left = RowsServer(), [6]
+
+    def recovers(request: SisRequest) -> Reply | None:
+        if request.name == "users" and left[0]:
+            left[0] -= 1
+            return Reply(503)
+        return None
+
+    rows.answer = recovers
+    report = await sync_rows(north, rows, patience=PATIENT)
+    assert (report.state, report.exit_code) == ("applied", 0), report.sentence
+
+
+async def test_an_optional_collection_that_is_busy_is_waited_for(north: Town) -> None:
+    """After 429 an optional collection is requested as often as any other: the source only asks for time."""
+    rows, left = RowsServer(), [6]
+
+    def recovers(request: SisRequest) -> Reply | None:
+        if request.name == "demographics" and left[0]:
+            left[0] -= 1
+            return Reply(429)
+        return None
+
+    rows.answer = recovers
+    report = await sync_rows(north, rows, patience=PATIENT)
+    assert (report.state, report.exit_code) == ("applied", 0), report.sentence
+
+
+async def test_a_later_page_of_an_optional_collection_is_waited_for(north: Town) -> None:
+    """A later page of an optional collection is requested as often as any other, because the collection can be read."""
+    rows, left = RowsServer(), [6]
+
+    def recovers(request: SisRequest) -> Reply | None:
+        if request.name == "demographics" and request.query["offset"] != "0" and left[0]:
+            left[0] -= 1
+            return Reply(503)
+        return None
+
+    rows.answer, rows.cap = recovers, 10
+    report = await sync_rows(north, rows, patience=PATIENT)
+    assert (report.state, report.exit_code) == ("applied", 0), report.sentence

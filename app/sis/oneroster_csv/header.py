@@ -13,6 +13,7 @@ from app.sis.port import SourceRefused
 MAX_COLUMNS = 200
 PEEKED = 20  # rows of a bulk file that are checked for values that only a delta should have
 BOM = b"\xef\xbb\xbf"
+NO_TEXT = b"\r\n \t\x1a\0"  # including the bytes with which DOS and tapes end a file
 NO_CSV = {
     b"PK\x03\x04": "a zip file or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
@@ -47,7 +48,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
     `head` is the beginning of the file. With `more`, the file continues after `head`. Raises `SourceRefused` for an
     empty file, and for a bulk file without rows. A delta without rows is valid, and means that nothing has changed.
     """
-    if not head.strip(BOM + b"\r\n \t"):
+    if not head.strip(BOM + NO_TEXT):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
     beginning = head.removeprefix(BOM).lstrip()
     for signature, looks in NO_CSV.items():
@@ -60,7 +61,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
     for delimiter, name in DELIMITERS.items():
         if line.count(delimiter) > line.count(",") and "sourcedid" in line.lower():
             raise SourceRefused(f"{file} is separated by {name} and not by commas: export it with commas.")
-    if mode == "bulk" and not more and not head[end:].strip():
+    if mode == "bulk" and not more and not head[end:].strip(NO_TEXT):
         raise SourceRefused(f"{file} has a header and no row. This is not read as “everyone is gone”: export it again.")
     try:
         return tuple(next(csv.reader([line], strict=True)))

@@ -43,8 +43,14 @@ class ScoreFile:
         header = self._standard_header(named)
         key = EXTERNAL_ID if EXTERNAL_ID in header else STUDENT
         columns = tuple(SOURCED_ID if column == key else column for column in header)
+        owner = STUDENT if key == EXTERNAL_ID else ""
         self.deliveries: Mapping[str, Delivery] = {
-            SCORE.name: Delivery(SCORE.name, FILE, False, columns, size, self._read, nameless=nameless)
+            SCORE.name: Delivery(
+                *(SCORE.name, FILE, False, columns, size, self._read),
+                owner=owner,
+                nameless=nameless,
+                has_empty_rows=True,
+            )
         }
 
     @property

@@ -1,6 +1,6 @@
 """Defines the settings for the connection to a source that is read over REST. Does not connect."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -48,6 +48,10 @@ class RetryPolicy:
     total: float = 600.0
     answer: float = 120.0
     whole: float = 600.0
+
+    def brief(self, tries: int) -> "RetryPolicy":
+        """Returns this policy with at most `tries` tries and three minutes, for what a run can do without."""
+        return replace(self, tries=min(tries, self.tries), total=min(180.0, self.total))
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,8 @@ class RestPull:
             return await self._spooled(reader, collection, (collection.name,))
         except CollectionAbsent as absent:
             status = absent.status
-            await self._require_no_filter(reader, collection.name)
+            with suppress(CollectionAbsent, BadQuery, CollectionRefused):
+                await self._require_no_filter(reader, collection.name, collection.optional)
         if collection.instead and status not in (401, 403):
             try:
                 pulled = await self._spooled(reader, collection, collection.instead)
@@ -220,16 +221,15 @@ class RestPull:
             raise SourceRefused(missing_sentence(collection, status))
         return PulledCollection(absent=status)
 
-    async def _require_no_filter(self, reader: Reader, name: str) -> None:
-        """Checks whether the source refuses the collection `name` only because of the filter for changes.
+    async def _require_no_filter(self, reader: Reader, name: str, optional: bool) -> None:
+        """Raises `DeltaRefused` if the source refused a request only because of its filter for changes.
 
-        Requests the collection once more without the filter, and raises `DeltaRefused` if the source then answers. Does
-        nothing if the run reads everything, because such a run uses no filter.
+        To find this out, requests the collection `name` once more without the filter. If this request fails too, raises
+        its error. Does nothing if the whole source is read, because no filter was used.
         """
         if self.since is not None:
-            with suppress(CollectionAbsent, BadQuery, CollectionRefused):
-                await reader.page(name, 1, 0, {}, None)
-                raise DeltaRefused(name)
+            await reader.page(name, 1, 0, {}, None, optional)
+            raise DeltaRefused(name)
 
     async def _spooled(self, reader: Reader, collection: Collection, names: tuple[str, ...]) -> PulledCollection | None:
         translator = Translator(BY_NAME[collection.kind], self.connection.today)
@@ -262,7 +262,7 @@ class RestPull:
 
             async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> WalkPage:
                 async with self.turns.turn(COLLECTIONS.index(collection)):
-                    page = await reader.page(name, limit, offset, query, link)
+                    page = await reader.page(name, limit, offset, query, link, collection.optional)
                 self.revision = page.revision or self.revision
                 return page
 
@@ -278,13 +278,13 @@ class RestPull:
             except CollectionBusy:
                 raise
             except CollectionRefused:
-                if self.since is not None:  # the filter may be the reason: without it, the source may answer
-                    raise DeltaRefused(name) from None
+                with suppress(CollectionAbsent, BadQuery, CollectionRefused):
+                    await self._require_no_filter(reader, name, collection.optional)
                 raise
             except BadQuery:
                 if "sort" not in query:
-                    if self.since is not None:
-                        raise DeltaRefused(name) from None
+                    with suppress(BadQuery):
+                        await self._require_no_filter(reader, name, collection.optional)
                     raise CollectionRefused(PAGES_REFUSED.format(name=name)) from None
                 self.unsorted.add(name)
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, urljoin, urlsplit
 import orjson
 
 from app.core.encoding import guess_encoding
-from app.sis.oneroster_rest.connection import GRADES, Connection
+from app.sis.oneroster_rest.connection import GRADES, Connection, RetryPolicy
 from app.sis.oneroster_rest.signin import credentials
 from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Answer, Wire
@@ -46,6 +46,7 @@ CHARSETS: Final = {
 """The charsets other than UTF-8 that a source may state, with their codecs. ISO-8859-1 is read as Windows-1252."""
 CUT_OFF: Final = "unexpected end of data"  # the reason that a decoder gives for a text that ends within a character
 GUESSED: Final = 4096  # the number of bytes from which an encoding is guessed
+FEW_TRIES: Final = 3  # The number of tries for a collection that a run can do without.
 GARBLED: Final = 3  # The number of responses in a row without valid JSON after which the pull fails.
 SHARED: Final = 4  # The number of refused tokens of one request after which it is sent alone.
 _ID = itemgetter("sourcedId")
@@ -77,37 +78,56 @@ class Reader:
         self.connection: Connection = self.wire.connection
         self.credentials = credentials(self.wire, self.warnings)
         self._alone, self._one_by_one = False, asyncio.Lock()
+        self._answered, self._failed = set(), set()
         self.bases = {False: self.connection.rostering, True: self.connection.gradebook}
 
     connection: Connection = field(init=False)
     credentials: Any = field(init=False)
     bases: dict[bool, str] = field(init=False)
+    _answered: set[str] = field(init=False)
+    _failed: set[str] = field(init=False)
     _alone: bool = field(init=False)
     _one_by_one: asyncio.Lock = field(init=False)
 
-    async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
+    async def page(
+        self,
+        name: str,
+        limit: int,
+        offset: int,
+        query: Mapping[str, str],
+        link: str | None,
+        optional: bool = False,
+    ) -> WalkPage:
         """Returns a page of a collection.
 
         `query` has the filter and the order. If `link` is given, it is the URL of the page, and replaces the offset.
+        An optional collection that has never answered is requested only a few times if it fails, and so is one with a
+        filter: the run can do without both.
 
         If the source answers that the collection is absent or that the query is bad, raises `CollectionAbsent` or
         `BadQuery` for the first page. For a later page, such an answer, or the status 204 or 416, marks the end of the
         collection, and the page is returned without rows. The status 401 never marks the end.
         """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
+        policy = None
+        if name not in self._answered and (optional or "filter" in query):
+            policy = self.connection.patience.brief(1 if name in self._failed else FEW_TRIES)
         try:
-            return await self._page(name, url, offset)
+            page = await self._page(name, url, offset, policy)
+            self._answered.add(name)
+            return page
         except CollectionBusy:
             raise
         except CollectionRefused:
+            self._failed.add(name)
             if offset or "filter" not in query:
                 raise
             raise BadQuery from None  # the filter may be the reason: without it, the source may answer
 
-    async def _page(self, name: str, url: str, offset: int) -> WalkPage:
+    async def _page(self, name: str, url: str, offset: int, policy: RetryPolicy | None) -> WalkPage:
         garbled = 0
         while True:
-            answer = await self.get(url)
+            answer = await self.get(url, policy)
             if answer.status in ABSENT or answer.status in (400, 401, 422):
                 if offset and answer.status != 401:
                     return WalkPage([], [], refused=answer.status)
@@ -125,11 +145,12 @@ class Reader:
                 if isinstance(error, UnicodeDecodeError) and error.reason != CUT_OFF:
                     raise CollectionRefused(_encoding_sentence(name, offset, error)) from None
                 garbled += 1
-                if garbled >= GARBLED:
+                is_web_page = not offset and answer.body.lstrip()[:1] == b"<"  # a login, or another address
+                if is_web_page or garbled >= min(GARBLED, policy.tries if policy else GARBLED):
                     raise CollectionRefused(_garbled_sentence(name, offset, answer.body)) from None
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
-    async def get(self, url: str) -> Answer:
+    async def get(self, url: str, policy: RetryPolicy | None = None) -> Answer:
         """Returns the response to a request that is authorized with a token or a signature.
 
         The status is 401 only if new tokens do not help. If a token is valid for only a few uses, concurrent requests
@@ -138,21 +159,21 @@ class Reader:
         for _ in range(SHARED):
             if self._alone:
                 break
-            answer, can_retry = await self._try(url)
+            answer, can_retry = await self._try(url, policy)
             if not can_retry:
                 return answer
         self._alone = True
         async with self._one_by_one:
-            answer, can_retry = await self._try(url)
+            answer, can_retry = await self._try(url, policy)
             left = self.connection.concurrency + SHARED  # the running requests may still use up as many tokens
             while can_retry and left:
-                answer, can_retry = await self._try(url)
+                answer, can_retry = await self._try(url, policy)
                 left -= 1
             if answer.status == 401:
                 self._alone = False  # the request itself is refused, not its token
             return answer
 
-    async def _try(self, url: str) -> tuple[Answer, bool]:
+    async def _try(self, url: str, policy: RetryPolicy | None) -> tuple[Answer, bool]:
         """Sends a request once. Returns the response, and whether it can help to send the request again.
 
         It can help only if the `Authorization` header was refused (401) and another one can be made.
@@ -164,7 +185,7 @@ class Reader:
             used = await self.credentials.header("GET", url)
             return {"Authorization": used}
 
-        answer = await self.wire.send("GET", url, authorized)
+        answer = await self.wire.send("GET", url, authorized, policy=policy)
         if answer.status != 401:
             self.credentials.accept(used)
             return answer, False

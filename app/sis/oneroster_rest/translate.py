@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from app.core.grades import GRADE_CODES
-from app.sis.kinds import BY_NAME, ROLES, WORDS, Field, Kind, Ref
+from app.sis.kinds import BY_NAME, NO_DATES, ROLES, WORDS, Field, Kind, Ref
 
 Row = Mapping[str, Any]
 Cells = tuple[str, ...]
@@ -150,7 +150,10 @@ def _any_case(row: Row, name: str) -> Any:
     return next((value for key, value in row.items() if key.lower() == name.lower()), None)
 
 
-READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "role": word, "date": day, "grades": grades}
+READ: Final[dict[str, Callable[[Any], str]]] = {
+    **{"word": word, "role": word, "date": day, "end_date": day},
+    "grades": grades,
+}
 SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
     "userIds": (("userIds",), user_ids),
     "agentSourcedIds": (("agents", "agentSourcedIds", "agentSourceIds"), refs),
@@ -264,7 +267,7 @@ class Translator:
     def _rank(self, role: Row) -> int:
         """Returns whether a role is `CURRENT`, `TO_COME` or `ENDED`. On its end date, a role has already ended."""
         begins, ends = (day(_any_case(role, name)).strip() for name in ("beginDate", "endDate"))
-        if self._today and _DAY.fullmatch(ends) and ends <= self._today:
+        if self._today and _DAY.fullmatch(ends) and ends <= self._today and ends not in NO_DATES:
             return ENDED
         return TO_COME if self._today and _DAY.fullmatch(begins) and begins > self._today else CURRENT
 

@@ -23,7 +23,7 @@ from app.core.outbound import (
     parse_http_date,
     parse_retry_after,
 )
-from app.sis.oneroster_rest.connection import SETTING, Connection
+from app.sis.oneroster_rest.connection import SETTING, Connection, RetryPolicy
 from app.sis.port import CollectionBusy, CollectionRefused, SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
@@ -74,14 +74,17 @@ class Wire:
         if self._web is not None:
             await self._web.close()
 
-    async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
+    async def send(
+        self, method: str, url: str, headers: Headers, body: bytes | None = None, policy: RetryPolicy | None = None
+    ) -> Answer:
         """Sends a request and returns the response, whatever its status.
 
         Retries while the source is busy or the network fails. `headers` is called for each try, because a signature is
-        valid only once. Raises `CollectionRefused` when the limits of the retry policy are reached. This error is about
-        one collection only, because the source may still send others.
+        valid only once. `policy` replaces the source's retry policy, except after a 429. When the limits of the policy
+        are reached, raises `CollectionRefused`. This error is about one collection only, because the source may still
+        send others.
         """
-        policy, tries, waited = self._policy, 0, 0.0
+        tries, waited = 0, 0.0
         kind: type[CollectionRefused] = CollectionRefused
         while True:
             tried_headers, tries, retry_after = await headers(), tries + 1, None
@@ -100,10 +103,11 @@ class Wire:
             finally:
                 self._leave()
             waited += time.monotonic() - began
-            wait = random.uniform(0.5, 1) * min(policy.first * 2**tries, policy.longest)  # jitter
+            limits = self._policy if policy is None or kind is CollectionBusy else policy
+            wait = random.uniform(0.5, 1) * min(limits.first * 2**tries, limits.longest)  # jitter
             if retry_after:
                 wait = retry_after + random.uniform(0, 0.1) * min(retry_after, 10)  # jitter
-            if tries >= policy.tries or waited + wait > policy.total:
+            if tries >= limits.tries or waited + wait > limits.total:
                 delay = f" and asks for a delay of {retry_after:,.0f} s" if retry_after else ""
                 often = "once" if tries == 1 else f"{tries} times"
                 advice = CHECK_HOST if why == NO_SUCH_HOST else ASK_LATER

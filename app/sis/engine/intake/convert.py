@@ -20,11 +20,12 @@ from app.core.grades import GRADE_CODES
 from app.core.violations import EARLIEST_DATE
 from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
 from app.sis.engine.stage import SEPARATE, Stage, fresh_id
-from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
+from app.sis.kinds import MALFORMED, NO_DATES, OPEN_YEARS, ROLES, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
 MAX_NAME_LENGTH = 300  # two names and an id must fit into an index entry, at four bytes a character
+DATED = ("date", "end_date", "instant", "end_instant")
 GONE_SQL = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active', 'null', '\\n') THEN false
     WHEN lower(btrim({x})) IN ('tobedeleted', 'inactive') THEN true END"""
 _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
@@ -88,14 +89,20 @@ def typed_sql(field: Field, x: str) -> str:
     frequent form first.
     """
     match field.type:
-        case "date":
+        case "date" | "end_date":
             day = f"left(btrim({x}), 10)"
+            unless = f" AND NOT {is_open_sql(x)}" if field.type == "end_date" else ""
             return (
-                f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY_AND_TIME}') "
-                f"AND {day} >= '{EARLIEST_DATE}' AND pg_input_is_valid({day}, 'date') THEN {day}::date END"
+                f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY_AND_TIME}') AND {day} >= '{EARLIEST_DATE}' "
+                f"AND pg_input_is_valid({day}, 'date'){unless} THEN {day}::date END"
             )
-        case "instant":
-            return _INSTANT.format(x=f"btrim({x})")
+        case "instant" | "end_instant":
+            unless = f" AND NOT {is_open_sql(x)}" if field.type == "end_instant" else ""
+            # The time zone may move an instant into a year that Python does not have.
+            return (
+                f"CASE WHEN left(btrim({x}), 10) BETWEEN '{EARLIEST_DATE}' AND '9999-12-30'{unless} "
+                f"THEN {_INSTANT.format(x=f'btrim({x})')} END"
+            )
         case "number":
             # the most frequent form is tested first, because that is cheaper than a pattern
             plain = f"translate({x}, '0123456789', '') IN ('', '.')"
@@ -131,6 +138,20 @@ def no_null_sql(x: str) -> str:
     return f"CASE WHEN {x} NOT IN ('NULL', 'null', '\\N') THEN {x} END"
 
 
+def is_open_sql(x: str) -> str:
+    """Returns an SQL condition for a date or an instant, as text, by which a source says that there is no end."""
+    years = ", ".join(f"'{year}'" for year in OPEN_YEARS)
+    is_day = f"(length(btrim({x})) = 10 OR substr(btrim({x}), 11, 1) IN ('T', ' '))"
+    return f"(left(btrim({x}), 4) IN ({years}) AND btrim({x}) LIKE '____-__-__%' AND {is_day})"
+
+
+def _is_no_date_sql(field: Field, x: str) -> str:
+    """Returns an SQL condition for a text that stands for no date in this field."""
+    days = ", ".join(f"'{day}'" for day in NO_DATES)
+    is_placeholder = f"left(btrim({x}), 10) IN ({days})"
+    return f"({is_placeholder} OR {is_open_sql(x)})" if field.type.startswith("end_") else is_placeholder
+
+
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
     """Returns SQL for the first fault of a row, as `<field> <code>`. The SQL yields null for a row without a fault."""
     faults = [
@@ -144,6 +165,8 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
     for field in fields:
         if field.type in MALFORMED:
             is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) NOT IN ('', 'NULL', 'null', '\\N')"
+            if field.type in DATED:
+                is_malformed += f" AND NOT {_is_no_date_sql(field, f'q.x_{field.column}')}"
             faults.append((is_malformed, f"'{field.header} {MALFORMED[field.type]}'"))
         if field.required:
             faults.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
@@ -353,5 +376,6 @@ def _unchanged_sql(field: Field, x: str) -> str:
         comparisons.insert(0, f"{x} = {plain}")
     if not field.required:
         is_default = f"{existing} IS NULL" if field.default == "NULL" else f"{existing} = {field.default}"
-        comparisons.insert(-1, f"({x} IS NULL AND {is_default})")
+        is_empty = f"({x} IS NULL OR {is_open_sql(x)})" if field.type.startswith("end_") else f"{x} IS NULL"
+        comparisons.insert(-1, f"({is_empty} AND {is_default})")
     return f"({' OR '.join(comparisons)})"

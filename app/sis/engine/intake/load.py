@@ -16,12 +16,14 @@ from contextlib import aclosing, suppress
 import asyncpg
 
 from app.core.plural import pluralize
+from app.sis.engine.intake.blocks import BLANKS_SQL
+from app.sis.engine.intake.convert import is_open_sql
 from app.sis.engine.intake.screen import Screen
 from app.sis.engine.stage import Stage
+from app.sis.kinds import OPEN_YEARS
 from app.sis.port import Delivery, Progress, SourceRefused
 
 ID_ENDINGS = ("sourcedid", "sourcedids")
-BLANKS = r"U&' \0009\000A\000D\00A0\200B\3000\FEFF'"
 PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
 """Planner settings for statements on rows that were just loaded and have no statistics.
@@ -106,6 +108,17 @@ async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: 
             f"{delivery.file}: {have} stray or backslash-escaped quotes, which are read as text; the first is row "
             f"{screen.quotes[0] + 1:,}."
         )
+    if screen.footers:
+        are = pluralize(
+            screen.footers, "row at the end is a footer and no record,", "rows at the end are footers and no records,"
+        )
+        stage.notes.append(f"{delivery.file}: {are} and left out.")
+    for header in screen.open_ends:
+        is_open = is_open_sql(f"r.c{delivery.header.index(header) + 1}")
+        if rows := await stage.count(f"SELECT count(*) FROM {name} AS r WHERE {is_open}"):
+            have = pluralize(rows, "row has", "rows have")
+            years = f"{', '.join(OPEN_YEARS[:-1])} or {OPEN_YEARS[-1]}"
+            stage.notes.append(f"{delivery.file}: {have} an {header} in {years}, which is read as no end.")
     if screen.nuls:
         are = pluralize(screen.nuls, "NUL character is", "NUL characters are")
         stage.notes.append(f"{delivery.file}: {are} replaced by \ufffd.")
@@ -115,7 +128,7 @@ async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
     """Removes blanks at both ends of the ids and references of raw rows. Returns the number of changed rows."""
     columns = [f"c{n}" for n, header in enumerate(delivery.header, start=1) if header.lower().endswith(ID_ENDINGS)]
     columns = [column for column in columns if int(column[1:]) <= len(delivery.header) - len(delivery.composed)]
-    trimmed = {column: f"nullif(btrim({column}, {BLANKS}), '')" for column in columns}
+    trimmed = {column: f"nullif(btrim({column}, {BLANKS_SQL}), '')" for column in columns}
     return await stage.run(
         f"""UPDATE {name} SET {", ".join(f"{column} = {value}" for column, value in trimmed.items())}
             WHERE {" OR ".join(f"{column} IS DISTINCT FROM {value}" for column, value in trimmed.items())}"""
@@ -128,7 +141,7 @@ async def drop_empty_rows(stage: Stage, delivery: Delivery) -> int:
     Spreadsheets write such rows below a table. They contain no data, so they do not count as faulty.
     """
     columns = [f"r.c{number}" for number in range(1, len(delivery.header) + 1)]
-    is_empty = " AND ".join(f"nullif(btrim({column}, {BLANKS}), '') IS NULL" for column in columns)
+    is_empty = " AND ".join(f"nullif(btrim({column}, {BLANKS_SQL}), '') IS NULL" for column in columns)
     rows = await stage.run(f"DELETE FROM {stage.raw_tables[delivery.kind]} AS r WHERE r.fault IS NULL AND {is_empty}")
     if rows:
         stage.notes.append(f"{delivery.file}: {pluralize(rows, 'row is', 'rows are')} empty and left out.")

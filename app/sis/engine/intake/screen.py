@@ -11,27 +11,38 @@ This file exceeds 250 lines so that both ways of checking rows, by block and one
 
 import re
 from array import array
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
 from app.core.encoding import guess_encoding
-from app.sis.engine.intake.row_text import cells_of, digest_row, quoted
+from app.sis.engine.intake.blocks import (
+    COMMA,
+    FEED,
+    QUOTE,
+    RETURN,
+    are_strict,
+    count_outside,
+    has_padding,
+    positions,
+    within_quotes,
+)
+from app.sis.engine.intake.row_text import END_OF_FILE, NOTHING, cells_of, digest_row, footers_of, is_text, quoted
+from app.sis.kinds import BY_NAME, OPEN_YEARS
 from app.sis.port import Delivery, SourceRefused
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
 MAX_CARRIAGE_RETURNS = 4096  # carriage returns after the header that may belong to its line end
 MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
 REPLACEMENT = "\ufffd".encode()
-WIDE_BLANKS = ("\u00a0".encode(), "\u200b".encode(), "\ufeff".encode(), "\u3000".encode())
+FAR = tuple(f"{year}-".encode() for year in OPEN_YEARS)
+TAIL = 4096  # the bytes at the end of a file in which footers are recognized
 MAX_DIGESTS = 50_000  # malformed rows of one file whose content gets a digest
 GUESSED = 4096  # the number of bytes from which an encoding is guessed, and the bytes that are known of a row too long
 COLUMNS, MALFORMED, TOO_LONG = "row.columns", "row.malformed", "row.too_long"
-QUOTE, COMMA, FEED, RETURN, BLANK = 34, 44, 10, 13, 32
 ORDINARY = bytes(set(range(256)) - {QUOTE, COMMA, FEED, RETURN})
 """All bytes except quotes, commas and line ends."""
-IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
-"""For each value of a byte, whether it is a quote, a comma or a line end."""
+_END_PADDING = re.compile(rb"(?:\x1a|%b)+\Z" % REPLACEMENT)
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
 """Matches one record of RFC 4180 without its line end."""
@@ -44,15 +55,23 @@ class Screen:
         self._delivery = delivery
         self._width = len(delivery.header)
         self._nameless = delivery.nameless
-        self._key = delivery.header.index("sourcedId")
+        self._keys = [delivery.header.index(name) for name in ("sourcedId", delivery.owner) if name]
         self._end = b""
         self._mark = b"\n"
         self._number = 0
+        kind = BY_NAME.get(delivery.kind)
+        ends = (field.header for field in kind.fields if field.type.startswith("end_")) if kind else ()
+        self._ends = frozenset(ends) & frozenset(delivery.header)
         self._is_skipping = False  # the rest of a row that is too long is left out
+        self._tail = b""
         self.blank = array("q")
         """The numbers of the empty lines, which count neither as rows nor as faults."""
+        self.footers = 0
+        """The number of rows at the end of the file that are no records, such as `Total rows: 123`."""
         self.padded = False
         """Whether a cell may begin or end with a blank."""
+        self.open_ends: frozenset[str] = frozenset()
+        """The columns that may have a year by which sources say that there is no end."""
         self.nuls = 0
         """The number of NUL characters, which are replaced because PostgreSQL cannot store them."""
         self.quotes: array[int] = array("q")
@@ -73,6 +92,7 @@ class Screen:
         rest = b""
         for chunk in self._delivery.read():
             rest += chunk
+            self._tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self._tail + chunk)[-TAIL:]
             if not self._end:
                 header, rest = self._header(rest, last=False)
                 if header:
@@ -85,7 +105,22 @@ class Screen:
         if not self._end:
             header, rest = self._header(rest, last=True)
             yield header
+        padding = len(self._tail) - len(self._tail.rstrip(END_OF_FILE))
+        if padding:
+            self.nuls -= self._tail.count(b"\0", len(self._tail) - padding)
+            rest = _END_PADDING.sub(b"", rest)
         yield from self._blocks(rest, last=True)
+        if self._delivery.has_empty_rows:
+            self._leave_out_footers()
+
+    def _leave_out_footers(self) -> None:
+        """Counts the footers at the end of the file as empty lines, and no longer as faulty rows."""
+        offsets = footers_of(self._tail.rstrip(END_OF_FILE), self._mark, self._keys[0])
+        numbers = {self._number - offset for offset in offsets}
+        if numbers and numbers.isdisjoint((*self.blank, *self.faults[MALFORMED], *self.faults[TOO_LONG])):
+            self.faults[COLUMNS] = array("q", (n for n in self.faults[COLUMNS] if n not in numbers))
+            self.blank.extend(numbers)
+            self.footers = len(numbers)
 
     def _blocks(self, data: bytes, *, last: bool) -> Generator[bytes, None, bytes]:
         """Yields the complete rows of `data`, and returns the incomplete row that remains at the end.
@@ -99,8 +134,10 @@ class Screen:
             cut = len(data) if last else data.rfind(self._mark) + 1
             block = data[:cut]
             self._must_be_text(block)
-            self.padded = self.padded or _has_padding(block)
-            quotes = _positions(block, QUOTE) if b'"' in block else None
+            self.padded = self.padded or has_padding(block)
+            if self._ends and not self.open_ends and any(year in block for year in FAR):
+                self.open_ends = self._ends
+            quotes = positions(block, QUOTE) if b'"' in block else None
             if quotes is not None:
                 cut, quotes = self._last_end(block, quotes)
                 block = block[:cut]
@@ -152,7 +189,7 @@ class Screen:
             if not block.isascii():
                 block.decode()
         except UnicodeDecodeError as error:
-            row = self._number + _count_outside(block[: error.start], self._mark) + 2
+            row = self._number + count_outside(block[: error.start], self._mark) + 2
             looks = guess_encoding(block[error.start : error.start + GUESSED])
             raise self._refused(
                 f"is not UTF-8 throughout: row {row:,} looks like {looks}. Export it as UTF-8."
@@ -168,10 +205,10 @@ class Screen:
         """
         separators = block.translate(None, ORDINARY)
         if quotes is not None:
-            if not _are_strict(np.frombuffer(block, np.uint8), quotes, self._mark[0]):
+            if not are_strict(np.frombuffer(block, np.uint8), quotes, self._mark[0]):
                 return 0
             letters = np.frombuffer(separators, np.uint8)
-            separators = letters[(_within_quotes(letters) == 0) & (letters != QUOTE)].tobytes()
+            separators = letters[(within_quotes(letters) == 0) & (letters != QUOTE)].tobytes()
         if block[-1:] != self._mark:
             separators += self._end
         row = b"," * (self._width - 1) + self._end
@@ -192,7 +229,7 @@ class Screen:
             return True
         if not has_quotes:
             return False
-        is_outside = _within_quotes(letters) == 0
+        is_outside = within_quotes(letters) == 0
         returns, feeds = np.flatnonzero(is_return & is_outside), np.flatnonzero(is_feed & is_outside)
         return len(feeds) == len(returns) and bool((feeds - 1 == returns).all())
 
@@ -264,9 +301,9 @@ class Screen:
         * If the last columns have no name, and the row leaves out their cells, these cells are added.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
-        if not body:
+        if not body.strip(NOTHING).replace(REPLACEMENT, b""):
             self._note(self.blank)
-            return self._empty(b"")
+            return self._empty()
         lacking = self._width - 1 - sum(part.count(b",") for part in body.split(b'"')[::2])
         if 0 < lacking <= self._nameless:
             body += b"," * lacking
@@ -281,7 +318,7 @@ class Screen:
                 return b",".join(quoted(cell.encode()) for cell in escaped) + self._end
             if cells is None:
                 return self._malformed(body)
-            return self._replaced(COLUMNS, body, cells[self._key].encode() if len(cells) > self._key else b"")
+            return self._replaced(COLUMNS, body, [cell.encode() for cell in cells])
         is_record = len(outside) == 1 or _RECORD.fullmatch(body) is not None
         if is_record and not any(part.count(b"\r") + part.count(b"\n") for part in outside):
             return body + self._end
@@ -308,84 +345,25 @@ class Screen:
         UTF-8.
         """
         cells = row.partition(b'"')[0].split(b",")[:-1]
-        key = cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b""
-        return self._replaced(code, row, key if _is_text(key) else b"")
+        return self._replaced(code, row, [cell.rstrip(b"\r\n") if is_text(cell) else b"" for cell in cells])
 
-    def _replaced(self, code: str, row: bytes, key: bytes) -> bytes:
+    def _replaced(self, code: str, row: bytes, cells: Sequence[bytes]) -> bytes:
         """Records the fault and a digest of the current row. Returns the row that replaces it.
 
-        That row is empty except for the sourcedId `key`.
+        `cells` are the cells of the row, as far as they can be read. The row that replaces it is empty except for the
+        sourcedId, or, without a sourcedId, for the column `Delivery.owner`.
         """
         self._note(self.faults[code])
         if len(self.digests) < MAX_DIGESTS:
             self.digests[self._number] = digest_row(row)
-        return self._empty(key)
+        place = next((key for key in self._keys if len(cells) > key and cells[key].strip()), None)
+        return self._empty() if place is None else self._empty(place, quoted(cells[place]))
 
-    def _empty(self, key: bytes) -> bytes:
-        """Returns a row that is empty except for the sourcedId `key`."""
-        return b"," * self._key + (quoted(key) if key else b"") + b"," * (self._width - self._key - 1) + self._end
+    def _empty(self, place: int = 0, cell: bytes = b"") -> bytes:
+        """Returns a row that is empty except for the cell in the column with the index `place`."""
+        return b"," * place + cell + b"," * (self._width - place - 1) + self._end
 
     def _note(self, numbers: "array[int]") -> None:
         numbers.append(self._number)
         if len(self.blank) + sum(map(len, self.faults.values())) > MAX_FAULTS:
             raise self._refused(f"has over {MAX_FAULTS:,} lines that do not match its header: export it again.")
-
-
-def _positions(block: bytes, letter: int) -> "np.ndarray":
-    return np.flatnonzero(np.frombuffer(block, np.uint8) == letter)
-
-
-def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
-    """Returns an array with 1 for each byte within quotes, and 0 for each other byte.
-
-    The closing quote counts as outside. A byte is within quotes if the number of quotes up to it is odd. The count may
-    overflow, but the overflow does not change whether the count is odd.
-    """
-    return np.asarray(np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1)
-
-
-def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
-    """Returns whether every quote opens a cell, closes a cell, or is one of two quotes that stand for a single one.
-
-    Without this check, a missing quote in one row could pair with a quote of a later row, and all rows between them
-    would become one cell. `mark` is the byte that separates rows.
-    """
-    opens, closes = quotes[::2], quotes[1::2]
-    before = letters[np.maximum(opens - 1, 0)]
-    fits = (opens == 0) | (before == COMMA) | (before == mark) | (before == FEED)
-    fits[1:] |= opens[1:] - 1 == closes[: len(opens) - 1]
-    after = letters[np.minimum(closes + 1, len(letters) - 1)]
-    closed = (closes == len(letters) - 1) | (after == COMMA) | (after == FEED) | (after == RETURN) | (after == QUOTE)
-    return bool(fits.all()) and bool(closed.all())
-
-
-def _has_padding(block: bytes) -> bool:
-    """Returns whether any cell of a block of whole rows may begin or end with a blank.
-
-    The rows are not split into cells, because that would take longer and most blocks have no such cell.
-    """
-    if b"\t" in block:
-        return True
-    if not block.isascii() and any(blank[:1] in block and blank in block for blank in WIDE_BLANKS):
-        return True
-    if b" " not in block:
-        return False
-    letters = np.frombuffer(block, np.uint8)
-    blanks = np.flatnonzero(letters == BLANK)
-    before, after = letters[np.maximum(blanks - 1, 0)], letters[np.minimum(blanks + 1, len(letters) - 1)]
-    at_end_of_block = blanks[0] == 0 or blanks[-1] == len(letters) - 1
-    return bool(at_end_of_block or IS_EDGE[before].any() or IS_EDGE[after].any())
-
-
-def _count_outside(block: bytes, mark: bytes) -> int:
-    """Returns the number of times that `mark`, a line end, occurs outside of quotes."""
-    letters = np.frombuffer(block, np.uint8)
-    return int(np.count_nonzero((letters == mark[0]) & (_within_quotes(letters) == 0)))
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

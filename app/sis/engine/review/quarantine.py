@@ -75,15 +75,17 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
 async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
     """Returns, for each of these rows of a file, the sourcedId and a digest of the content, keyed by row number.
 
-    The header is row 1. A row that does not match the header has no values in the raw table; its digest is that of the
-    row in the file. The digest is None if nothing of a row could be read.
+    If a row has no sourcedId, the value of the column `file.owner` is returned in its place. The header is row 1. A row
+    that does not match the header has no values in the raw table; its digest is that of the row in the file. The digest
+    is None if nothing of a row could be read.
     """
     own = file.header[: len(file.header) - len(file.composed)]
     # The time of a change is not part of the content, because some sources renew it every night.
     names = [f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified"]
     content = ", ".join(names)
+    keys = ", ".join(f"r.c{own.index(name) + 1}" for name in ("sourcedId", file.owner) if name)
     rows = await stage.driver.fetch(
-        f"""SELECT r.row_number + 1 AS number, left(r.c{own.index("sourcedId") + 1}, {MAX_ID_BYTES}) AS sourced_id,
+        f"""SELECT r.row_number + 1 AS number, left(coalesce({keys}), {MAX_ID_BYTES}) AS sourced_id,
                    CASE WHEN num_nonnulls({content}) > 0 THEN md5($2 || ROW({content})::text) END AS content
             FROM {stage.raw(file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
         numbers,

@@ -1,0 +1,81 @@
+"""Finds quotes, blanks and line ends in blocks of whole CSV rows, as bytes. Does not split rows into cells."""
+
+import re
+from typing import Final
+
+import numpy as np
+
+QUOTE, COMMA, FEED, RETURN, BLANK = 34, 44, 10, 13, 32
+IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
+"""For each value of a byte, whether it is a quote, a comma or a line end."""
+CONTROLS: Final = (b"\t", b"\x0b", b"\x0c", b"\x1a")
+"""Control characters that count as blanks around an id, such as the form feed before the first row of a page."""
+WIDE_BLANKS: Final = tuple(map(str.encode, ("\u0085", "\u00a0", "\u00ad", "\u1680", "\u3000", "\ufeff")))
+_INVISIBLE: Final = re.compile("[\u2000-\u200f\u2028-\u202f\u205f-\u2064]")
+# A blank stands between the parts because PostgreSQL, if it prints a statement, cuts a long word within a character.
+BLANKS_SQL: Final = (
+    r"U&' \0009\000A\000B\000C\000D\001A\0085\00A0\00AD\1680 \2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A "
+    r"\200B\200C\200D\200E\200F\2028\2029 \202A\202B\202C\202D\202E\202F\205F \2060\2061\2062\2063\2064\3000\FEFF'"
+)
+"""The characters that are removed at both ends of a sourcedId, as an SQL text: blanks, and characters without a shape.
+
+`has_padding` finds these characters.
+"""
+
+
+def positions(block: bytes, letter: int) -> "np.ndarray":
+    return np.flatnonzero(np.frombuffer(block, np.uint8) == letter)
+
+
+def within_quotes(letters: "np.ndarray") -> "np.ndarray":
+    """Returns an array with 1 for each byte within quotes, and 0 for each other byte.
+
+    The closing quote counts as outside. A byte is within quotes if the number of quotes up to it is odd. The count may
+    overflow, but the overflow does not change whether the count is odd.
+    """
+    return np.asarray(np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1)
+
+
+def are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
+    """Returns whether every quote opens a cell, closes a cell, or is one of two quotes that stand for a single one.
+
+    Without this check, a missing quote in one row could pair with a quote of a later row, and all rows between them
+    would become one cell. `mark` is the byte that separates rows.
+    """
+    opens, closes = quotes[::2], quotes[1::2]
+    before = letters[np.maximum(opens - 1, 0)]
+    fits = (opens == 0) | (before == COMMA) | (before == mark) | (before == FEED)
+    fits[1:] |= opens[1:] - 1 == closes[: len(opens) - 1]
+    after = letters[np.minimum(closes + 1, len(letters) - 1)]
+    closed = (closes == len(letters) - 1) | (after == COMMA) | (after == FEED) | (after == RETURN) | (after == QUOTE)
+    return bool(fits.all()) and bool(closed.all())
+
+
+def count_outside(block: bytes, mark: bytes) -> int:
+    """Returns the number of times that `mark`, a line end, occurs outside of quotes."""
+    letters = np.frombuffer(block, np.uint8)
+    return int(np.count_nonzero((letters == mark[0]) & (within_quotes(letters) == 0)))
+
+
+def has_padding(block: bytes) -> bool:
+    """Returns whether any cell of a block of whole rows may begin or end with a blank.
+
+    The rows are not split into cells, because that would take longer and most blocks have no such cell.
+    """
+    if any(control in block for control in CONTROLS):
+        return True
+    if not block.isascii() and _has_wide_blank(block):
+        return True
+    if b" " not in block:
+        return False
+    letters = np.frombuffer(block, np.uint8)
+    blanks = np.flatnonzero(letters == BLANK)
+    before, after = letters[np.maximum(blanks - 1, 0)], letters[np.minimum(blanks + 1, len(letters) - 1)]
+    at_end_of_block = blanks[0] == 0 or blanks[-1] == len(letters) - 1
+    return bool(at_end_of_block or IS_EDGE[before].any() or IS_EDGE[after].any())
+
+
+def _has_wide_blank(block: bytes) -> bool:
+    if any(blank[:1] in block and blank in block for blank in WIDE_BLANKS):
+        return True
+    return (b"\xe2\x80" in block or b"\xe2\x81" in block) and _INVISIBLE.search(block.decode()) is not None
