@@ -147,7 +147,8 @@ async def test_an_entry_of_the_library_is_a_stronger_programme_at_the_same_level
         assert (second["verb"], second["intervention"]) == ("intensify", "Phonics, one to one")
         assert second["library_entry"] is not None
     support = await planned(asks, await accepted(asks, north), starts_on=str(begins_on), level=3)
-    unknown = {"kind": "intensify", "support": support, "change": {**change, "library_entry": "nothing"}}
+    change = {"because": "Too slow.", "confirm_rate": True, "library_entry": "nothing"}
+    unknown = {"kind": "intensify", "support": support, "change": change}
     refused = await asks.post("/v1/decisions", unknown)
     assert [(each["pointer"], each["code"]) for each in refused.json()["violations"]] == [
         ("/change/library_entry", "intervention.unknown")

@@ -32,7 +32,15 @@ class _Pages(Reader):
     def __init__(self, rows: RowsServer) -> None:
         self.rows, self.warnings = rows, []
 
-    async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
+    async def page(
+        self,
+        name: str,
+        limit: int,
+        offset: int,
+        query: Mapping[str, str],
+        link: str | None,
+        optional: bool = False,
+    ) -> WalkPage:
         parameters = {"limit": str(limit), "offset": str(offset), **query}
         response = self.rows.page(SisRequest("GET", f"/{name}", parameters, {}, ""))
         if response.status != 200:

@@ -76,9 +76,8 @@ def has_measure(measure_ids: Collection[UUID]) -> ColumnElement[bool]:
 class SeriesSelection:
     """The conditions that select the active supports to load.
 
-    Without any condition, all active supports are loaded. Supports can be selected by pairs of student and measure, by
-    their ids, by a measure, and by the first school of the student. With `lock`, the students of the supports are
-    locked.
+    Without any condition, all active supports are loaded. The conditions are pairs of student and measure, ids, a
+    measure, and the first school of the student. With `lock`, the students of the supports are locked.
     """
 
     pairs: Collection[tuple[UUID, UUID]] | None = None
@@ -390,8 +389,7 @@ def _calendars_of(row: PhaseRow) -> Calendars:
 def _weeks_of(row: PhaseRow, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
     """Returns the number of each week of a phase, counted from the start of the phase.
 
-    Uses the calendar of the first of the student's schools that has a calendar. If no school has one, the result is
-    empty.
+    Uses the calendar of the first of the student's schools that has one. If no school has one, the result is empty.
     """
     school = next((school_id for school_id in row.school_ids if school_id in calendars), None)
     if school is None:
