@@ -102,7 +102,7 @@ async def read_stall_names(work: Work, reader: Principal, stall_ids: Iterable[UU
     Call it within `as_district`: a member of a team sees the item of an agenda, but not the core stalls of a school.
     `reader` is the caller, whose permissions decide which names are returned.
     """
-    unique_ids = set(stall_ids)
+    db, unique_ids = work.db, set(stall_ids)
     if not unique_ids or not reader.may(Can.READ_SIGNALS):
         return {}
     district_id = work.district_id
@@ -116,7 +116,7 @@ async def read_stall_names(work: Work, reader: Principal, stall_ids: Iterable[UU
         )
         .where(CoreStall.district_id == district_id, CoreStall.id == any_(cast(sorted(unique_ids), IdList)))
     )
-    rows = (await work.db.execute(query)).all()
+    rows = (await db.execute(query)).all()
     sees_school, sees_playbook = reader.may(Can.READ_ROSTER), reader.may(Can.READ_PLAYBOOK)
     return {
         stall.id: SubjectNames(

@@ -7,14 +7,15 @@ from app.rest.plot import format_day, format_number
 CAPTIONS = {
     "insufficient_data": ("quiet", "Too few scores to say", "Too few scores"),
     "responding": ("good", "Responding", "Responding"),
-    "below_pace": ("watch", "Growing, below the pace that the goal needs", "Growing, below pace"),
     "goal_met": ("good", "Goal met", "Goal met"),
     "uncertain": ("watch", "Not clear yet", "Not clear yet"),
     "off_track": ("alert", "Off track: at the present rate the goal will be missed", "Off track"),
     "not_responding": ("alert", "Not responding", "Not responding"),
     "under_delivered": ("watch", "The support was not delivered as planned", "Not delivered as planned"),
 }
-"""The colour class, the full heading and the short heading for each state of a verdict."""
+"""The colour class, the full heading and the short heading for each state of a verdict, except `below_pace`, which has
+the label of the verdict as its heading.
+"""
 
 TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
 """The codes of reasons for `insufficient_data` that disappear with more scores.
@@ -31,6 +32,8 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
     lasting_reasons = {reason["code"] for reason in verdict.because}.difference(TOO_FEW)
     if verdict.state == "insufficient_data" and lasting_reasons:
         return "quiet", "Cannot be judged", "Cannot be judged"
+    if verdict.state == "below_pace":
+        return "watch", verdict.label, verdict.label
     kind, words, short = CAPTIONS.get(verdict.state, ("quiet", verdict.state, verdict.state))
     keeps_pace = verdict.on_pace is None or verdict.on_pace >= MAJORITY
     if verdict.state == "responding" and not keeps_pace:
@@ -39,9 +42,6 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
         return kind, short, short
     if verdict.kind == "never":
         return kind, "Not responding so far", "Not responding"
-    if verdict.state == "below_pace" and (picture.measure.kind != "growth" or picture.measure.direction == "down"):
-        # Fewer incidents are not called growth, and a level has no pace.
-        return kind, verdict.label, verdict.label
     if verdict.kind == "stopped":
         since = f" about {format_day(picture.change.monday)}" if picture.change else ""
         return kind, f"Stopped responding{since}", f"Stopped{since}"

@@ -219,7 +219,7 @@ def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
     [
         ("insufficient_data", None, "Too few scores to say"),
         ("responding", None, "Responding"),
-        ("below_pace", None, "Growing, below the pace that the goal needs"),
+        ("below_pace", None, "Growing, below pace"),
         ("goal_met", None, "Goal met"),
         ("uncertain", None, "Not clear yet"),
         ("not_responding", "never", "Not responding so far"),
@@ -227,8 +227,8 @@ def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
     ],
 )
 def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words: str) -> None:
-    """Each state's heading fits the chart. At 320 pixels a shorter heading is used. No heading is cut off."""
-    chart = drawn([score(on(1), 42.0)], verdict_fields={"state": state, "kind": kind})
+    """Each state's heading fits the chart; at 320 pixels a shorter one is used, and none is cut off."""
+    chart = drawn([score(on(1), 42.0)], verdict_fields={"state": state, "kind": kind, "label": words})
     assert words in texts(svg(chart))
     (heading,) = classed(svg(chart, 320), "text", "title")
     assert "…" not in (heading.text or "")

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
+from app.access.principal import system_principal
 from app.access.work import Work, required_permissions
 from app.action.models import ActionItem
 from app.catalog import CATALOG
@@ -262,6 +263,7 @@ FIT = {
     "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", "outcome", (), {}),
     "IdsByKind": {"team": [UUID(int=1)], "meeting": [UUID(int=1)]},
     "Person": Person(id=UUID(int=1)),
+    "Principal": system_principal(UUID(int=1), "test"),
     "Iterable[Score]": [Score(student_id=UUID(int=1), taken_on=WHEN, secured_area=None)],
 }
 """A value for each annotation in the modules of `WITHIN`."""
