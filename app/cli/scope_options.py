@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.core.encoding import guess_encoding
-from app.core.text import unquote_formula
+from app.core.text import EDGE_BLANKS, unquote_formula
 
 HEADER = "sourcedid"
 Schools = Annotated[
@@ -24,8 +24,8 @@ class UnusableOption(Exception):
 
 
 def distinct_names(texts: Iterable[str]) -> tuple[str, ...]:
-    """Strips the texts, and returns them without empty texts and repetitions."""
-    return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
+    """Strips the texts as the sync strips sourcedIds, and returns them without empty texts and repetitions."""
+    return tuple(dict.fromkeys(text.strip(EDGE_BLANKS) for text in texts if text.strip(EDGE_BLANKS)))
 
 
 def read_schools(options: Sequence[str]) -> tuple[str, ...]:

@@ -14,6 +14,12 @@ from app.core.errors import Invalid, Violation
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The first characters that make a spreadsheet treat a text as a formula. The last four are wide forms of others."""
 
+_SHAPELESS: Final = (range(0x2000, 0x2010), range(0x202A, 0x2030), range(0x2060, 0x2065))
+EDGE_BLANKS: Final = " \t\n\v\f\r\x1a\x85\xa0\xad\u1680\u2028\u2029\u205f\u3000\ufeff" + "".join(
+    chr(code) for codes in _SHAPELESS for code in codes
+)
+"""The characters that are removed at both ends of a sourcedId: blanks, and characters without a shape."""
+
 
 def camel(name: str) -> str:
     """Returns a name in camel case, as GraphQL writes it, such as `staffId` for `staff_id`."""

@@ -183,7 +183,7 @@ async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
     export.row("users", "s2")["givenName"] = "Changed"
     second = await _run(north, made, export, path)
     assert (second.state, second.total("changes"), second.total("quarantined")) == ("applied", 0, 0)
-    assert "Known of other schools or of excluded users: 1 people" in " ".join(second.warnings)
+    assert "Known of other schools or of excluded users: 1 person" in " ".join(second.warnings)
 
 
 async def test_an_unknown_school_is_refused(north: Town, tmp_path: Path) -> None:

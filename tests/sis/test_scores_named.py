@@ -29,7 +29,7 @@ async def test_a_measure_in_another_case_is_read_and_reported(north: Town, tmp_p
     await _measure(north, "cloze", ("Fall A", "Fall B"))
     scores = Scores()
     scores.rows[0] |= {"measure": "CLOZE", "form": "FALL A"}
-    scores.rows[1] |= {"measure": " Cloze ", "form": "Fall B"}
+    scores.rows[1] |= {"measure": "\u00a0Cloze ", "form": "Fall B\u200b"}
     report = await load(north, scores, tmp_path)
     assert (report.exit_code, report.kinds["score"].created) == (0, 3), report.sentence
     assert [row[5] for row in await scores_of(north)] == ["Fall A", "Fall B", None]

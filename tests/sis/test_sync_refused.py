@@ -53,7 +53,7 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
     ),
     "a column twice": (
         lambda: _with_header(_text_header("users").replace("email", "username")),
-        "names a column twice",
+        "names the column username twice",
     ),
     "a header and no row": (
         lambda: Export(raw={"users": f"{_text_header('users')}\r\n".encode()}),

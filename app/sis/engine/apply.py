@@ -173,14 +173,14 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         return unless_pinned if kind.pinnable else f"p.{column}"
 
     columns = [column for column, _ in plan_columns(kind, delivery)]
-    sets, joined = ", ".join(f"{column} = {value(column)}" for column in columns), ""
+    sets, joined = "".join(f", {column} = {value(column)}" for column in columns), ""
     if kind.about in columns:
         # A row that now belongs to another student gets that student's schools.
         sets += ", school_ids = o.school_ids"
         joined = f"JOIN person AS o ON o.district_id = :district AND o.id = p.{kind.about}"
     return await stage.count(
         f"""WITH changed AS (
-            UPDATE {kind.table} AS t SET removed_at = NULL{kind.note_change}, {sets}
+            UPDATE {kind.table} AS t SET removed_at = NULL{kind.note_change}{sets}
             FROM {stage.of_run("plan", kind.name)} AS p {joined}
             WHERE t.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN {KEPT}{key_filter_sql(stage, kind, KEPT)} RETURNING 1)

@@ -159,6 +159,7 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
     differs = " OR ".join(
         f"(s.{column} IS DISTINCT FROM t.{column} {free.format(pin_of(column))})" for column, _ in columns
     )
+    differs = differs or "false"  # a file may have no column but the sourcedId
     compared = [*(column for column, _ in columns), *(["pinned"] if kind.pinnable else [])]
     new = fresh_id(kind.name, "s.sourced_id", "s.row_number")
     if kind.key == "person_id":

@@ -103,6 +103,8 @@ class CsvZip:
         """Reads the manifest. Returns the OneRoster version, and the mode of each file that the manifest names."""
         entry = entries.get("manifest.csv")
         if entry is None:
+            if any(name.lower().endswith(".zip") for name in entries):
+                raise SourceRefused("The zip holds another zip, and no manifest.csv: send the zip that is in it.")
             raise SourceRefused(
                 "manifest.csv is missing. A zip without it counts as OneRoster 1.0, which is not supported: "
                 "export OneRoster 1.1 or 1.2 CSV, with its manifest."

@@ -115,8 +115,8 @@ def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: st
                 f"The name of column {number} of {name} holds a blank, or hidden or foreign characters"
                 f"{f' ({hidden})' if hidden else ''}: export it as UTF-8 with the header of OneRoster {version}."
             )
-    if len(set(header)) != len(header):
-        raise SourceRefused(f"{name} names a column twice.")
+    if twice := [column for column in (*COMMON, *file.columns) if header.count(column) > 1]:
+        raise SourceRefused(f"{name} names the column {twice[0]} twice: export it with each column once.")
     required = file.required | (ONLY_1_1["users"] if file.name == "users" and version == "1.1" else set())
     if mode == "delta":
         required |= {"status", "dateLastModified"}
@@ -151,9 +151,10 @@ def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
     text = head.removeprefix(BOM).decode("utf-8", "replace")
     whole = text[: text.rfind("\n") + 1] or text
     try:
-        rows = list(islice(csv.reader(io.StringIO(whole, newline="")), 1, PEEKED))
-    except csv.Error:
+        names, *rows = islice(csv.reader(io.StringIO(whole, newline="")), PEEKED)
+    except (csv.Error, ValueError):
         return False
+    rows = [row for row in rows if row[1:] != names[1:]]  # files that were joined have their header several times
     return any(len(row) > place and row[place].strip() for row in rows for place in places)
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from app.core.grades import GRADE_CODES
+from app.core.text import EDGE_BLANKS
 from app.sis.kinds import BY_NAME, NO_DATES, ROLES, WORDS, Field, Kind, Ref
 
 Row = Mapping[str, Any]
@@ -325,12 +326,12 @@ def roles_of(row: Any) -> list[Cells]:
     if not roles:
         return []
     user, result = text(_any_case(row, "sourcedId")), []
-    user_id = user.strip()  # so that a blank that comes or goes does not give each role a new id
+    user_id = user.strip(EDGE_BLANKS)  # so that a blank that comes or goes does not give each role a new id
     common = {name: _any_case(row, name) for name in ("dateLastModified", "status")}
     for role in roles:
         if user:
             org, begins = ref(_any_case(role, "org")), day(_any_case(role, "beginDate"))
-            named = "/".join(filter(None, (user_id, word(_any_case(role, "role")), org.strip(), begins)))
+            named = "/".join(filter(None, (user_id, word(_any_case(role, "role")), org.strip(EDGE_BLANKS), begins)))
             if len(named.encode("utf-8", "replace")) > 255:
                 named = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()
             result.append(ROLE.cells({**role, **common, "sourcedId": named, "userSourcedId": user}))

@@ -5,22 +5,24 @@ from typing import Final
 
 import numpy as np
 
+from app.core.text import EDGE_BLANKS
+
 QUOTE, COMMA, FEED, RETURN, BLANK = 34, 44, 10, 13, 32
 IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
 """For each value of a byte, whether it is a quote, a comma or a line end."""
 CONTROLS: Final = (b"\t", b"\x0b", b"\x0c", b"\x1a")
 """Control characters that count as blanks around an id, such as the form feed before the first row of a page."""
+QUOTED_LINE_ENDS: Final = (b'\n",', b'\r",', b',"\n', b',"\r', b'\n"\n', b'\n"\r')
+"""Line ends at the beginning or the end of a value in quotes."""
 WIDE_BLANKS: Final = tuple(map(str.encode, ("\u0085", "\u00a0", "\u00ad", "\u1680", "\u3000", "\ufeff")))
 _INVISIBLE: Final = re.compile("[\u2000-\u200f\u2028-\u202f\u205f-\u2064]")
 # A blank stands between the parts because PostgreSQL, if it prints a statement, cuts a long word within a character.
-BLANKS_SQL: Final = (
-    r"U&' \0009\000A\000B\000C\000D\001A\0085\00A0\00AD\1680 \2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A "
-    r"\200B\200C\200D\200E\200F\2028\2029 \202A\202B\202C\202D\202E\202F\205F \2060\2061\2062\2063\2064\3000\FEFF'"
+BLANKS_SQL: Final = "U&'{}'".format(
+    " ".join(
+        "".join(f"\\{ord(blank):04X}" for blank in EDGE_BLANKS[at : at + 16]) for at in range(0, len(EDGE_BLANKS), 16)
+    )
 )
-"""The characters that are removed at both ends of a sourcedId, as an SQL text: blanks, and characters without a shape.
-
-`has_padding` finds these characters.
-"""
+"""`EDGE_BLANKS` as an SQL text. `has_padding` finds these characters."""
 
 
 def positions(block: bytes, letter: int) -> "np.ndarray":
@@ -63,6 +65,8 @@ def has_padding(block: bytes) -> bool:
     The rows are not split into cells, because that would take longer and most blocks have no such cell.
     """
     if any(control in block for control in CONTROLS):
+        return True
+    if b'"' in block and any(edge in block for edge in QUOTED_LINE_ENDS):
         return True
     if not block.isascii() and _has_wide_blank(block):
         return True

@@ -227,7 +227,7 @@ def _converted_sql(
                {"".join(f", q.ref_{r.column}" for r in refs)}
                {"".join(f", q.{column}::{sql}" for column, sql in roster_columns)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
-                     {gone} AS gone, {", ".join(converted)}
+                     {gone} AS gone{"".join(f", {value}" for value in converted)}
               FROM {rows} {SEPARATE}) AS q
         """
     return columns, query
@@ -331,7 +331,9 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     The result includes delivered rows that are not in the roster, and roster rows that were not delivered.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
-    joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]
+    # Without the first two, a row that only one side has would be unchanged where all of its other values are empty.
+    conditions = ["r.row_number IS NOT NULL", f"t.{kind.key} IS NOT NULL", "t.removed_at IS NULL", "r.fault IS NULL"]
+    joins = ""
     if "status" in at:
         conditions.append(f"({at['status']} IS NULL OR {at['status']} = 'active')")
     if kind.pinnable:

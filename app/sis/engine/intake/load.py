@@ -90,8 +90,25 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
             list(screen.blank),
         )
     await _note_repairs(stage, delivery, screen, f"staging.{name}")
+    headers = await _drop_repeated_headers(stage, delivery, screen.repeated_header, f"staging.{name}")
     stage.malformed[delivery.kind] = screen.digests
-    stage.raw_rows[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
+    stage.raw_rows[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank) - headers
+
+
+async def _drop_repeated_headers(stage: Stage, delivery: Delivery, header: list[str] | None, name: str) -> int:
+    """Deletes the raw rows that repeat the header, notes them in the report, and returns their number.
+
+    `header` has the cells of the header as the file writes them, or is None if no row repeats it.
+    """
+    if header is None:
+        return 0
+    is_header = " AND ".join(f"r.c{n} IS NOT DISTINCT FROM nullif(${n}, '')" for n in range(1, len(header) + 1))
+    status = str(await stage.driver.execute(f"DELETE FROM {name} AS r WHERE {is_header}", *header))
+    rows = int(status.rsplit(" ", 1)[-1])
+    if rows:
+        repeat = pluralize(rows, "row repeats the header and is", "rows repeat the header and are")
+        stage.notes.append(f"{delivery.file}: {repeat} left out.")
+    return rows
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:

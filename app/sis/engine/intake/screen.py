@@ -58,6 +58,7 @@ class Screen:
         self._keys = [delivery.header.index(name) for name in ("sourcedId", delivery.owner) if name]
         self._end = b""
         self._mark = b"\n"
+        self._header_line = b""
         self._number = 0
         kind = BY_NAME.get(delivery.kind)
         ends = (field.header for field in kind.fields if field.type.startswith("end_")) if kind else ()
@@ -68,6 +69,8 @@ class Screen:
         """The numbers of the empty lines, which count neither as rows nor as faults."""
         self.footers = 0
         """The number of rows at the end of the file that are no records, such as `Total rows: 123`."""
+        self.repeated_header: list[str] | None = None
+        """The cells of the header if the header may come again below, as in files that were joined."""
         self.padded = False
         """Whether a cell may begin or end with a blank."""
         self.open_ends: frozenset[str] = frozenset()
@@ -135,6 +138,8 @@ class Screen:
             block = data[:cut]
             self._must_be_text(block)
             self.padded = self.padded or has_padding(block)
+            if self.repeated_header is None and self._header_line in block:
+                self.repeated_header = cells_of(self._header_line)
             if self._ends and not self.open_ends and any(year in block for year in FAR):
                 self.open_ends = self._ends
             quotes = positions(block, QUOTE) if b'"' in block else None
@@ -182,6 +187,7 @@ class Screen:
         else:
             self._end = self._mark = b"\r"
             after = start + 1
+        self._header_line = line
         return line + self._end, data[after:]
 
     def _must_be_text(self, block: bytes) -> None:

@@ -183,7 +183,8 @@ def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]
         for name, count in rows.items()
         if count
     ]
-    stay = [f"{count:,} {BY_NAME[name].plural}" for name, count in outside.items() if count]
+    nouns = {name: (name.replace("_", " "), BY_NAME[name].plural) for name in outside}
+    stay = [pluralize(count, *nouns[name]) for name, count in outside.items() if count]
     if stay:
         sentences.append(
             f"Known of other schools or of excluded users: {', '.join(stay)}. They stay as they are: not updated, not "

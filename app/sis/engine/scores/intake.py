@@ -17,6 +17,7 @@ from app.core.violations import EARLIEST_DAY
 from app.evidence.rules import PURPOSES
 from app.playbook.lookup import area_by_id, secured_code
 from app.playbook.models import Measure
+from app.sis.engine.intake.blocks import BLANKS_SQL
 from app.sis.engine.intake.convert import GONE_SQL, MAX_ID_BYTES, no_null_sql, typed_sql
 from app.sis.engine.review.scope import SourceScope
 from app.sis.engine.stage import Stage, fresh_id
@@ -116,7 +117,7 @@ def _converted_sql(stage: Stage, delivery: Delivery) -> tuple[list[str], str]:
 
 
 def _text(x: str) -> str:
-    return f"nullif(btrim({no_null_sql(x)}), '')"
+    return f"nullif(btrim({no_null_sql(x)}, {BLANKS_SQL}), '')"
 
 
 async def _find_measures_in_another_case(stage: Stage, delivery: Delivery) -> None:
