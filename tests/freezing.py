@@ -65,21 +65,27 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 
 
 @asynccontextmanager
-async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
-    """Makes one district's insertions into a table wait, until the test releases them.
+async def gate(
+    town: Town, table: str, role: str, *, at_commit: bool = False
+) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
+    """Makes insertions into a table wait for one district, until the test releases them.
+
+    With `at_commit`, the insertion itself does not wait, but the COMMIT of its transaction does.
 
     Yields two connections: the first releases the insertions, and the second can see the sessions of `role`. Enter the
     block before a process is started. A trigger delays the insertions. A lock of the table is not used, because it
     would already delay the preparation of the statement.
     """
-    name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
+    name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(31)
+    kind, when = ("CONSTRAINT TRIGGER", "AFTER") if at_commit else ("TRIGGER", "BEFORE")
+    deferred = "DEFERRABLE INITIALLY DEFERRED" if at_commit else ""
     holder = await asyncpg.connect(town.settings.url_of("owner"))
     watcher = await asyncpg.connect(town.settings.url_of(role))
     try:
         await holder.execute(
             f"""CREATE FUNCTION app.{name}() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN PERFORM pg_advisory_xact_lock_shared({key}); RETURN NEW; END $$;
-            CREATE TRIGGER {name} BEFORE INSERT ON {table} FOR EACH ROW
+            CREATE {kind} {name} {when} INSERT ON {table} {deferred} FOR EACH ROW
                 WHEN (NEW.district_id = '{town.district_id}') EXECUTE FUNCTION app.{name}();
             SELECT pg_advisory_lock({key})"""
         )
