@@ -17,7 +17,7 @@ from app.cli import scaffold_texts as texts
 NOUN = re.compile(r"[a-z][a-z_]*[a-z]")
 NEXT = """Next:
   describe the noun in app/{room}/{noun}, and name its columns in migrations/versions/{migration}
-  ruff check --fix . && ruff format .
+  ruff format . && ruff check --fix .
   aimline schema --write && aimline contracts
   add a row to tests/house/full_district.py, and its path parameter to tests/house/walk_knows.py"""
 

@@ -11,6 +11,7 @@ import orjson
 from app.core.crypto import Keyring
 from app.core.cursor import PROCESS_SEAL, CursorSeal, cursor_seal
 from app.core.errors import Malformed, Violation
+from app.core.violations import ReadViolations
 
 Row = TypeVar("Row")
 DEFAULT_LIMIT = 50
@@ -78,6 +79,14 @@ class Keyset:
         return Page(page_rows, self.mark(*key(page_rows[-1])))
 
 
+def page_size(limit: int | None, pointer: str = "/limit") -> int:
+    """Returns the number of rows of a page, or the default; raises `Malformed` at `pointer` if it is out of range."""
+    size = DEFAULT_LIMIT if limit is None else limit
+    if not 1 <= size <= MAX_LIMIT:
+        raise Malformed([Violation(pointer, "page.limit", f"A page has 1 to {MAX_LIMIT} rows.")])
+    return size
+
+
 def keyset(
     district_id: UUID,
     listing: str,
@@ -92,10 +101,9 @@ def keyset(
     With `keyring`, every process can decrypt the cursors. The APIs need this, because another process may receive the
     request for the next page. Without `keyring`, only this process can decrypt the cursors.
     """
-    size = DEFAULT_LIMIT if limit is None else limit
-    if not 1 <= size <= MAX_LIMIT:
-        detail = f"A page has 1 to {MAX_LIMIT} rows."
-        raise Malformed([Violation("/limit", "page.limit", detail)])
+    violations = ReadViolations()
+    with violations:
+        size = page_size(limit)
     scope = orjson.dumps(
         [str(district_id), listing, {k: v for k, v in filters.items() if v is not None}],
         option=orjson.OPT_SORT_KEYS,
@@ -104,8 +112,10 @@ def keyset(
     bound = hashlib.sha256(scope).digest()
     seal = PROCESS_SEAL if keyring is None else cursor_seal(keyring)
     position = None if cursor is None else seal.open(bound, cursor)
-    if cursor is not None and position is None:
-        raise _invalid_cursor()
+    with violations:
+        if cursor is not None and position is None:
+            raise _invalid_cursor()
+    violations.refuse()
     return Keyset(seal, bound, position, size)
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec, Self, TypeVar, cast
 
-from app.core.errors import Invalid, Violation
+from app.core.errors import Invalid, Malformed, Violation
 from app.core.text import texts_of
 
 P = ParamSpec("P")
@@ -82,6 +82,34 @@ class Violations:
             raise Invalid(list(dict.fromkeys(self._all)))
         if self._is_partial:
             raise Unread
+
+
+class ReadViolations(Violations):
+    """Collects the violations of a read, in the same way as `Violations` does for a command.
+
+    `refuse` raises `Malformed` if any check raised it: a request with a malformed parameter is a bad request, even if
+    it also names a row that does not exist.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_malformed = False
+
+    def __bool__(self) -> bool:
+        """Returns whether a check has failed."""
+        return bool(self._all)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        """Adds the violations if the check raised `Invalid`, and suppresses it."""
+        self._is_malformed |= isinstance(error, Malformed)
+        return super().__exit__(kind, error, at)
+
+    def refuse(self) -> None:
+        """Raises `Malformed` or `Invalid` if there are violations."""
+        several = self._refusal is not None and tuple(self._all) != self._refusal.violations
+        if several and self._is_malformed:
+            raise Malformed(list(dict.fromkeys(self._all)))
+        super().refuse()
 
 
 class UnreadValue:

@@ -11,10 +11,10 @@ import strawberry
 from strawberry.scalars import JSON
 
 from app.core.errors import NotFound, Violation
-from app.core.page import keyset
+from app.core.page import keyset, page_size
 from app.events import consumers
 from app.graphql.door import Info, guarded_field
-from app.graphql.events import EventConnection, EventEdge, FeedEvent, page_size
+from app.graphql.events import EventConnection, EventEdge, FeedEvent
 from app.graphql.problems import Problem, run_command, to_problems
 from app.graphql.types import PageInfo
 
@@ -72,7 +72,7 @@ class Consumer:
     )
     async def events(self, info: Info, first: int | None = None) -> EventConnection | None:
         context = info.context
-        limit = page_size(first)
+        limit = page_size(first, "/first")
         row, page = await context.read(consumers.consumer_events, self.name, limit)
         base_url = context.installation.base_url
         edges = [
@@ -168,7 +168,7 @@ class ConsumerQueries:
         self, info: Info, first: int | None = None, after: str | None = None
     ) -> EventConsumerConnection | None:
         work = info.context.work
-        place = keyset(work.district_id, "consumers", {}, after, page_size(first), work.keyring)
+        place = keyset(work.district_id, "consumers", {}, after, page_size(first, "/first"), work.keyring)
         page = await info.context.read(consumers.consumers, place)
         edges = [
             EventConsumerEdge(node=Consumer.of(position), cursor=place.mark(position.consumer.name))

@@ -34,9 +34,8 @@ from app.graphql.types import NEEDS, with_permissions
 from app.requests.origins import Origins
 from app.requests.preconditions import ExpectedVersion
 from app.resources.run import Answer
-from app.team.caseload import bound_to_person
+from app.team.caseload import ACT_FOR, bound_to_person, only_person
 
-ACT_FOR = "Aimline-Act-For"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -227,7 +226,7 @@ def client_of(request: Request, installation: Installation) -> Principal:
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
     """Returns the client's principal. If the request names a person to act for, that person's rights restrict it."""
-    return await _bound(installation, client, request.headers.get(ACT_FOR))
+    return await _bound(installation, client, only_person(request.headers.getlist(ACT_FOR)))
 
 
 async def authorize(installation: Installation, authorization: str | None, act_for: str | None) -> Principal:

@@ -11,8 +11,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from app.access.work import Work
-from app.core.errors import Malformed, Violation
-from app.core.page import DEFAULT_LIMIT, MAX_LIMIT, Keyset, keyset
+from app.core.page import Keyset, keyset, page_size
 from app.events import feed, models
 from app.events.catalogue import EventType
 from app.events.render import body, schema
@@ -103,16 +102,7 @@ class FeedEventType:
 
 def feed_keyset(work: Work, types: Sequence[str] | None, after: str | None, first: int | None) -> Keyset:
     """Returns the start and the length of a requested page of the change feed. REST uses the same cursors."""
-    return keyset(work.district_id, "events", {"type": types}, after, page_size(first), work.keyring)
-
-
-def page_size(first: int | None) -> int:
-    """Returns the requested length of a page, or the default; raises `Malformed` if it is out of range."""
-    if first is None:
-        return DEFAULT_LIMIT
-    if not 1 <= first <= MAX_LIMIT:
-        raise Malformed([Violation("/first", "page.limit", f"A page has 1 to {MAX_LIMIT} rows.")])
-    return first
+    return keyset(work.district_id, "events", {"type": types}, after, page_size(first, "/first"), work.keyring)
 
 
 @strawberry.type

@@ -10,11 +10,12 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from app.events.hub import Stopping
-from app.graphql.door import ACT_FOR, Installation, client_of
+from app.graphql.door import Installation, client_of
 from app.graphql.json_text import dump
 from app.graphql.prepare import STREAM, Preparation
 from app.graphql.request import EVENTS, operation_of
 from app.graphql.subscriber import Credentials, Subscriber, errors_of, payload_of
+from app.team.caseload import ACT_FOR, only_person
 
 COMPLETE = b"event: complete\ndata:\n\n"
 ALIVE = b":\n\n"
@@ -31,7 +32,8 @@ async def stream_events(
     operation = await operation_of(request)
     prepared = prepare.prepare(operation, STREAM)
     address = request.client.host if request.client else None
-    credentials = Credentials(request.headers.get("Authorization"), request.headers.get(ACT_FOR), trace_id, address)
+    person = only_person(request.headers.getlist(ACT_FOR))
+    credentials = Credentials(request.headers.get("Authorization"), person, trace_id, address)
     results = Subscriber(installation, credentials, prepared, operation, prepare.limits).results()
     await anext(results)
     request.state.is_stream = True

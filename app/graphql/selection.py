@@ -23,7 +23,9 @@ from graphql.execution.values import VariableValues, get_argument_values
 from app.access.work import Work
 from app.catalog import CATALOG
 from app.core.errors import Malformed, Misuse, NotFound, Violation
+from app.core.page import page_size
 from app.core.text import camel
+from app.core.violations import ReadViolations
 from app.graphql.types import cached
 from app.resources.compile.roots import permissions_of_list
 from app.resources.declare import GRAPHQL, declaration
@@ -83,19 +85,27 @@ class Selector:
         for can in permissions_of_list(listing, arguments, arguments.get("sort")):
             if not self.work.principal.may(can):
                 raise forbidden(can)
-        filters = await self._filters(listing.by_face(GRAPHQL), arguments)
-        type_ = _object(definition)
-        sort = _sort(listing, arguments.get("sort"))
-        more: dict[str, Any] = {}
-        if listing.changed_at is not None:
-            more["updated_since"] = check_offset("/updatedSince", arguments.get("updatedSince"))
-        if listing.search is not None:
-            more["search"] = arguments.get("q")
-        if not listing.paged:
-            picks = await self.picks(listing.resource, type_, details)
-            return ListRoot(key, listing.name, None, picks, filters, sort, **more)
-        page = await self._page(listing.resource, type_, details, arguments)
-        return ListRoot(key, listing.name, page, (), filters, sort, **more)
+        type_, violations = _object(definition), ReadViolations()
+        page: Page | None = None
+        picks: Picks = ()
+        filters: dict[str, Any] = {}
+        with violations:
+            filters = await self._filters(listing.by_face(GRAPHQL), arguments)
+        with violations:
+            _check_sort(listing, arguments.get("sort"))
+        with violations:
+            check_offset("/updatedSince", arguments.get("updatedSince"))
+        with violations:
+            if listing.paged:
+                page = await self._page(listing.resource, type_, details, arguments)
+            else:
+                picks = await self.picks(listing.resource, type_, details)
+        if violations and page is not None:
+            with violations:
+                page_size(page.first, f"/{page.limit_name}")
+        violations.refuse()
+        order = (arguments.get("sort"), arguments.get("updatedSince"), arguments.get("q"))
+        return ListRoot(key, listing.name, page, picks, filters, *order)
 
     async def picks(self, resource: ResourceType, type_: GraphQLObjectType, details: Details) -> Picks:
         """Returns the fields, links and values of a resource that the operation selects at one place."""
@@ -242,10 +252,10 @@ def _typename(key: str, type_: GraphQLObjectType) -> Constant:
     return Constant(key, orjson.dumps(type_.name).decode())
 
 
-def _sort(listing: Listing, sort: str | None) -> str | None:
+def _check_sort(listing: Listing, sort: str | None) -> None:
     if sort is not None and listing.sort_named(sort) is None:
-        raise Malformed([Violation("/sort", "sort.unknown", f"{listing.name} cannot be sorted in this way.")])
-    return sort
+        orders = ", ".join(f"{one.name}, -{one.name}" for one in listing.sorts)
+        raise Malformed([Violation("/sort", "sort.unknown", f"Give one of {orders}.")])
 
 
 def _positioned(parts: tuple[PagePart, ...], given: Mapping[str, Any]) -> Page:

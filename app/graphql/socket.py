@@ -26,12 +26,13 @@ from app.access.admission import RateLimited
 from app.core.errors import AimlineError, Busy, Unauthenticated, Unavailable
 from app.core.log import log_context
 from app.events.hub import Stopping
-from app.graphql.door import ACT_FOR, Installation, authorize
+from app.graphql.door import Installation, authorize
 from app.graphql.open_sockets import OpenSockets
 from app.graphql.prepare import STREAM, Preparation
 from app.graphql.request import operation_from
 from app.graphql.subscriber import Credentials, Subscriber, errors_of, payload_of
 from app.graphql.text_socket import TRY_LATER, TextSocket
+from app.team.caseload import ACT_FOR
 
 INIT_SECONDS: Final = 10
 """The seconds within which a caller must send `connection_init`."""
@@ -76,7 +77,7 @@ class View:
         payload = {str(name).lower(): value for name, value in context.get("connection_params", {}).items()}
         headers = self._websocket.headers
         named = [payload.get(name, headers.get(name)) for name in ("authorization", ACT_FOR.lower())]
-        if not all(value is None or isinstance(value, str) for value in named):
+        if len(headers.getlist(ACT_FOR)) > 1 or not all(value is None or isinstance(value, str) for value in named):
             raise ConnectionRejectionError
         address = self._websocket.client.host if self._websocket.client else None
         self.credentials = Credentials(named[0], named[1], self._trace_id, address)

@@ -10,6 +10,7 @@ from app.access.permission import MEANING, Can
 from app.access.work import Work, needs
 from app.core.errors import AimlineError, Forbidden, Invalid, Malformed, Violation
 from app.core.text import camel
+from app.core.violations import ReadViolations
 from app.resources.catalog import Catalog
 from app.resources.compile.cursors import Places, open_pages
 from app.resources.compile.explain import Explanation, disclosed_kinds, open_explanations, plan_of
@@ -57,8 +58,7 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
     opened: list[Places | AimlineError] = []
     for root in roots:
         try:
-            _check_adult(work, catalog, root, style)
-            opened.append(open_pages(work, catalog, root))
+            opened.append(open_root(work, catalog, root, style))
         except Invalid as error:
             opened.append(error)
     good = tuple(root for root, places in zip(roots, opened, strict=True) if isinstance(places, Places))
@@ -73,6 +73,21 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
         else:
             answers.append(await _answer(work, plan, style, *next(planned)))
     return answers
+
+
+def open_root(work: Work, catalog: Catalog, root: Root, style: Style) -> Places:
+    """Returns the decrypted cursors of a root.
+
+    Raises `Malformed` or `Invalid` with all violations: invalid cursors and limits, and filters that
+    `violations_of_adult` does not allow.
+    """
+    violations = ReadViolations()
+    with violations:
+        _check_adult(work, catalog, root, style)
+    with violations:
+        places = open_pages(work, catalog, root)
+    violations.refuse()
+    return places
 
 
 def _check_adult(work: Work, catalog: Catalog, root: Root, style: Style) -> None:
@@ -105,8 +120,8 @@ async def resolve_filters(
     * `listing`, if given, is the list whose permissions are checked before any row is looked up. Raises `Forbidden` if
       a permission is missing.
 
-    Raises `Malformed` for a name that is not a filter. For a row that does not exist, raises `Invalid` at `/<name>`, or
-    `NotFound` with `pointers=False`.
+    Raises `Malformed` for names that are not filters. For rows that do not exist, raises `Invalid` with each of them,
+    at `/<name>`; with `pointers=False`, raises `NotFound` for the first.
     """
     if unknown := texts.keys() - criteria.keys():
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
@@ -114,12 +129,15 @@ async def resolve_filters(
         if not work.principal.may(can):
             raise forbidden(can)
     resolved: dict[str, Any] = {}
+    violations = ReadViolations()
     for name, value in texts.items():
         criterion = criteria[name]
         if value is not None and isinstance(criterion, Filter) and criterion.resolve is not None:
-            resolved[criterion.name] = await criterion.resolve(work, value, f"/{name}" if pointers else None)
+            with violations:
+                resolved[criterion.name] = await criterion.resolve(work, value, f"/{name}" if pointers else None)
         elif value is not None:
             resolved[criterion.name] = value
+    violations.refuse()
     return resolved
 
 

@@ -55,6 +55,26 @@ class RequestChecks:
         request.state.violations = violations
         raise RequestValidationError(errors)
 
+    def right_values(self, request: Request) -> tuple[dict[str, Any], frozenset[str]]:
+        """Returns the values of the query parameters by name, without those that `run` or FastAPI would refuse.
+
+        Also returns the names of the refused parameters. A parameter that the request does not contain has its default.
+        """
+        values = {field.name: field.default for field in self._fields["query"]}
+        wrong = {violation.pointer.removeprefix("/") for violation in self._parameter_violations(request)}
+        refused = set()
+        for field in self._fields["query"]:
+            texts = request.query_params.getlist(field.alias)
+            if not texts:
+                continue
+            value, errors = field.validate(texts if field.alias in self._lists else texts[0], values, loc=("query",))
+            if errors or field.alias in wrong:
+                refused.add(field.name)
+                del values[field.name]
+            else:
+                values[field.name] = value
+        return values, frozenset(refused)
+
     def _parameter_violations(self, request: Request) -> Iterator[Violation]:
         """Yields the violations of query parameters: unknown names, repetitions and NUL characters.
 

@@ -20,14 +20,14 @@ from app.access.work import Work, required_permissions, unit
 from app.core import ids
 from app.core.address import Allowed
 from app.core.crypto import Keyring
-from app.core.errors import Invalid, Malformed, NotFound
+from app.core.errors import Invalid, NotFound
 from app.core.writer_share import WriterShare
 from app.events.hub import FeedHub
 from app.requests.origins import Origins
 from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_stored_response
 from app.rest.versions import expect_versions, writes
-from app.team.caseload import bound_to_person
+from app.team.caseload import ACT_FOR, bound_to_person, only_person
 
 oauth2 = OAuth2(
     flows={
@@ -44,7 +44,6 @@ oauth2 = OAuth2(
     auto_error=False,
 )
 READS = frozenset({"GET", "HEAD"})
-ACT_FOR = "Aimline-Act-For"
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,9 @@ async def principal_of(
         return cast(Principal, checked)  # The route has verified the token already, before it read the body.
     services: Services = request.app.state.services
     client = services.tokens.read_header(authorization)
-    if act_for is None:
+    if act_for is None or (name := only_person(request.headers.getlist(ACT_FOR))) is None:
         return client
-    try:
-        return await bound_to_person(services.engine, services.keyring, client, act_for)
-    except Invalid as error:
-        raise Malformed(error.violations) from None  # a wrong header is a bad request, as a wrong parameter is
+    return await bound_to_person(services.engine, services.keyring, client, name)
 
 
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:

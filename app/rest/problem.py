@@ -36,6 +36,7 @@ from app.core.errors import (
 )
 from app.core.fault_report import describe_fault
 from app.core.metrics import REFUSALS
+from app.requests.malformed import merged
 from app.rest.problem_types import PROBLEM_TYPES, address_of
 from app.rest.violation_words import words_of
 
@@ -171,11 +172,12 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
     if any(item["type"] == "json_invalid" for item in errors):
         return problem(request, 400, "body.not_json", "The body is not JSON.")
     earlier: list[Violation] = getattr(request.state, "violations", [])
-    violations = [*earlier, *(violation_of(item, item["loc"][1:]) for item in errors[:MAX_VIOLATIONS])]
+    of_shape = [violation_of(item, item["loc"][1:]) for item in errors[:MAX_VIOLATIONS]]
+    violations = [*merged([*earlier, *of_shape], getattr(request.state, "further", ()))]
     detail = "The request does not have the expected shape."
     # A wrong parameter is a bad request (400); a JSON body with invalid content cannot be processed (422).
     status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400
-    more = len(errors) + len(earlier) - len(violations)
+    more = len(errors) - len(of_shape)
     return problem(request, status, "shape", detail, violations, more)
 
 

@@ -6,7 +6,7 @@ do all of that work. Every router uses the class `Route`; a test fails if a rout
 The class also adds what follows from a route's declaration: an idempotency key, an ETag, and the header If-Match.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from functools import partial
 from traceback import clear_frames
@@ -20,10 +20,12 @@ from starlette.requests import ClientDisconnect
 
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal
-from app.core.errors import Forbidden, Malformed, PreconditionRequired, Violation
+from app.access.work import unit
+from app.core.errors import Forbidden, Invalid, Malformed, NotFound, PreconditionRequired, Violation
 from app.core.json_limits import MAX_VALUES, NotText, check_json
+from app.requests.malformed import merged
 from app.rest.checks import RequestChecks
-from app.rest.door import READS, open_work, principal_of
+from app.rest.door import READS, Services, open_work, principal_of
 from app.rest.headers import describe
 from app.rest.repetition import Replayed, note_key, store_response
 from app.rest.sparse import Handler, SparseHandlers
@@ -38,6 +40,11 @@ class Route(APIRoute):
     direct: Callable[..., Awaitable[Response]] | None = None
     """The function of a read that needs nothing but a unit of work and the values of its parameters, which are all
     optional. `app.rest.direct` calls it.
+    """
+    examine: Callable[..., Awaitable[None]] | None = None
+    """The function that raises what such a read would refuse in its parameters, and reads nothing.
+
+    It also takes `refused`: the names of parameters whose form is wrong, and which therefore have no value.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -103,11 +110,17 @@ class Route(APIRoute):
                 await authorize(request, scopes)
             if reads_json:
                 await _check_body(request, most_values)
-            await checks.run(
-                request,
-                *([partial(note_versions, request)] if takes_version else ()),
-                *([partial(note_key, request, request.state.principal)] if takes_key else ()),
-            )
+            try:
+                await checks.run(
+                    request,
+                    *([partial(note_versions, request)] if takes_version else ()),
+                    *([partial(note_key, request, request.state.principal)] if takes_key else ()),
+                )
+            except Malformed as error:
+                raise Malformed(merged(error.violations, await self._examined(request, checks))) from None
+            except RequestValidationError:
+                request.state.further = await self._examined(request, checks)
+                raise
             if requires_version and request.state.expected is None:
                 raise PreconditionRequired
             try:
@@ -115,6 +128,7 @@ class Route(APIRoute):
             except Replayed as replay:
                 return replay.response()
             except RequestValidationError as error:
+                request.state.further = await self._examined(request, checks)
                 _release_body(error)
                 raise
             if takes_version:
@@ -126,6 +140,22 @@ class Route(APIRoute):
             return response
 
         return checked
+
+    async def _examined(self, request: Request, checks: RequestChecks) -> Sequence[Violation]:
+        """Returns what the read of this route would refuse in the parameters whose form is right."""
+        if self.examine is None:
+            return ()
+        values, refused = checks.right_values(request)
+        principal = await authorize(request, self.stated_scopes)
+        services: Services = request.app.state.services
+        try:
+            async with unit(services.engine, principal, services.keyring, f"GET {self.path}") as work:
+                await self.examine(work=work, refused=refused, **values, **request.path_params)
+        except Invalid as error:
+            return error.violations
+        except (Forbidden, NotFound):
+            pass
+        return ()
 
     def _framework_handler(self, dependant: Dependant) -> Handler:
         """Returns FastAPI's handler that validates only the parameters in `dependant`."""

@@ -20,12 +20,15 @@ from app.access.principal import ActingPerson, Principal, Reach, acting_for
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
+from app.core.errors import Invalid, Malformed, Violation
 from app.roster.lookup import IdList, locate_staff
 from app.roster.models import Caseload, Person
 from app.roster.references import parse
 from app.team.rules import TeamState
 
-POINTER: Final = "/act_for"
+ACT_FOR: Final = "Aimline-Act-For"
+"""The header that names the person for whom a request acts, by id or external id."""
+POINTER: Final = f"/{ACT_FOR}"
 
 
 TODAY: Final = """(
@@ -109,12 +112,26 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
     """Returns the principal of a request that a client sends for a person.
 
-    This principal is the client's, restricted to what this person may see and do. `name` is the id or external id of
-    the person. Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises
-    `Invalid` for an unknown person.
+    It is the client, restricted to what this person may see and do. `name` is the id or external id of the person.
+    Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises `Malformed`
+    for an unknown person, because a wrong header is a bad request, like a wrong parameter.
     """
-    async with unit(engine, client, keyring, "act-for") as work:
-        return acting_for(client, await acting_person(work, name))
+    try:
+        async with unit(engine, client, keyring, "act-for") as work:
+            return acting_for(client, await acting_person(work, name))
+    except Invalid as error:
+        raise Malformed(error.violations) from None
+
+
+def only_person(values: Sequence[str]) -> str | None:
+    """Returns the value of the header `Aimline-Act-For`, or None without one.
+
+    `values` has the value of each such header of a request. Raises `Malformed` if there are several, because a proxy or
+    a library between the client and this service could read another one of them.
+    """
+    if len(values) > 1:
+        raise Malformed([Violation(POINTER, "header.repeated", "Send this header once.")])
+    return values[0] if values else None
 
 
 @needs(Can.PLAN_SUPPORT)

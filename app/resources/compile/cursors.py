@@ -17,6 +17,7 @@ from sqlalchemy import Date, DateTime, Float, Integer, Uuid
 from app.access.work import Work
 from app.core.errors import Malformed, Violation
 from app.core.page import Keyset, keyset
+from app.core.violations import ReadViolations
 from app.resources.catalog import Catalog
 from app.resources.compile.roots import order_of
 from app.resources.compile.scope import CursorSlot, table_of
@@ -84,23 +85,30 @@ class Places:
 def open_pages(work: Work, catalog: Catalog, root: Root) -> Places:
     """Returns the decrypted cursor and the limit of each page that a request selects.
 
-    `root` is the list or row that the request selects. Raises `Malformed` if a cursor or a limit is invalid.
+    `root` is the list or row that the request selects. Raises `Malformed` with all invalid cursors and limits.
     """
-    places = Places()
+    places, violations = Places(), ReadViolations()
     for path, opened in _pages(catalog, root):
-        page = opened.page
-        try:
-            position = keyset(work.district_id, opened.listing, opened.filters, page.after, page.first, work.keyring)
-        except Malformed as error:
-            raise _renamed(error, page) from None
-        places.keysets[path] = position
-        places.values |= {(*path, "limit"): position.limit, (*path, "more"): position.limit + 1}
-        if page.after is not None:
-            places.after_name = page.after_name
-            columns = opened.columns if opened.parent is None else (opened.parent, *opened.columns)
-            for place, value in enumerate(_typed(position.after or (), columns, page)):
-                places.values[(*path, "after", place)] = value
+        with violations:
+            _open_page(work, places, path, opened)
+    violations.refuse()
     return places
+
+
+def _open_page(work: Work, places: Places, path: Path, opened: OpenPage) -> None:
+    """Adds the decrypted cursor and the limit of one page to `places`; raises `Malformed`."""
+    page = opened.page
+    try:
+        position = keyset(work.district_id, opened.listing, opened.filters, page.after, page.first, work.keyring)
+    except Malformed as error:
+        raise _renamed(error, page) from None
+    places.keysets[path] = position
+    places.values |= {(*path, "limit"): position.limit, (*path, "more"): position.limit + 1}
+    if page.after is not None:
+        places.after_name = page.after_name
+        columns = opened.columns if opened.parent is None else (opened.parent, *opened.columns)
+        for place, value in enumerate(_typed(position.after or (), columns, page)):
+            places.values[(*path, "after", place)] = value
 
 
 def _pages(catalog: Catalog, root: Root) -> Iterator[tuple[Path, OpenPage]]:

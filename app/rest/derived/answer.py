@@ -4,7 +4,8 @@ Converts a request into a selection, reads the selection with one statement, and
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,12 @@ from app.access.permission import Can
 from app.access.work import Work
 from app.core import ids
 from app.core.errors import Invalid, Malformed, NotFound, Violation
+from app.core.violations import ReadViolations
 from app.resources.compile.cost import cost
 from app.resources.declare import declaration
 from app.resources.listing import Listing
 from app.resources.members import ManyMember, OneMember
-from app.resources.run import Answer, read, resolve_filters
+from app.resources.run import Answer, open_root, read, resolve_filters
 from app.resources.select import (
     REST_STYLE,
     KeptPicks,
@@ -34,12 +36,14 @@ from app.resources.select import (
     Rows,
     Total,
 )
-from app.rest.derived.selection import Tree, permissions_of_picks, picks_of, require, split, tree_of
+from app.rest.derived.selection import Tree, permissions_of_picks, picks_of, require, split, tree_of, unknown_field
 from app.rest.derived.shapes import Shapes
 from app.rest.pages import link_to_next
 
 MAX_ROWS = 30_000
 """A request with `expand` is refused if its answer could have more rows than this, including the rows of links."""
+INDEPENDENT = frozenset({"expand", "fields", "include_total", "limit"})
+"""The parameters on which a cursor does not depend. The cursor of a list depends on all others, such as filters."""
 JSON = "application/json"
 NEXT = re.compile(rb'"next":"([^"]*)"\}+$')
 
@@ -57,27 +61,39 @@ class Reader:
 
     async def answer_list(self, work: Work, request: Request, listing: Listing, given: Mapping[str, Any]) -> Response:
         """Returns the response with a page of a list, or with a whole list that has no pages."""
-        criteria = listing.by_face("rest")
-        texts = {name: value for name in criteria if (value := given.get(name, given.get(f"{name}_"))) is not None}
-        picks = self._picks(work, listing.resource, given)
-        filters = await resolve_filters(work, criteria, texts, pointers=True)
-        page = None
-        if listing.paged:
-            page = _page(picks, given)
-        root = ListRoot(
-            "",
-            listing.name,
-            page,
-            () if page else picks,
-            filters,
-            given.get("sort"),
-            given.get("updated_since"),
-            given.get("q"),
-        )
-        self._check_cost(root, given)
+        root = await self.list_root(work, listing, given)
         (answer,) = await self.read(work, root)
         text = answer.text if listing.paged else b'{"items":%b}' % answer.text
         return _response(request, text, answer.next)
+
+    async def list_root(
+        self, work: Work, listing: Listing, given: Mapping[str, Any], refused: frozenset[str] = frozenset()
+    ) -> ListRoot:
+        """Returns what a request for a list selects.
+
+        Raises `Malformed` or `Invalid` with the violations of all parameters together. `given` has the values of the
+        parameters, without those in `refused`, whose form is wrong. What depends on these is not checked.
+        """
+        criteria = listing.by_face("rest")
+        picks: Picks = ()
+        filters: dict[str, Any] | None = None
+        violations = ReadViolations()
+        with violations:
+            picks = self._picks(work, listing.resource, given, refused)
+        with violations:
+            filters = await resolve_filters(work, criteria, _texts(criteria, given), pointers=True)
+        page = _page(picks, given) if listing.paged else None
+        order = (given.get("sort"), given.get("updated_since"), given.get("q"))
+        root = ListRoot("", listing.name, page, () if page else picks, filters or {}, *order)
+        with violations:
+            self._check_cost(root, given)
+        if violations or refused:
+            if page is not None and (filters is None or not refused <= INDEPENDENT):
+                root = replace(root, page=replace(page, after=None))
+            with violations:
+                open_root(work, self.catalog, root, REST_STYLE)
+        violations.refuse()
+        return root
 
     async def answer_row(
         self, work: Work, request: Request, resource: ResourceType, name: str, given: Mapping[str, Any]
@@ -86,10 +102,21 @@ class Reader:
 
         `name` is the row's id, or another name such as a code. Raises `NotFound`.
         """
-        picks = self._picks(work, resource, given)
+        return _response(request, await self._row(work, await self.row_root(work, resource, name, given)))
+
+    async def row_root(
+        self,
+        work: Work,
+        resource: ResourceType,
+        name: str,
+        given: Mapping[str, Any],
+        refused: frozenset[str] = frozenset(),
+    ) -> RowRoot:
+        """Returns what a request for one row selects. The parameters and errors are those of `list_root`."""
+        picks = self._picks(work, resource, given, refused)
         root = RowRoot("", resource, await self.find(work, resource, name), picks)
         self._check_cost(root, given)
-        return _response(request, await self._row(work, root))
+        return root
 
     async def answer_link(
         self,
@@ -105,26 +132,51 @@ class Reader:
         It is a single row, a page of rows, or all rows of a link without pages. `name` identifies the row that has the
         link.
         """
-        picks = self._picks(work, link.target, given)
+        text = await self._row(work, await self.link_root(work, resource, link, name, given))
         if isinstance(link, OneMember):
-            one = RowRoot("", resource, await self.find(work, resource, name), (Pick("row", link.name, picks),))
-            text = (await self._row(work, one))[len(b'{"row":') : -1]
+            text = text[len(b'{"row":') : -1]
             if text == b"null":
                 raise NotFound(declaration(link.target).kind or link.name)
             return _response(request, text)
-        criteria = {filter_.shown_as("rest"): filter_ for filter_ in link.filters}
-        texts = {each: value for each in criteria if (value := given.get(each, given.get(f"{each}_"))) is not None}
-        row_id = await self.find(work, resource, name)
-        arguments = tuple((await resolve_filters(work, criteria, texts, pointers=True)).items())
         if not link.paged:
-            text = await self._row(work, RowRoot("", resource, row_id, (Pick("items", link.name, picks),)))
             return _response(request, text)
-        page = _page(picks, given)
-        pick = Pick("page", link.name, page=page, arguments=arguments)
-        text = await self._row(work, RowRoot("", resource, row_id, (pick,)))
         text = text[len(b'{"page":') : -1]
         following = NEXT.search(text)
         return _response(request, text, following.group(1).decode() if following else None)
+
+    async def link_root(
+        self,
+        work: Work,
+        resource: ResourceType,
+        link: OneMember | ManyMember,
+        name: str,
+        given: Mapping[str, Any],
+        refused: frozenset[str] = frozenset(),
+    ) -> RowRoot:
+        """Returns what a request for the rows of a link selects. The parameters and errors are those of `list_root`."""
+        criteria = {} if isinstance(link, OneMember) else {one.shown_as("rest"): one for one in link.filters}
+        picks: Picks = ()
+        arguments: dict[str, Any] | None = None
+        violations = ReadViolations()
+        with violations:
+            picks = self._picks(work, link.target, given, refused)
+        row_id = await self.find(work, resource, name)
+        with violations:
+            arguments = await resolve_filters(work, criteria, _texts(criteria, given), pointers=True)
+        if isinstance(link, OneMember):
+            pick = Pick("row", link.name, picks)
+        elif not link.paged:
+            pick = Pick("items", link.name, picks)
+        else:
+            pick = Pick("page", link.name, page=_page(picks, given), arguments=tuple((arguments or {}).items()))
+        root = RowRoot("", resource, row_id, (pick,))
+        if violations or refused:
+            if pick.page is not None and (arguments is None or not refused <= INDEPENDENT):
+                root = replace(root, picks=(replace(pick, page=replace(pick.page, after=None)),))
+            with violations:
+                open_root(work, self.catalog, root, REST_STYLE)
+        violations.refuse()
+        return root
 
     async def read_row(self, work: Work, resource: ResourceType, row_id: UUID) -> bytes:
         """Returns one row as JSON text, for the response to a command; raises `NotFound`."""
@@ -162,19 +214,37 @@ class Reader:
         inner = permissions_of_picks(self.catalog, resource, picks)
         return tuple(dict.fromkeys((*declaration(resource).requires, *more, *inner)))
 
-    def _picks(self, work: Work, resource: ResourceType, given: Mapping[str, Any]) -> Picks:
+    def _picks(
+        self, work: Work, resource: ResourceType, given: Mapping[str, Any], refused: frozenset[str] = frozenset()
+    ) -> Picks:
         """Returns the fields, links and values that the parameters `expand` and `fields` of a request select.
 
-        Raises `Forbidden`, before any row is looked up, if the caller may not read one of them.
+        Raises `Forbidden`, before any row is looked up, if the caller may not read one of them, and `Malformed` with
+        the names in `fields` that the response does not have. They are not checked if `expand` is in `refused`.
         """
-        expand, fields = tree_of(given.get("expand") or ()), _fields(given.get("fields"))
+        expand, fields = tree_of(given.get("expand") or ()), given.get("fields")
         if not expand and fields is None:
             picks, needed = self._picks_of_whole(resource)
         else:
-            picks = picks_of(self.shapes, resource, expand, fields)
+            names = None if fields is None or "expand" in refused else split([fields])
+            picks = self._limited_picks(resource, expand, names)
             needed = self._permissions_of(resource, picks)
         require(work, needed)
         return picks
+
+    def _limited_picks(self, resource: ResourceType, expand: Tree, names: Sequence[str] | None) -> Picks:
+        try:
+            return picks_of(self.shapes, resource, expand, None if names is None else tree_of(names))
+        except Malformed:
+            unknown = (place for place, name in enumerate(names or ()) if not self._has_field(resource, expand, name))
+            raise Malformed([unknown_field(place) for place in unknown]) from None
+
+    def _has_field(self, resource: ResourceType, expand: Tree, name: str) -> bool:
+        try:
+            picks_of(self.shapes, resource, expand, tree_of([name]))
+        except Malformed:
+            return False
+        return True
 
     def _picks_of_whole(self, resource: ResourceType) -> tuple[Picks, tuple[Can, ...]]:
         """Returns the fields, links and values that a response shows if the request has no `expand` and no `fields`.
@@ -207,8 +277,9 @@ def _page(picks: Picks, given: Mapping[str, Any]) -> Page:
     return Page((Rows("items", picks), *total, Next("next")), given.get("limit"), given.get("after"))
 
 
-def _fields(text: str | None) -> Tree | None:
-    return None if text is None else tree_of(split([text]))
+def _texts(criteria: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of the filters in a request. A filter whose name is a Python keyword has `_` after it."""
+    return {name: value for name in criteria if (value := given.get(name, given.get(f"{name}_"))) is not None}
 
 
 def _response(request: Request, text: bytes, following: str | None = None) -> Response:

@@ -27,11 +27,14 @@ def add_list(router: APIRouter, reader: Reader, listing: Listing, *, path: str, 
     async def answer(work: Any, request: Request, **given: Any) -> Response:
         return await reader.answer_list(work, request, listing, given)
 
+    async def examine(work: Any, refused: frozenset[str], **given: Any) -> None:
+        await reader.list_root(work, listing, given, refused)
+
     shapes = reader.shapes
     model = shapes.page_of(listing.resource) if listing.paged else shapes.list_of(listing.resource)
     permissions = reader.permissions(listing.resource, listing.requires)
     parameters = list_parameters(shapes, listing)
-    _add(router, answer, parameters, path, operation, tag, listing.description, model, permissions)
+    _add(router, answer, examine, parameters, path, operation, tag, listing.description, model, permissions)
 
 
 def add_row(
@@ -54,12 +57,15 @@ def add_row(
         given["expand"] = [*(given.get("expand") or ()), *always]
         return await reader.answer_row(work, request, resource, given.pop(name), given)
 
+    async def examine(work: Any, refused: frozenset[str], **given: Any) -> None:
+        await reader.row_root(work, resource, given.pop(name), given, refused)
+
     facts = declaration(resource)
     parameters = [_in_path(resource, name), *row_parameters(reader.shapes, resource)]
     permissions = reader.permissions(resource, facts.get_requires)
     words = f"Returns one {_words(facts.name)}."
     model = reader.shapes.with_links(resource, always) if always else reader.shapes.of(resource)
-    _add(router, answer, parameters, path, operation, tag, words, model, permissions)
+    _add(router, answer, examine, parameters, path, operation, tag, words, model, permissions)
 
 
 def add_link(
@@ -82,6 +88,9 @@ def add_link(
     async def answer(work: Any, request: Request, **given: Any) -> Response:
         return await reader.answer_link(work, request, resource, link, given.pop(name), given)
 
+    async def examine(work: Any, refused: frozenset[str], **given: Any) -> None:
+        await reader.link_root(work, resource, link, given.pop(name), given, refused)
+
     parameters = [_in_path(resource, name)]
     if isinstance(link, ManyMember):
         parameters += [criterion_parameter(filter_.shown_as("rest"), filter_) for filter_ in link.filters]
@@ -94,7 +103,7 @@ def add_link(
     else:
         model = shapes.list_of(link.target)
     permissions = reader.permissions(link.target, (*declaration(resource).requires, *link.requires))
-    _add(router, answer, parameters, path, operation, tag, link.description, model, permissions)
+    _add(router, answer, examine, parameters, path, operation, tag, link.description, model, permissions)
 
 
 def _parameter_of(path: str) -> str:
@@ -105,6 +114,7 @@ def _parameter_of(path: str) -> str:
 def _add(
     router: APIRouter,
     answer: Endpoint,
+    examine: Callable[..., Awaitable[None]],
     parameters: list[Parameter],
     path: str,
     operation: str,
@@ -127,7 +137,7 @@ def _add(
     )
     added = router.routes[-1]
     if isinstance(added, Route):
-        added.direct = answer
+        added.direct, added.examine = answer, examine
 
 
 def _in_path(resource: ResourceType, name: str) -> Parameter:

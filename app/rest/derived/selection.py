@@ -1,6 +1,6 @@
 """Converts `expand` and `fields` into a selection, and collects the permissions that the selection requires."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.access.permission import MEANING, Can
@@ -63,7 +63,7 @@ def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree 
             below = picks_of(shapes, member.target, expand.get(expanded.get(name, ""), {}), inner)
             picks.append(Pick(name, member.name, below))
         elif inner is not None:
-            raise Malformed([_unknown_field()])
+            raise Malformed([unknown_field()])
         else:
             picks.append(Pick(name, member.name))
     return tuple(picks)
@@ -90,11 +90,11 @@ def require(work: Work, permissions: Iterable[Can]) -> None:
 
 
 def _check_fields(fields: Tree, shown: Iterable[str]) -> None:
-    violations: Sequence[Violation] = [_unknown_field() for name in fields if name not in shown and name != "id"]
-    if violations:
-        raise Malformed(violations)
+    if any(name not in shown and name != "id" for name in fields):
+        raise Malformed([unknown_field()])
 
 
-def _unknown_field() -> Violation:
+def unknown_field(place: int = 0) -> Violation:
+    """Returns the violation of the name at this index in `fields`, which the response does not have."""
     detail = "The answer has no such field. A link has fields of its own only with `expand`."
-    return Violation("/fields", "field.unknown", detail)
+    return Violation(f"/fields/{place}", "field.unknown", detail)
