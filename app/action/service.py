@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from app.access.permission import Can
+from app.access.permission import SEES_SECURED, Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.rules import ActionOutcome, ActionState, check_open, violations_of_closing
@@ -84,7 +84,7 @@ async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, 
         if student is not None:
             violations.add(await _violations_of_student(work, team.id, student.id, today))
         if owner_id is not None:
-            await _require_member(work, team.id, owner_id, today)
+            await _require_member(work, team.id, owner_id, today, secured_area)
     violations.refuse()
     item = ActionItem(
         district_id=work.district_id,
@@ -126,7 +126,7 @@ async def reassign_action_item(
         violations.add(day_violations(due_on, "/due_on"))
     with violations:
         owner_id = await locate_owner(work, owner)
-        await _require_member(work, item.team_id, owner_id, today)
+        await _require_member(work, item.team_id, owner_id, today, item.secured_area)
     violations.refuse()
     item.owner_id, item.due_on = owner_id, due_on or item.due_on
     return await _changed(work, item, ACTION_ITEM_REASSIGNED)
@@ -173,16 +173,27 @@ async def locate_owner(work: Work, name: str | None) -> UUID:
     return owner_id
 
 
-async def _require_member(work: Work, team_id: UUID, owner_id: UUID, today: date) -> None:
-    """Raises `Invalid` unless the owner is a member of the team today."""
-    query = select(TeamMember.id).where(
-        TeamMember.district_id == work.district_id,
-        TeamMember.team_id == team_id,
-        TeamMember.person_id == owner_id,
-        in_force_on(TeamMember, today),
+async def _require_member(work: Work, team_id: UUID, owner_id: UUID, today: date, secured_area: str | None) -> None:
+    """Raises `Invalid` unless the owner is a member of the team today, with a role that opens the item's secured area.
+
+    `secured_area` is None for an item that is in no secured area.
+    """
+    query = (
+        select(Person.role)
+        .join(TeamMember, (TeamMember.district_id == Person.district_id) & (TeamMember.person_id == Person.id))
+        .where(
+            Person.district_id == work.district_id,
+            Person.id == owner_id,
+            TeamMember.team_id == team_id,
+            in_force_on(TeamMember, today),
+        )
     )
-    if await work.db.scalar(query.limit(1)) is None:
+    role = await work.db.scalar(query.limit(1))
+    if role is None:
         raise Invalid([Violation("/owner", "action_item.not_a_member", "Only a member of the team can do it.")])
+    if secured_area is not None and role not in SEES_SECURED:
+        detail = "This member's role does not open the item's secured area, so the member would never see the item."
+        raise Invalid([Violation("/owner", "action_item.owner_cannot_see", detail)])
 
 
 async def _violations_of_student(work: Work, team_id: UUID, student_id: UUID, today: date) -> list[Violation]:

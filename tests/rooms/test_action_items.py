@@ -15,6 +15,7 @@ from tests.rooms.test_teams import TODAY, acting
 from tests.town import Town
 
 TOMORROW = TODAY + timedelta(days=1)
+CANNOT_SEE = ("/owner", "action_item.owner_cannot_see")
 
 
 async def agreed(asks: Caller, team_id: UUID, owner: str | None, **more: Any) -> dict[str, Any]:
@@ -120,7 +121,7 @@ async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owne
 
 async def test_an_action_item_is_agreed_at_an_open_item_of_an_agenda(app: FastAPI, north: Town) -> None:
     """An action item that is agreed on at an agenda item has a link to the agenda item, and its student and secured
-    area.
+    area. It is never given to a member whose role does not open the area.
     """
     asks = caller(app, north)
     team = await meeting_team(north, "teacher", "administrator")
@@ -129,7 +130,12 @@ async def test_an_action_item_is_agreed_at_an_open_item_of_an_agenda(app: FastAP
     (agenda_item,) = (await agenda_of(asks, team))["items"]
     path = f"agenda-items/{agenda_item['item']}"
     body = {"text": "Call the family.", "due_on": str(TODAY), "owner": "sis:sis:administrator-1"}
+    unseen = {"owner": "sis:sis:teacher-1"}
+    refused = await asks.post(f"/v1/{path}/action-items", body | unseen)
+    assert [(each["pointer"], each["code"]) for each in refused.json()["violations"]] == [CANNOT_SEE]
     item = await done(asks, f"{path}/action-items", **body)
+    refused = await asks.post(f"/v1/action-items/{item['id']}/reassign", unseen)
+    assert [(each["pointer"], each["code"]) for each in refused.json()["violations"]] == [CANNOT_SEE]
     assert (item["agenda_item"], item["student"]) == (agenda_item["item"], named("student", north.students["amy"]))
     query = f'{{ agendaItem(id: "{agenda_item["item"]}") {{ actionItems {{ id }} }} }}'
     data = (await asks.post("/graphql", {"query": query})).json()["data"]
