@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from app.access.permission import Can
 from app.access.principal import Principal, client_principal, system_principal
 from app.access.work import Work, needs, unit
 from app.cli.district import open_district
-from app.core.clock import monday_of, now
+from app.core.clock import monday_of, now, today_in
 from app.core.db import Base
 from app.core.ids import new_id
 from app.maintenance.models import TaskKind
@@ -38,8 +38,9 @@ from app.settings import Settings
 from app.sis.scheduler.retention import KEPT
 from tests.copied import Original, insert_copy, read_original
 
-YEAR_BEGINS = monday_of(datetime.now(UTC).date()) - timedelta(weeks=14)
-"""Long enough ago for a phase of twelve weeks: no score may lie in the future."""
+TIME_ZONE = "America/Chicago"
+YEAR_BEGINS = monday_of(today_in(TIME_ZONE)) - timedelta(weeks=14)
+"""The Monday 14 weeks before the present week of the district, so that no score of a phase lies in the future."""
 ALL_SCOPES = frozenset(
     {str(can) for can in Can}
     - {"sis:sync", "response:judge", "webhook:deliver", "district:maintain", "district:operate"}
@@ -159,7 +160,7 @@ async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine,
 async def make_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
     """Makes a district by the product's own command, and a roster of two schools."""
     slug, canary, client_id = _names_of(name)
-    district_id = await open_district(worker_engine, settings.keyring, slug, f"{name} district", "America/Chicago")
+    district_id = await open_district(worker_engine, settings.keyring, slug, f"{name} district", TIME_ZONE)
     town = Town(slug, district_id, canary, engine, worker_engine, settings, new_id(), client_id)
     async with town.house() as work:
         await _codes(work, town)

@@ -3,16 +3,17 @@ students.
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
+from app.core.clock import today_in
 from tests.records.team_writers import TeamWriters, _made
 from tests.records.writers import Command, Patient
 from tests.rooms.team_town import named
 from tests.sis.roster_zip import row_id
-from tests.town import maintain
+from tests.town import TIME_ZONE, maintain
 
 HAND_OVER_AND_NOTE = """mutation(
   $handover: HandOverSupportInput!, $note: NoteAtAgendaItemInput!, $score: [NewScoreInput!]!) {
@@ -80,7 +81,7 @@ class CareWriters(TeamWriters):
 
     async def _agree_at(self, client: Patient) -> httpx.Response:
         item = await _made(client, "agenda-items", self._item())
-        body = {"text": "Call the family.", "due_on": str(datetime.now(UTC).date()), "owner": self.owner}
+        body = {"text": "Call the family.", "due_on": str(today_in(TIME_ZONE)), "owner": self.owner}
         return await client.post(f"/v1/agenda-items/{item}/action-items", body)
 
     async def _in_one_document(self, client: Patient) -> httpx.Response:

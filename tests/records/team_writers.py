@@ -1,16 +1,16 @@
 """Simulates clients that change teams, meetings and groups through both APIs at once, while a sync moves students."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
-from app.core.clock import now
+from app.core.clock import now, today_in
 from tests.records.writers import Command, Patient, Writers
 from tests.rooms.team_town import named
 from tests.sis.roster_zip import row_id
-from tests.town import YEAR_BEGINS
+from tests.town import TIME_ZONE, YEAR_BEGINS
 
 SERVE_AND_AGREE = """mutation($item: AgreeActionItemInput!, $scope: AddTeamScopeInput!) {
   agreeActionItem(input: $item) { actionItem { id } problems { code } }
@@ -102,7 +102,7 @@ class TeamWriters(Writers):
         return await client.post(f"/v1/meetings/{meeting}/close", {"carry_rest": True})
 
     async def _series(self, client: Patient) -> httpx.Response:
-        begins_at = f"{datetime.now(UTC).date()}T08:00"
+        begins_at = f"{today_in(TIME_ZONE)}T08:00"
         body = {"team": self.team, "begins_at": begins_at, "rule": "FREQ=WEEKLY", "minutes": 30}
         series = await _made(client, "meeting-series", body)
         return await client.post(f"/v1/meeting-series/{series}/end", {})
@@ -115,7 +115,7 @@ class TeamWriters(Writers):
         return await client.post(f"/v1/groups/{self.group}/leave", {"student": self.dice.choice(self.students)})
 
     async def _hold(self, client: Patient) -> httpx.Response:
-        body = {"held_on": str(datetime.now(UTC).date()), "minutes": 30}
+        body = {"held_on": str(today_in(TIME_ZONE)), "minutes": 30}
         return await client.post(f"/v1/groups/{self.group}/sessions", {"lessons": [body]})
 
     async def _regroup(self, client: Patient) -> httpx.Response:
@@ -129,7 +129,7 @@ class TeamWriters(Writers):
         ]
         new = {
             **{"school": self.school, "name": "Blue table", "level": 2, "measure": "orf", "members": members},
-            **{"starts_on": str(datetime.now(UTC).date()), "goal_on": str(YEAR_BEGINS + timedelta(weeks=30))},
+            **{"starts_on": str(today_in(TIME_ZONE)), "goal_on": str(YEAR_BEGINS + timedelta(weeks=30))},
             **{"minutes_per_session": 30, "sessions_per_week": 3, "intervention": "Repeated reading"},
         }
         former, answer = self.group, await client.post("/v1/groups", new)
@@ -147,7 +147,7 @@ class TeamWriters(Writers):
         return await client.post("/v1/hypotheses", body)
 
     def _action(self) -> dict[str, Any]:
-        day = str(datetime.now(UTC).date())
+        day = str(today_in(TIME_ZONE))
         about = {"student": self.dice.choice(self.students), "owner": self.owner}
         return {"team": self.team, "text": "Call the family.", "due_on": day, **about}
 

@@ -19,15 +19,16 @@ from app.access.service import NewClient, grant_client, revoke_client
 from app.access.work import Work, needs
 from app.calendar.service import revoke_links_of_client, revoke_links_of_departed
 from app.core import ids
+from app.core.clock import today_in
 from app.core.ids import new_id
 from app.core.metrics import REGISTRY
 from app.response.administration.breaks import declare_break
 from app.roster.breaks import NewBreak
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller, plain
 from tests.rooms.team_town import named, team_of
-from tests.town import Town
+from tests.town import TIME_ZONE, Town
 
-TODAY = datetime.now(UTC).date()
+TODAY = today_in(TIME_ZONE)
 ZONE = ZoneInfo("America/Chicago")
 PLACE, REASON = "Room of Ms. Whitfield", "Luis has moved away"
 MORE_WEEKS = """

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
+from app.core.clock import today_in
 from app.events.models import Event
 from app.evidence.service import NewScore
 from app.response.service import change_support, judge_many, record_scores
@@ -18,9 +19,9 @@ from app.support.service import SupportChange
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import caller
 from tests.rooms.verdict_town import supported, verdicts
-from tests.town import Town, maintain
+from tests.town import TIME_ZONE, Town, maintain
 
-TODAY = date.today()
+TODAY = today_in(TIME_ZONE)
 DUE = "{ supports(first: 10, goalDate: DUE) { edges { node { id } } } }"
 
 

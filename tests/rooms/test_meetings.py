@@ -1,7 +1,7 @@
 """Tests that teams schedule single meetings and series of meetings. A series skips the weeks without school."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.clock import today_in
 from app.meeting.scheduling import MAX_ACTIVE_SERIES
 from app.meeting.series import extend_series
 from app.response.administration.breaks import declare_break, remove_break
@@ -18,9 +19,9 @@ from app.team.service import archive_team
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import Caller, caller
 from tests.rooms.team_town import as_person, named, team_of
-from tests.town import Town
+from tests.town import TIME_ZONE, Town
 
-TODAY = datetime.now(UTC).date()
+TODAY = today_in(TIME_ZONE)
 
 
 async def series_of(asks: Caller, team: str, **more: Any) -> dict[str, Any]:
