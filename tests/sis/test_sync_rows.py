@@ -22,7 +22,7 @@ async def _quarantine(town: Town) -> list[tuple[str, int, str, str]]:
 
 FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
     "a date that is none": ("enrollments", "e3", {"beginDate": "2026-13-45"}, ("beginDate", "date.malformed")),
-    "a date long ago": ("demographics", "s3", {"birthDate": "0001-01-01"}, ("birthDate", "date.malformed")),
+    "a date long ago": ("demographics", "s3", {"birthDate": "1001-01-01"}, ("birthDate", "date.malformed")),
     "a date of another shape": ("demographics", "s3", {"birthDate": "3/4/2018"}, ("birthDate", "date.malformed")),
     "a flag that is none": ("users", "s3", {"enabledUser": "perhaps"}, ("enabledUser", "boolean.malformed")),
     "no role": ("users", "s3", {"role": ""}, ("role", "value.missing")),

@@ -90,6 +90,7 @@ async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> S
     return support
 
 
+@needs(Can.PLAN_SUPPORT)
 async def validate_handover(work: Work, new: NewHandover, before: People) -> tuple[People, date]:
     """Returns the lead and the provider after a handover, and the day of the handover. `before` has the present people.
 
