@@ -104,7 +104,9 @@ def _of_measure(name: str, meaning: str, *ids: str) -> EventType:
 
 WITHOUT_ALERT = ("support", "student", "verdict")
 GROUP_FORMED = _type("group.formed", "group", "A group was formed.", "school")
-GROUP_CHANGED = _type("group.changed", "group", "A student joined or left a group.", "school")
+GROUP_CHANGED = _type(
+    "group.changed", "group", "A student joined or left a group, or its lead or provider changed.", "school"
+)
 GROUP_ENDED = _type("group.ended", "group", "A group ended.", "school")
 CONCERN_RAISED = _type("concern.raised", "concern", "A concern about a student was raised.", "student")
 CONCERN_ACCEPTED = _type("concern.accepted", "concern", "A team accepted a concern.", "student")

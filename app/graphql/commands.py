@@ -39,6 +39,7 @@ OTHER_SUBJECTS: Final = {
     "change_team_role": "team_member",
     "end_team_membership": "team_member",
     "decide": "support",
+    "hand_over_group": "group",
     "hand_over_support": "support",
     "record_sessions": "support",
     "remove_attendance": "attendance_record",

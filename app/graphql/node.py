@@ -8,7 +8,9 @@ from app.core import ids
 from app.core.errors import Invalid
 
 
-@strawberry.interface(description="An object that `node` and `nodes` find by its id. The prefix of the id tells its type.")
+@strawberry.interface(
+    description="An object that `node` and `nodes` find by its id. The prefix of the id tells its type."
+)
 class Node:
     """Relay's interface for objects with an id."""
 

@@ -11,12 +11,12 @@ from graphql import OperationType, parse, validate
 from graphql.language import OperationDefinitionNode
 
 from app.core import ids
-from app.core.clock import now
+from app.core.clock import today_in
 from app.graphql.schema import schema
 from tests.faces.rest_town import caller
 from tests.processes import REPOSITORY
 from tests.rooms.test_loop import served
-from tests.town import Town
+from tests.town import TIME_ZONE, Town
 
 BLOCK = re.compile(r"^```graphql\n(.*?)^```", re.MULTILINE | re.DOTALL)
 IN_JSON = re.compile(r'\'(\{"query": ".*?"\})\'')
@@ -46,7 +46,7 @@ async def test_every_example_works(app: FastAPI, north: Town) -> None:
     """
     student, teacher = ids.format_id("student", north.students["amy"]), ids.format_id("person", north.staff["teacher"])
     support = ids.format_id("support", (await served(north, "amy")).id)
-    values = {"student": student, "support": support, "teacher": teacher, "today": str(now().date())}
+    values = {"student": student, "support": support, "teacher": teacher, "today": str(today_in(TIME_ZONE))}
     client, acting, files = caller(app, north), caller(app, north, act_for=teacher), set()
     for file, document in examples():
         parsed = parse(document)

@@ -27,12 +27,13 @@ def findings(command: Command, recorded: Iterable[str]) -> list[str]:
     """Returns the differences between the recorded events and those that the command declares.
 
     Some declared events are not recorded by every call, so they may be absent. They are the events of a judgement, of a
-    decision, of a student who joins a group later, and of an amended note.
+    decision, of a student who joins a group later, of the end of a support in a group, and of an amended note.
     """
     events, declared = set(recorded), {type_.name for type_ in command.emits}
     certain = {name for name in declared if not name.startswith(OF_A_JUDGEMENT)}
     certain -= DECIDED if command.name == "decide" else set()
     certain -= {"support.started"} if command.name == "join_group" else set()
+    certain -= {"group.changed"} if command.name == "end_support" else set()
     certain -= {"agenda_note.amended"} if command.name == "amend_note" else set()
     return [f"{command.name} records {name} and does not declare it" for name in sorted(events - declared)] + [
         f"{command.name} declares {name} and does not record it" for name in sorted(certain - events)

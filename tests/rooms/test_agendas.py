@@ -10,7 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.agenda.departures import follow_students
 from app.core import ids
-from app.core.clock import now
+from app.core.clock import now, today_in
 from app.evidence.service import NewScore
 from app.response.service import record_scores
 from app.roster.student_lock import lock_students
@@ -21,7 +21,7 @@ from tests.rooms.agenda_town import agenda_of, done, kinds, meeting_of, meeting_
 from tests.rooms.team_town import named
 from tests.rooms.test_support_measures import followed
 from tests.sis.roster_zip import ask
-from tests.town import Town
+from tests.town import TIME_ZONE, Town
 
 
 async def test_the_agenda_is_computed_before_the_meeting_and_says_why(app: FastAPI, north: Town) -> None:
@@ -282,7 +282,7 @@ async def test_a_check_of_each_measure_can_be_overdue(app: FastAPI, north: Town)
     assert (item["subject"], sorted(item["reasons"][0]["records"])) == (support, sorted([orf, maze]))
     async with north.unit() as work:
         student = ids.format_id("student", north.students["amy"])
-        await record_scores(work, [NewScore(student, "orf", now().date(), 44.0)])
+        await record_scores(work, [NewScore(student, "orf", today_in(TIME_ZONE), 44.0)])
     assert (await _overdue_check(asks, team))["reasons"][0]["records"] == [maze]
     meeting = await opened(asks, team)
     stored = [each["kind"] for each in await asks.items("/v1/agenda-items", meeting=meeting["id"])]

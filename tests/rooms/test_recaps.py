@@ -9,12 +9,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.core import ids
-from app.core.clock import now
+from app.core.clock import now, today_in
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.rooms.agenda_town import agenda_of, done, meeting_of, meeting_team, opened, raised
 from tests.rooms.team_town import named
-from tests.town import Town
+from tests.town import TIME_ZONE, Town
 
 HOSTILE = '<script>alert(1)</script> & "so\' on"'
 VOID = {"meta"}
@@ -223,7 +223,7 @@ async def test_a_page_says_what_was_agreed_to_those_who_may_read_it(app: FastAPI
     team = await meeting_team(north)
     owner, text = named("person", north.staff["teacher"]), "Call the family about the new plan."
     student = named("student", north.students["amy"])
-    agreed = {"team": team, "text": text, "owner": owner, "due_on": str(now().date()), "student": student}
+    agreed = {"team": team, "text": text, "owner": owner, "due_on": str(today_in(TIME_ZONE)), "student": student}
     await done(asks, "action-items", **agreed)
     assert text in (await page_of(asks, f"/v1/teams/{team}/agenda.html")).text
     reader = caller(app, north, CLIENT_SCOPES - {"action:read"})
@@ -241,7 +241,7 @@ async def test_pages_say_which_of_two_supports_an_item_is_about(app: FastAPI, no
     team = await meeting_team(north)
     student = named("student", north.students["amy"])
     for area, intervention in (("ela.fluency", "Repeated reading"), ("attendance", "A call each morning")):
-        days = {"starts_on": str(now().date() - timedelta(days=7)), "review_on": str(now().date())}
+        days = {"starts_on": str(today_in(TIME_ZONE) - timedelta(days=7)), "review_on": str(today_in(TIME_ZONE))}
         plan = {"area": area, "intervention": intervention, "level": 2, "sessions_per_week": 3}
         await done(asks, "supports", student=student, minutes_per_session=20, **plan, **days)
     await raised(asks, north, "ben", "math.computation")
