@@ -355,7 +355,7 @@ async def _followed(district: FullDistrict) -> None:
         level=2,
         area="ela.fluency",
         starts_on=BEGINS,
-        review_on=now().date() + timedelta(weeks=6),
+        review_on=YEAR_BEGINS + timedelta(weeks=20),
         minutes_per_session=10,
         sessions_per_week=5,
     )
