@@ -4,11 +4,16 @@ import os
 import signal
 import time
 from contextlib import suppress
+from math import inf
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
+from socket import socket
+from threading import Thread
 from types import FrameType
 from typing import Final
 
 import structlog
-from uvicorn.config import STARTUP_FAILURE
+from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
@@ -23,6 +28,27 @@ the next start makes the machine still busier.
 PAUSE: Final = 2.0
 """The seconds before a process that failed to start is started again."""
 log = structlog.get_logger()
+
+
+class StartedProcess(Process):
+    """A server process that tells the supervisor by itself when it has started.
+
+    A process that is suspended right after its start could not answer the question any more.
+    """
+
+    def __init__(self, config: Config, sockets: list[socket]) -> None:
+        self.has_started = get_context("spawn").Event()
+        super().__init__(config, sockets)
+
+    def always_pong(self) -> None:
+        """Answers the supervisor's pings. Runs in a thread of the server process."""
+        Thread(target=self._report_start, daemon=True).start()
+        super().always_pong()
+
+    def _report_start(self) -> None:
+        while not self.server.started:
+            time.sleep(0.05)
+        self.has_started.set()
 
 
 class Supervisor(Multiprocess):
@@ -42,7 +68,7 @@ class Supervisor(Multiprocess):
         """Starts the configured number of processes."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
-        self._began: dict[int | None, float] = {}
+        self._starting: dict[int | None, tuple[float, Event]] = {}
         for _ in range(self.processes_num):
             self.processes.append(self._start())
 
@@ -55,15 +81,18 @@ class Supervisor(Multiprocess):
         for place, process in enumerate(self.processes):
             if self._is_stopping:
                 return
-            if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
-                # A process answers pings before it has loaded the app, which may then keep it from answering for long.
-                if process.pid in self._began and process.is_ready(timeout=1):
-                    self._began.pop(process.pid)
-                    self._has_served = True
+            answers = process.is_alive(timeout=self.config.timeout_worker_healthcheck)
+            # A process answers pings before it has loaded the app, which may then keep it from answering for long.
+            began_at, has_started = self._starting.get(process.pid, (-inf, None))
+            if has_started is not None and has_started.is_set():
+                began_at = -inf
+                self._starting.pop(process.pid)
+                self._has_served = True
+            if answers:
                 continue
             if self._is_stopping:
                 return
-            if process.process.is_alive() and time.monotonic() - self._began.get(process.pid, 0.0) < STARTING:
+            if process.process.is_alive() and time.monotonic() - began_at < STARTING:
                 continue
             process.kill()
             process.join()
@@ -74,7 +103,7 @@ class Supervisor(Multiprocess):
             if process.exitcode == STARTUP_FAILURE:
                 self.should_exit.wait(PAUSE)
             log.warning("process.replaced", pid=process.pid, exit_code=process.exitcode)
-            self._began.pop(process.pid, None)
+            self._starting.pop(process.pid, None)
             self.processes[place] = self._start()
 
     @property
@@ -91,10 +120,10 @@ class Supervisor(Multiprocess):
                     os.kill(process.pid, signal.SIGTERM)
         self.signal_queue.append(number)
 
-    def _start(self) -> Process:
-        process = Process(self.config, self.sockets)
+    def _start(self) -> StartedProcess:
+        process = StartedProcess(self.config, self.sockets)
         process.start()
-        self._began[process.pid] = time.monotonic()
+        self._starting[process.pid] = (time.monotonic(), process.has_started)
         return process
 
     def join_all(self) -> None:

@@ -65,7 +65,7 @@ async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: To
         assert (await to_api.post("/graphql", json=query)).json()["data"] == {"concerns": {"edges": []}}
         answers = await asyncio.gather(*writers)
         assert {one.status_code for one in answers} == {503}
-        # A writer that has waited ten seconds for its turn is refused before it reaches the database.
+        # A writer that has waited too long for its turn is refused before it reaches the database.
         assert {"database.busy"} <= {code_of(one) for one in answers} <= {"database.busy", "queue.timeout"}
         assert all(one.headers["retry-after"] for one in answers)
         stuck.cancel()

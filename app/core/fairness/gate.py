@@ -48,7 +48,7 @@ class Limits:
     most_of_one_key: int
     most: int
     queue_of_one_key: int = 100
-    longest_wait: float = 10.0
+    longest_wait: float = 25.0
     slot_seconds: float = 1.0
     favoured_seconds: float = 0.25
     pause_seconds: float = 0.5
