@@ -8,12 +8,12 @@ from math import inf
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from socket import socket
-from threading import Thread
 from types import FrameType
 from typing import Final
 
 import structlog
 from uvicorn.config import STARTUP_FAILURE, Config
+from uvicorn.server import Server
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
@@ -30,25 +30,35 @@ PAUSE: Final = 2.0
 log = structlog.get_logger()
 
 
-class StartedProcess(Process):
-    """A server process that tells the supervisor by itself when it has started.
+class ReportingServer(Server):
+    """A server that sets an event when it has started."""
 
-    A process that is suspended right after its start could not answer the question any more.
+    def __init__(self, config: Config, has_started: Event) -> None:
+        super().__init__(config)
+        self._has_started = has_started
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Starts the server, and sets the event."""
+        await super().startup(sockets)
+        self._has_started.set()
+
+
+class ReportingProcess(Process):
+    """A server process that sets an event when it has started.
+
+    A process that is suspended right after its start could not answer the supervisor's question whether it has started.
     """
 
     def __init__(self, config: Config, sockets: list[socket]) -> None:
         self.has_started = get_context("spawn").Event()
         super().__init__(config, sockets)
 
-    def always_pong(self) -> None:
-        """Answers the supervisor's pings. Runs in a thread of the server process."""
-        Thread(target=self._report_start, daemon=True).start()
-        super().always_pong()
-
-    def _report_start(self) -> None:
-        while not self.server.started:
-            time.sleep(0.05)
-        self.has_started.set()
+    @property
+    def server(self) -> Server:
+        """Returns the server of this process, which is created on its first use."""
+        if self._server is None:
+            self._server = ReportingServer(self.config, self.has_started)
+        return self._server
 
 
 class Supervisor(Multiprocess):
@@ -120,8 +130,8 @@ class Supervisor(Multiprocess):
                     os.kill(process.pid, signal.SIGTERM)
         self.signal_queue.append(number)
 
-    def _start(self) -> StartedProcess:
-        process = StartedProcess(self.config, self.sockets)
+    def _start(self) -> ReportingProcess:
+        process = ReportingProcess(self.config, self.sockets)
         process.start()
         self._starting[process.pid] = (time.monotonic(), process.has_started)
         return process

@@ -41,6 +41,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "dismiss_concern": {"because": "Screening does not confirm it."},
     "follow_measure": {"baseline": 9.0, "confirm_rate": True},
     "form_group": {"area": "ela.fluency", "intervention": "Repeated reading", "review_on": "2027-02-12"},
+    "hand_over_group": {"lead": "per_01jq4n6d9zf3vbs0x5k2m7e8td"},
     "hand_over_support": {"lead": "per_01jq4n6d9zf3vbs0x5k2m7e8td"},
     "join_group": {"baseline": 42.0, "goal": 70.0, "confirm_rate": True},
     "keep_consumer": {"begin": "beginning"},
