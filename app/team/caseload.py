@@ -27,7 +27,7 @@ from app.roster.references import parse
 from app.team.rules import TeamState
 
 ACT_FOR: Final = "Aimline-Act-For"
-"""The header that names the person for whom a request acts, by id or external id."""
+"""The header that names the person that a request acts for, by id or external id."""
 POINTER: Final = f"/{ACT_FOR}"
 
 

@@ -58,7 +58,7 @@ def record_incidents(year: Year) -> None:
 
 
 def remove_mistake(year: Year) -> None:
-    """Removes an incident of a student about whom there is a signal, which must lapse."""
+    """Removes an incident of a student who has a signal; the signal must then lapse."""
     suggested = year.caller.get("/v1/signals", kind="incidents", state="suggested", limit=200)["items"]
     right = {year.roster.student(number) for number in (OFTEN, BY_MISTAKE)}
     students = {year.names[each["student"]] for each in suggested}
@@ -77,7 +77,7 @@ def answered_signals(year: Year, student: str) -> int:
 
 
 def involved_often(year: Year) -> Iterator[str]:
-    """Yields each student about whom there must be a signal: with enough new incidents of the rule's kind."""
+    """Yields each student who must have a signal: one with enough new incidents of the rule's kind."""
     for student in sorted({each.student for each in year.incidents} - year.roster.gone):
         answers = answered_signals(year, student)
         counted = [

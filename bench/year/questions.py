@@ -36,7 +36,7 @@ def ask_all(year: Year) -> None:
         _how_many_at_which_level(year)
         _what_went_well(year)
         written, read, queried = ask_about_notes(year)
-        _same(year, "what was said at the items of the agendas", written, rest=read, graphql=queried)
+        _same(year, "the notes on the items of the agendas", written, rest=read, graphql=queried)
         recorded, read, queried = ask_about_incidents(year)
         _same(year, "which incidents there were", recorded, rest=read, graphql=queried)
         stalls, of_rest, of_graphql = ask_about_stalls(year)

@@ -56,7 +56,7 @@ def recap() -> Recap:
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_a_recap_fits_and_cuts_no_name(page: Page, width: int) -> None:
     """On every screen, and on paper, a recap is not wider than the window, and its table cuts neither names nor days,
-    also beside a task without a space.
+    even if another cell of the row has a text without spaces.
     """
     html = "".join(recap_page(recap(), {})).encode()
     await page.open(f"data:text/html;base64,{base64.b64encode(html).decode()}", width)

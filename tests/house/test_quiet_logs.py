@@ -71,6 +71,19 @@ asyncio.run(run())
 }
 
 
+def _run(channel: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program that logs by this channel, and returns its output."""
+    return subprocess.run(
+        [sys.executable, "-c", BEGIN + CHANNELS[channel]],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment(),
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 def test_settings_show_no_secret(settings: Settings) -> None:
     """Printed settings and keyrings contain no key and no password."""
     shown = f"{settings!r} {settings} {settings.keyring!r} {settings.keyring}"
@@ -86,15 +99,7 @@ def test_settings_show_no_secret(settings: Settings) -> None:
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
     """An exception that is logged in any of several ways gives exactly one line, without the text of the exception."""
-    ran = subprocess.run(
-        [sys.executable, "-c", BEGIN + CHANNELS[channel]],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=environment(),
-        timeout=PATIENCE,
-        check=False,
-    )
+    ran = _run(channel)
     assert CANARY not in ran.stdout + ran.stderr
     lines = [orjson.loads(line) for line in ran.stdout.splitlines()]
     assert len(lines) == 1, ran.stdout + ran.stderr
@@ -103,16 +108,8 @@ def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
 
 
 def test_a_warning_has_its_kind_and_place() -> None:
-    """The line of a warning names the warning's class, file and line. It once said only "A warning."."""
-    ran = subprocess.run(
-        [sys.executable, "-c", BEGIN + CHANNELS["a warning"]],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=environment(),
-        timeout=PATIENCE,
-        check=False,
-    )
+    """The line of a warning names the warning's class, file and line."""
+    ran = _run("a warning")
     assert re.fullmatch(r"UserWarning at <string>:\d+", orjson.loads(ran.stdout)["message"]), ran.stdout
 
 

@@ -93,7 +93,7 @@ async def test_objects_of_other_roles_do_not_prevent_a_restore(
 
 
 def test_a_function_of_another_role_is_expected_as_the_owners() -> None:
-    """After a restore, functions belong to the owner, whoever owned them before. Other lines stay the same."""
+    """After a restore the owner role owns every function, even one of another role. Other lines stay the same."""
     lines = [
         "function app.more() returns integer sql volatility=v owner=role:a dba md5=1",
         "function app.enter() returns void sql volatility=v owner=<owner> md5=2",

@@ -55,7 +55,7 @@ async def waiting(town: Town, count: int) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def lock(work: Work, town: Town) -> None:
-    """Locks the student of the item, for whom both members then wait."""
+    """Locks the student of the item, so that both members wait."""
     await lock_students(work, {town.students["amy"]})
 
 
