@@ -7,13 +7,10 @@ from sqlalchemy import and_, any_, cast, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.events.catalogue import GROUP_CHANGED
-from app.events.outbox import record
-from app.group.events import group_event
 from app.group.lookup import lock_group_after_members
 from app.group.models import Group, GroupMember
 from app.group.rules import GroupState
-from app.group.service import require_active
+from app.group.service import require_active, save_change
 from app.response.upkeep import handover
 from app.response.upkeep.handover import NewHandover, NewHandovers, People
 from app.roster.lookup import IdList
@@ -58,8 +55,8 @@ async def hand_over_group(work: Work, group_id: UUID, new: NewHandover) -> Group
         if people != present:
             people_after[support.id] = (support, people)
     await handover.save_handovers(work, people_after, new.because, day)
-    await _save(work, group, after)
-    return group
+    group.lead_id, group.provider_id = after
+    return await save_change(work, group)
 
 
 @needs(Can.PLAN_SUPPORT)
@@ -83,8 +80,9 @@ async def hand_over_supports(work: Work, new: NewHandovers) -> HandedOver:
     groups = list(rows)
     for group in groups:
         of_giver: People = (people.giver_id, people.giver_id)
-        after = _replaced((group.lead_id, group.provider_id), of_giver, (people.taker_id, people.taker_id))
-        await _save(work, group, after)
+        of_taker: People = (people.taker_id, people.taker_id)
+        group.lead_id, group.provider_id = _replaced((group.lead_id, group.provider_id), of_giver, of_taker)
+        await save_change(work, group)
     return HandedOver(people.supports, len(groups))
 
 
@@ -94,10 +92,3 @@ def _replaced(present: People, before: People, after: People) -> People:
         new if person == old else person for person, old, new in zip(present, before, after, strict=True)
     )
     return lead_id, provider_id
-
-
-async def _save(work: Work, group: Group, people: People) -> None:
-    group.lead_id, group.provider_id = people
-    group.version += 1
-    await work.db.flush()
-    record(work, group_event(GROUP_CHANGED, group))

@@ -150,7 +150,7 @@ LINKS = (
         "sessions",
         SessionResource,
         and_(Session.group_session_id == GroupSession.id),
-        "The sessions that the members that the caller may see received.",
+        "The sessions of the members that the caller may see.",
         order=(Session.id,),
     ),
     OneLink(

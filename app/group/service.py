@@ -138,7 +138,7 @@ async def join_group(
     violations.refuse()
     from_on = days["starts_on"]
     work.db.add(_member_of(group, support, from_on))
-    return await _changed(work, group, 1)
+    return await save_change(work, group, 1)
 
 
 @needs(Can.PLAN_SUPPORT)
@@ -164,7 +164,7 @@ async def leave_group(
         day = await _first_day_after(work, on)
     violations.refuse()
     await _end_memberships(work, members, day)
-    return await _changed(work, group, -1)
+    return await save_change(work, group, -1)
 
 
 @needs(Can.PLAN_SUPPORT)
@@ -212,7 +212,7 @@ async def end_support(
         group = await lock_group(work, member.group_id)
         last_day = support.ends_on or await today_of(work)
         await _end_memberships(work, [member], last_day + timedelta(days=1))
-        await _changed(work, group, -1)
+        await save_change(work, group, -1)
     return support
 
 
@@ -351,7 +351,9 @@ async def _end_memberships(work: Work, members: Sequence[GroupMember], day: date
     await work.db.flush()
 
 
-async def _changed(work: Work, group: Group, joined: int) -> Group:
+@needs(Can.PLAN_SUPPORT)
+async def save_change(work: Work, group: Group, joined: int = 0) -> Group:
+    """Saves a changed group and records the event; `joined` is the change of its size."""
     group.size += joined
     group.version += 1
     await work.db.flush()
