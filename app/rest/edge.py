@@ -26,6 +26,8 @@ UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/(roster|scores)")
 """The only paths whose bodies may exceed `MAX_BODY_BYTES`. Such a body goes to disk as it arrives, after the sender was
 authorized.
 """
+MAX_PARAMETERS = 1000
+"""The parameters that an address may have. Each one is decoded and checked, also with a name that no operation has."""
 MAX_BYTES_BY_PATH = {"/oauth/token": MAX_FORM_BYTES}
 """The paths with a smaller limit."""
 DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -70,7 +72,10 @@ class Edge:
         exchange = _Exchange(receive, send, trace_id, largest)
         request = Request(scope)
         try:
-            if _content_length(scope) > largest:
+            if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+                detail = f"An address has at most {MAX_PARAMETERS} parameters."
+                await problem(request, 400, "query.too_many", detail)(scope, receive, exchange.send)
+            elif _content_length(scope) > largest:
                 exchange.too_large = True
             else:
                 await self.app(scope, exchange.receive, exchange.send)

@@ -110,6 +110,7 @@ PROBLEM_TYPES = {
     ),
     "overloaded": ProblemType(503, "Too much to do", WAIT),
     "permission.missing": ProblemType(403, "A permission is missing", ASK_SCOPE),
+    "query.too_many": ProblemType(400, "The address has too many parameters", "Send fewer filters at a time."),
     "queue.full": ProblemType(429, "Too many requests are waiting", WAIT),
     "queue.timeout": ProblemType(503, "The request waited too long", WAIT),
     "rate.limited": ProblemType(429, "A quota is used up", WAIT),
