@@ -4,14 +4,18 @@ Each check must also find a planted fault, in a transaction that is rolled back.
 """
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from app.access.policies import DISTRICT, policy
 from app.settings import Settings
+from app.sis.runs.rekey import plan_rekey
 from tests.house import catalogue, privileges, staging
 from tests.house.catalogue import Check
+from tests.sis.test_held_locked import hold_rekeyed
+from tests.town import Town
 
 TABLE = "CREATE TABLE planted (district_id uuid NOT NULL, id uuid NOT NULL, {more} PRIMARY KEY (district_id, id))"
 LOCK = "ALTER TABLE planted ENABLE ROW LEVEL SECURITY; ALTER TABLE planted FORCE ROW LEVEL SECURITY"
@@ -169,6 +173,15 @@ def roles(settings: Settings) -> dict[str, str]:
 async def test_the_catalogue_holds(check: Check, owner: asyncpg.Connection, roles: dict[str, str]) -> None:
     """The actual schema passes this check."""
     assert await check(owner, roles) == []
+
+
+async def test_the_catalogue_holds_while_a_run_is_held(
+    owner: asyncpg.Connection, roles: dict[str, str], north: Town, tmp_path: Path
+) -> None:
+    """The schema also passes every check while a held run keeps its plan and the run's map of sourcedIds."""
+    held = await hold_rekeyed(north, tmp_path)
+    await plan_rekey(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, "identifier")
+    assert {check.__name__: findings for check in CHECKS if (findings := await check(owner, roles))} == {}
 
 
 @pytest.mark.parametrize(("check", "fault", "words"), FAULTS, ids=[f"{c.__name__}-{w}" for c, _, w in FAULTS])

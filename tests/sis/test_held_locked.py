@@ -16,7 +16,7 @@ from tests.sis.roster_zip import Export, ask, staged_rows, sync
 from tests.town import Town, maintain
 
 
-async def _held(town: Town, folder: Path) -> Report:
+async def hold_rekeyed(town: Town, folder: Path) -> Report:
     """Runs a sync in which all people have new sourcedIds, and returns its report.
 
     Checks that the run is held, because it would change too much.
@@ -47,7 +47,7 @@ async def _kept(town: Town, report: Report) -> int:
 
 async def test_another_districts_plan_cannot_be_read(north: Town, south: Town, tmp_path: Path) -> None:
     """A worker that is bound to one district cannot read the stored plan of another district."""
-    held = await _held(north, tmp_path)
+    held = await hold_rekeyed(north, tmp_path)
     rekey = await plan_rekey(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, "identifier")
     assert await _kept(north, held) > 40
     assert await _kept(north, rekey) > 20
@@ -62,7 +62,7 @@ async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Pa
 
     It keeps the plan of a held run that nobody has approved or discarded yet.
     """
-    left, waits = await _held(north, tmp_path), await _held(south, tmp_path)
+    left, waits = await hold_rekeyed(north, tmp_path), await hold_rekeyed(south, tmp_path)
     await ask(north, "UPDATE sis_run SET state = 'failed' WHERE district_id = :district AND id = :run", run=left.run_id)
     await ask(north, "INSERT INTO staging.moved (district_id, run_id, id) VALUES (:district, :run, :run)", run=new_id())
     assert await _kept(north, left)
