@@ -8,18 +8,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
-from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-import orjson
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from app.core.metrics import CONNECTIONS, REFUSALS
-from app.rest.problem_types import PROBLEM_TYPES, address_of
 from app.serving.joined import JoinedWrites
+from app.serving.refusal import answer
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """The largest number of bytes of a request's head, and of a body's trailers."""
@@ -378,22 +376,3 @@ def take_turns(loop: asyncio.AbstractEventLoop, waiting: deque[Callable[[], None
         waiting.popleft()
         if waiting:
             loop.call_soon(take_turns, loop, waiting)
-
-
-def answer(status: int, code: str, detail: str, headers: list[tuple[bytes, bytes]], base_url: str = "") -> bytes:
-    """Returns the bytes of a complete problem response (RFC 9457), formatted like the app's problems."""
-    trace_id = uuid4().hex
-    problem = {"type": address_of(code, base_url), "code": code, "title": PROBLEM_TYPES[code].title, "status": status}
-    body = orjson.dumps(problem | {"detail": detail, "trace_id": trace_id, "violations": []})
-    lines = [
-        *headers,
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"trace-id", trace_id.encode()),
-        (b"connection", b"close"),
-    ]
-    if status == 503:
-        lines.append((b"retry-after", b"1"))
-    return b"".join([STATUS_LINE[status], *(name + b": " + value + b"\r\n" for name, value in lines), b"\r\n", body])

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidMessage
 from websockets.frames import Frame
 
 from app.core.metrics import REFUSALS
-from app.serving.protocol import answer
+from app.serving.refusal import answer
 
 SLICE: Final = 4096
 """The largest number of bytes that the parser reads before the frames in these bytes are counted."""
