@@ -99,6 +99,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return answered and self._head_began is None and not self._in_body and not self.transport.is_closing()
 
     @property
+    def _incomplete_since(self) -> float | None:
+        """Returns the time since which the connection waits for a complete head, or None if it does not."""
+        return None if self.transport.is_closing() or not self._is_answered else self._head_began
+
+    @property
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
@@ -115,7 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if (arrived := self.app_state.get("arrived")) is not None:
             arrived()
         most = self._most_connections
-        if most is not None and len(self.connections) > most and not self._close_idle_connection():
+        if most is not None and len(self.connections) > most and not self._make_room():
             detail = "This server has reached its number of connections. Try again in a moment."
             self._refuse(503, "connections.exhausted", detail)
             return
@@ -334,12 +339,22 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._refuse(408, "request.half_sent", "The request was not completed in time.")
 
-    def _close_idle_connection(self) -> bool:
-        for other in self.connections:
-            if isinstance(other, BoundedProtocol) and other is not self and other.is_idle:
+    def _make_room(self) -> bool:
+        """Ends another connection, and returns whether there was one to end.
+
+        It is an idle connection or, without any, the one that has been sending the head of a request for longest or has
+        sent nothing since it was opened. Connections with a complete head are never ended.
+        """
+        others = [one for one in self.connections if isinstance(one, BoundedProtocol) and one is not self]
+        for other in others:
+            if other.is_idle:
                 other.transport.close()
                 return True
-        return False
+        incomplete = {one: began for one in others if (began := one._incomplete_since) is not None}
+        if not incomplete:
+            return False
+        min(incomplete, key=incomplete.__getitem__)._time_out()
+        return True
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         """Sends an error response, unless a response has begun; then closes the connection and drops further input."""

@@ -253,6 +253,27 @@ def test_connections_are_bounded_and_idle_ones_make_room() -> None:
             one.socket.close()
 
 
+@pytest.mark.parametrize(("sent", "status"), [(b"", 0), (b"GET / HTTP/1.1\r\nHost: x\r\n", 408)])
+def test_connections_without_a_request_shut_nobody_out(sent: bytes, status: int) -> None:
+    """At the maximum number of connections, a new one takes the place of the oldest that has sent no complete head.
+
+    A thousand silent connections of one caller once kept everybody else out until their time limit.
+    """
+    with serving(most_connections=3) as port:
+        silent = [Connection(port) for _ in range(3)]
+        for one in silent:
+            one.send(sent)
+        time.sleep(0.2)
+        for number in range(3):
+            with Connection(port) as late:
+                late.send(GET)
+                assert late.answer()[0] == 200, number
+        assert silent[0].answer()[0] == status
+        assert silent[0].is_closed()
+        for one in silent:
+            one.socket.close()
+
+
 def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
     """Pipelined requests are answered in order, and their number is limited."""
     with serving() as port:
