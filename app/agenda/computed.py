@@ -3,11 +3,29 @@
 Items that were discussed, carried or dropped are left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Integer, Row, Select, Text, Uuid, and_, cast, func, literal, null, or_, select, union_all
+from sqlalchemy import (
+    Date,
+    Integer,
+    Row,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 
 from app.access.work import Work
 from app.agenda.models import AgendaItem
@@ -22,37 +40,72 @@ MOST: Final = 1000
 """The largest number of items of an agenda."""
 
 
-async def compute_items(work: Work, query: Select[Any]) -> Sequence[Row[Any]]:
-    """Runs a query from `next_agenda`, and returns the rows that the principal may see, at most `MOST`.
+@dataclass(frozen=True, slots=True)
+class AgendaQueries:
+    """The statements for the items of a team's next agenda: one for the items, and one for their number.
 
-    Executes one statement.
+    `values` are the values of their parameters.
     """
-    rows: Sequence[Row[Any]] = (await work.db.execute(query.limit(MOST))).all()
+
+    items: Select[Any]
+    number: Select[int]
+    values: Mapping[str, Any]
+
+
+async def compute_items(work: Work, queries: AgendaQueries) -> Sequence[Row[Any]]:
+    """Returns the items of a team's next agenda that the principal may see, at most `MOST`. Executes one statement."""
+    rows: Sequence[Row[Any]] = (await work.db.execute(queries.items, queries.values)).all()
     return rows
 
 
-async def count_items(work: Work, query: Select[Any]) -> int:
-    """Returns how many rows of a query from `next_agenda` the principal may see. Executes one statement."""
-    return int(await work.db.scalar(select(func.count()).select_from(query.subquery())) or 0)
+async def count_items(work: Work, queries: AgendaQueries) -> int:
+    """Returns how many items of a team's next agenda the principal may see. Executes one statement."""
+    return int(await work.db.scalar(queries.number, queries.values) or 0)
 
 
-async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
-    """Returns a query for the items that a team's next meeting would have on its agenda today.
+async def next_agenda(work: Work, team_id: UUID) -> AgendaQueries:
+    """Returns the statements for the items that a team's next meeting would have on its agenda today.
 
     These are the items that follow from the data, and the open items that members added for the next meeting. An item
     that was dropped, or discussed with nothing left to do, is left out until something new happens (see
     `AgendaItem.basis`).
     """
-    today = await today_of(work)
     playbook = await published(work)
-    days = REMINDERS | {name: int(number) for name, number in playbook.reminders.items()}
-    order = complete_order(playbook.agenda_order)
-    scope = AgendaScope(work.district_id, team_id, students_of(work.district_id, team_id, today), today, days, order)
+    reminders = REMINDERS | {name: int(number) for name, number in playbook.reminders.items()}
+    days = {_days(name): number for name, number in reminders.items() if number}
+    in_force = tuple(sorted(name for name, number in reminders.items() if number))
+    items, number = _build(in_force, tuple(complete_order(playbook.agenda_order)))
+    values = {"district_id": work.district_id, "team_id": team_id, "today": await today_of(work), **days}
+    return AgendaQueries(items, number, values)
+
+
+def _days(reminder: str) -> str:
+    """Returns the name of the statements' parameter for the number of days of a reminder."""
+    return f"days_{reminder}"
+
+
+@lru_cache(maxsize=128)
+def _build(reminders: tuple[str, ...], order: tuple[str, ...]) -> tuple[Select[Any], Select[int]]:
+    """Returns the statements for the items of an agenda and for their number.
+
+    To build them takes longer than to execute them, so they are kept. `reminders` are those that the playbook has
+    turned on, and `order` has the kinds of items in the order in which the agenda lists them.
+    """
+    district_id, team_id = bindparam("district_id", type_=Uuid), bindparam("team_id", type_=Uuid)
+    today = bindparam("today", type_=Date)
+    days = {name: bindparam(_days(name), type_=Integer) for name in reminders}
+    scope = AgendaScope(district_id, team_id, students_of(district_id, team_id, today), today, days, order)
+    item = select(union_all(_computed(scope), _added(scope)).subquery("item"))
+    return item.limit(MOST), select(func.count()).select_from(item.subquery())
+
+
+def _computed(scope: AgendaScope) -> Select[Any]:
+    """Returns a query for the items that follow from the data."""
     reasons = union_all(*sources_in_force(scope)).subquery("reason")
     is_decision_due = reasons.c.code.like(f"%{AgendaItemKind.DECISION_DUE}")
     same = and_(
-        AgendaItem.district_id == work.district_id,
-        AgendaItem.team_id == team_id,
+        AgendaItem.district_id == scope.district_id,
+        AgendaItem.team_id == scope.team_id,
         AgendaItem.subject_id == reasons.c.subject_id,
         # If a decision about an alarm becomes due, the alarm stays the same item, whichever of the two kinds it gets.
         AgendaItem.kind.in_((reasons.c.kind, func.split_part(reasons.c.code, " ", 1))),
@@ -67,13 +120,17 @@ async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
         ),
     )
     carried = select(func.count()).where(same, AgendaItem.state == AgendaItemState.CARRIED).scalar_subquery()
-    computed = select(
+    return select(
         *reasons.c,
         cast(null(), Uuid).label("item_id"),
         cast(null(), Text).label("text"),
         cast(carried, Integer).label("times_carried"),
     ).where(~select(AgendaItem.id).where(same, rests).exists())
-    added = select(
+
+
+def _added(scope: AgendaScope) -> Select[*tuple[Any, ...]]:
+    """Returns a query for the open items that members added for the next meeting, with the columns of `_computed`."""
+    return select(
         AgendaItem.kind,
         AgendaItem.subject_kind,
         AgendaItem.subject_id,
@@ -88,9 +145,8 @@ async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
         AgendaItem.text,
         AgendaItem.times_carried,
     ).where(
-        AgendaItem.district_id == work.district_id,
-        AgendaItem.team_id == team_id,
+        AgendaItem.district_id == scope.district_id,
+        AgendaItem.team_id == scope.team_id,
         AgendaItem.meeting_id.is_(None),
         AgendaItem.state == AgendaItemState.OPEN,
     )
-    return select(union_all(computed, added).subquery("item"))

@@ -87,10 +87,10 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
     reader, names = work.principal, dict[UUID, SubjectNames]()
     if row is None or row.state == MeetingState.SCHEDULED:
         order = complete_order((await published(work)).agenda_order)
-        query = await next_agenda(work, team_id)
-        entries = rank_entries((entry_of(item, order) for item in await compute_items(work, query)), order)
+        queries = await next_agenda(work, team_id)
+        entries = rank_entries((entry_of(item, order) for item in await compute_items(work, queries)), order)
         async with work.as_district("agenda"):
-            counted = await count_items(work, query)
+            counted = await count_items(work, queries)
             names = await read_stall_names(work, reader, stalls_of(entries))
     elif row.state == MeetingState.CANCELLED:
         order, entries, counted = complete_order(row.agenda_order), (), 0

@@ -10,6 +10,7 @@ from sqlalchemy import CTE, ColumnElement, Date, Select, Text, Uuid, and_, cast,
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from app.agenda.rules import AgendaItemKind
+from app.core.db import Bound
 from app.roster.models import Ids, Person
 from app.team.models import TeamStudent, in_force_on
 
@@ -19,18 +20,20 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 
 @dataclass(frozen=True, slots=True)
 class AgendaScope:
-    """The values with which the functions in `SOURCES` select the items of an agenda.
+    """The parameters with which the functions in `SOURCES` select the items of an agenda.
+
+    They are parameters of a statement that is built once, so they have no values here.
 
     `students` is a query for the students of the team. `order` has the kinds of items in the order in which an agenda
-    lists them. `days` has the playbook's reminders: the number of days after which a state, such as a concern without a
-    support, is put on the agenda. If the number is 0, the state is never put on the agenda.
+    lists them. `days` has the reminders that the playbook has turned on, each with the number of days after which a
+    state, such as a concern without a support, is put on the agenda.
     """
 
-    district_id: UUID
-    team_id: UUID
+    district_id: ColumnElement[UUID]
+    team_id: ColumnElement[UUID]
     students: CTE
-    today: date
-    days: Mapping[str, int]
+    today: ColumnElement[date]
+    days: Mapping[str, ColumnElement[int]]
     order: Sequence[str]
 
     def comes_before(self, kind: AgendaItemKind, other: AgendaItemKind) -> bool:
@@ -43,7 +46,7 @@ class AgendaScope:
         return and_(model.district_id == self.district_id, model.student_id == func.any(func.array(mine)))
 
 
-def students_of(district_id: UUID, team_id: UUID, today: date) -> CTE:
+def students_of(district_id: Bound[UUID], team_id: Bound[UUID], today: Bound[date]) -> CTE:
     """Returns a query for the students whom a team serves on a day, without those who have left the roster."""
     return (
         select(TeamStudent.student_id)

@@ -126,7 +126,7 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
     ).where(
         CoreStall.district_id == scope.district_id,
         CoreStall.state == StallState.ACCEPTED,
-        CoreStall.seen_on > scope.today - STALL_ON_AGENDAS,
+        CoreStall.seen_on > scope.today - literal(STALL_ON_AGENDAS.days),
         serves_grade,
     )
 
@@ -162,9 +162,9 @@ def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
     """Returns the condition that the team should have made a decision about an alarm by now.
 
     The playbook's reminder `decision_overdue` sets the number of days of instruction after which a decision is due. If
-    the reminder is set to 0 days, the condition is always false.
+    the reminder is turned off, the condition is always false.
     """
-    if not scope.days["decision_overdue"]:
+    if "decision_overdue" not in scope.days:
         return false()
     days = days_of_instruction(scope.district_id, Support.school_ids, ResponseState.since_on, scope.today)
     return and_(ResponseState.state.in_(ALARMS), days >= scope.days["decision_overdue"])
@@ -204,7 +204,7 @@ def _goals(scope: AgendaScope) -> Select[Any]:
         (has_come, literal("goal_passed", Text)),
         else_=literal("goal_due", Text),
     )
-    is_near = and_(Phase.goal_on.is_not(None), day <= scope.today + GOAL_NOTICE)
+    is_near = and_(Phase.goal_on.is_not(None), day <= scope.today + literal(GOAL_NOTICE.days))
     return (
         select_reason(
             Support,
@@ -341,4 +341,4 @@ def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:
 
     The reasons that the playbook has turned off are left out.
     """
-    return [source(scope) for source, reminder in SOURCES if reminder is None or scope.days[reminder]]
+    return [source(scope) for source, reminder in SOURCES if reminder is None or reminder in scope.days]

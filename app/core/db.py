@@ -9,12 +9,23 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import Connection, DateTime, FromClause, MetaData, Select, event, func, literal_column, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    FromClause,
+    MetaData,
+    Select,
+    event,
+    func,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
@@ -35,11 +46,16 @@ CONVENTION = {
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
     "ck": "%(table_name)s_%(constraint_name)s_check",
 }
+Value = TypeVar("Value")
 MINIMUM_VERSION = 17
 OVERFLOW = 2
 """How many connections a busy pool can have at most, as a multiple of the pool's normal size."""
 FOR_MANY_ROWS = (text("SET LOCAL work_mem = '64MB'"), text("SET LOCAL enable_nestloop = off"))
 """The settings of a transaction that reads a whole district. Each SET must be sent in a separate message."""
+
+
+Bound: TypeAlias = Value | ColumnElement[Value]
+"""A value for a statement, or a parameter of a statement that is built once and executed with several values."""
 
 
 class Base(DeclarativeBase):

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from app.access.work import Work
 from app.core.clock import monday_of
+from app.core.db import Bound
 from app.roster.lookup import IdList
 from app.roster.models import SchoolWeek
 
@@ -46,14 +47,17 @@ def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
 
 
 def days_of_instruction(
-    district_id: UUID, school_ids: SQLColumnExpression[list[UUID]], since: SQLColumnExpression[date], today: date
+    district_id: Bound[UUID],
+    school_ids: SQLColumnExpression[list[UUID]],
+    since: SQLColumnExpression[date],
+    today: Bound[date],
 ) -> ColumnElement[int]:
     """Returns SQL for the number of days, from the date `since` to today, that lie in instructional weeks.
 
     Saturdays and Sundays of these weeks are counted too. The weeks of the first school in `school_ids` are used. If no
     weeks of this school are stored, every day counts.
     """
-    until = literal(today, Date)
+    until = literal(today, Date) if isinstance(today, date) else today
     school = school_ids[1]
     of_school = and_(SchoolWeek.district_id == district_id, SchoolWeek.school_id == school)
     ends = func.least(SchoolWeek.monday + 7, until, type_=Date)

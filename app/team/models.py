@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
-from app.core.db import Base, HasChangeTime, TenantRow
+from app.core.db import Base, Bound, HasChangeTime, TenantRow
 from app.roster.models import AboutStudent, Ids
 
 
@@ -88,12 +88,12 @@ class TeamStudent(OfTeam, AboutStudent, Base):
 Dated = type[TeamMember] | type[TeamScope] | type[TeamStudent]
 
 
-def in_force_on(row: Dated, day: date) -> ColumnElement[bool]:
+def in_force_on(row: Dated, day: Bound[date]) -> ColumnElement[bool]:
     """Returns an SQL condition that is true if a member, a scope or a student belongs to the team on this day."""
     return and_(row.from_on <= day, lasts_beyond(row, day))
 
 
-def lasts_beyond(row: Dated, day: date | InstrumentedAttribute[date]) -> ColumnElement[bool]:
+def lasts_beyond(row: Dated, day: Bound[date] | InstrumentedAttribute[date]) -> ColumnElement[bool]:
     """Returns an SQL condition that is true if a member, a scope or a student leaves the team after `day`, or never.
 
     They may have joined the team before or after `day`.

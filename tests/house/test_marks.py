@@ -14,12 +14,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
 from app.access.principal import system_principal
 from app.access.work import Work, required_permissions
 from app.action.models import ActionItem
+from app.agenda.computed import AgendaQueries
 from app.catalog import CATALOG
 from app.core.errors import Forbidden, Misuse
 from app.core.page import keyset
@@ -224,6 +225,7 @@ FIT = {
     "NamedKind": "student",
     "Keyset": keyset(UUID(int=1), "any", {}, None, None),
     "Select[Any]": select(Score),
+    "AgendaQueries": AgendaQueries(select(Score), select(func.count()), {}),
     "InstrumentedAttribute[UUID]": Score.id,
     "Iterable[tuple[str, UUID | None]]": [("student", UUID(int=1))],
     "Iterable[str]": ["stu_00000000000000000000000000"],

@@ -12,6 +12,7 @@ from sqlalchemy.types import Date
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.db import Bound
 from app.events.catalogue import (
     GOAL_DUE,
     GOAL_PASSED,
@@ -153,7 +154,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     return sent
 
 
-def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date]:
+def last_check(district_id: Bound[UUID], of_measure: GoalColumns) -> ColumnElement[date]:
     """Returns SQL for the day from which the days without a score are counted.
 
     This is the day of the last score or the first day of the aimline, whichever is later.
@@ -174,7 +175,7 @@ def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date
 
 
 def checks_overdue(
-    district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
+    district_id: Bound[UUID], of_measure: GoalColumns, since: ColumnElement[date], days: Bound[int], today: Bound[date]
 ) -> tuple[ColumnElement[bool], ...]:
     """Returns the SQL conditions under which a score on a measure of a support is overdue.
 
