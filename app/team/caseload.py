@@ -31,45 +31,45 @@ ACT_FOR: Final = "Aimline-Act-For"
 POINTER: Final = f"/{ACT_FOR}"
 
 
-TODAY: Final = """(
-    SELECT coalesce(k.today, ($3::timestamptz AT TIME ZONE d.time_zone)::date)
-    FROM district d LEFT JOIN test_clock k ON k.district_id = $1 WHERE d.district_id = $1)"""
-TEAMS: Final = f"""ARRAY (
-    SELECT m.team_id FROM team_member m JOIN team g ON g.district_id = $1 AND g.id = m.team_id
-    WHERE m.district_id = $1 AND m.person_id = $2 AND g.state = '{TeamState.ACTIVE}'
-      AND m.from_on <= {TODAY} AND (m.until_on IS NULL OR m.until_on > {TODAY})
-    ORDER BY m.team_id)"""
-SERVED: Final = f"""ARRAY (
-    SELECT v.student_id FROM team_student v
-    WHERE v.district_id = $1 AND v.team_id = ANY ({TEAMS})
-      AND v.from_on <= {TODAY} AND (v.until_on IS NULL OR v.until_on > {TODAY}))"""
 ACTING: Final = f"""
 SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
        EXISTS (SELECT FROM org o WHERE o.district_id = $1 AND o.id = ANY (p.school_ids)
                                    AND o.type = 'district' AND o.removed_at IS NULL),
-       CASE WHEN p.removed_at IS NOT NULL THEN '{{}}'
-       WHEN p.role <> ALL ($4::text[]) THEN ARRAY (
+       ARRAY (
            SELECT s.id FROM person s
-           WHERE s.district_id = $1 AND s.removed_at IS NULL AND s.id = ANY (
-               ARRAY (SELECT c.student_id FROM caseload c WHERE c.district_id = $1 AND c.staff_id = $2)
+           WHERE s.district_id = $1 AND s.removed_at IS NULL AND (NOT of_role.sees_schools
+               OR NOT s.school_ids && ARRAY (SELECT u.id FROM unnest(p.school_ids) AS u (id)
+                                             WHERE $5::uuid[] IS NULL OR u.id = ANY ($5::uuid[])))
+             AND s.id = ANY (CASE
+               WHEN p.removed_at IS NOT NULL THEN '{{}}'
+               WHEN of_role.sees_schools THEN served.ids
+               ELSE ARRAY (SELECT c.student_id FROM caseload c WHERE c.district_id = $1 AND c.staff_id = $2)
                || ARRAY (
                    SELECT e.person_id FROM enrollment e
                    WHERE e.district_id = $1 AND e.is_student AND e.removed_at IS NULL
-                     AND (e.ends_on IS NULL OR e.ends_on > {TODAY})
+                     AND (e.ends_on IS NULL OR e.ends_on > today.day)
                      AND e.class_id = ANY (ARRAY (
                          SELECT t.class_id FROM enrollment t
                          WHERE t.district_id = $1 AND t.person_id = $2 AND NOT t.is_student AND t.removed_at IS NULL
-                           AND (t.ends_on IS NULL OR t.ends_on > {TODAY}))))
-               || {SERVED})
-           ORDER BY s.id)
-       ELSE ARRAY (
-           SELECT s.id FROM person s
-           WHERE s.district_id = $1 AND s.removed_at IS NULL AND s.id = ANY ({SERVED})
-             AND NOT s.school_ids && ARRAY (
-                 SELECT u.id FROM unnest(p.school_ids) AS u (id) WHERE $5::uuid[] IS NULL OR u.id = ANY ($5::uuid[]))
-           ORDER BY s.id) END,
-       {TEAMS}
+                           AND (t.ends_on IS NULL OR t.ends_on > today.day))))
+               || served.ids END)
+           ORDER BY s.id),
+       teams.ids
 FROM person p
+CROSS JOIN LATERAL (SELECT p.role = ANY ($4::text[]) AS sees_schools OFFSET 0) of_role
+CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT k.today FROM test_clock k WHERE k.district_id = $1),
+                    ($3::timestamptz AT TIME ZONE d.time_zone)::date) AS day
+    FROM district d WHERE d.district_id = $1 OFFSET 0) today
+CROSS JOIN LATERAL (SELECT ARRAY (
+    SELECT m.team_id FROM team_member m JOIN team g ON g.district_id = $1 AND g.id = m.team_id
+    WHERE m.district_id = $1 AND m.person_id = $2 AND g.state = '{TeamState.ACTIVE}'
+      AND m.from_on <= today.day AND (m.until_on IS NULL OR m.until_on > today.day)
+    ORDER BY m.team_id) AS ids OFFSET 0) teams
+CROSS JOIN LATERAL (SELECT ARRAY (
+    SELECT v.student_id FROM team_student v
+    WHERE v.district_id = $1 AND v.team_id = ANY (teams.ids)
+      AND v.from_on <= today.day AND (v.until_on IS NULL OR v.until_on > today.day)) AS ids OFFSET 0) served
 WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
 """Selects what an acting person may see.
 
@@ -82,7 +82,7 @@ through a school that the client sees too. A student who left the roster is left
 student's school or the district still sees the student's records.
 
 The subqueries pass ids on as arrays. For a roster that was just loaded and has no statistics yet, PostgreSQL would plan
-joins badly.
+joins badly. `OFFSET 0` keeps PostgreSQL from copying a subquery to each place that uses its result.
 """
 
 
