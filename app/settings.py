@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         default=365,
         ge=1,
         le=36500,
-        description="Days for which changed rows can be undone.",
+        description="Days for which the values before a change are kept, and for which a sync can be undone.",
     )
     pool_size: int = Field(default=10, ge=1, le=200)
     graphql_cost: int = Field(

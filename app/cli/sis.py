@@ -23,6 +23,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.errors import AimlineError, Invalid, NotFound
 from app.core.plural import pluralize
+from app.maintenance.history import erase_earlier_values
 from app.settings import Settings
 from app.sis.runs import queries
 from app.sis.scheduler.retention import erase_person
@@ -213,7 +214,7 @@ def _forget(sis: typer.Typer) -> None:
         person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
         district: District,
     ) -> None:
-        """Erases a person from the earlier values that are kept to undo syncs.
+        """Erases a person from the values before changes: by syncs, and of scores, sessions and notes.
 
         A sync that changed this person can no longer be undone.
         """
@@ -222,7 +223,7 @@ def _forget(sis: typer.Typer) -> None:
             kind, row = ids.parse_any_id(person)
             if kind not in ("student", "person"):
                 raise NotFound("person")
-            return await erase_person(work, row)
+            return await erase_person(work, row) + await erase_earlier_values(work, row)
 
         print(f"{pluralize(_run(district, operation), 'row is', 'rows are')} no longer kept as before.")
 

@@ -105,6 +105,15 @@ class Malformed(Invalid):
     code = "malformed"
 
 
+class AnswerTooLarge(AimlineError):
+    """Raised when the rows that a request asks for have more text than a response may have."""
+
+    code = "answer.too_large"
+
+    def __init__(self) -> None:
+        super().__init__("The answer would be too long; ask for fewer rows or fields at a time.")
+
+
 class PreconditionFailed(AimlineError):
     """Raised when the row has changed since the version that the caller read."""
 

@@ -37,7 +37,7 @@ class Score(ListedBySchool, HasChangeTime, AboutStudent, Base):
 class ScoreChange(AboutStudent, Base):
     """The values that a score had before it was amended or removed, with the author of the change and the reason.
 
-    Rows of this table never change.
+    From the time `expired_at` on, `before` has only the names of the changed fields, each with null.
     """
 
     __tablename__ = "score_change"
@@ -51,3 +51,4 @@ class ScoreChange(AboutStudent, Base):
     changed_by: Mapped[UUID | None]
     changed_by_client: Mapped[UUID | None]
     changed_at: Mapped[datetime]
+    expired_at: Mapped[datetime | None]

@@ -66,11 +66,17 @@ class ScoreChangeResource(
     because: str | None = field(
         ScoreChange.because, "The reason; null where the sender only sent the score again.", "Scored again"
     )
-    before: JsonObject = stored(ScoreChange.before, "The values before the change.")
+    before: JsonObject = stored(
+        ScoreChange.before,
+        "The values before the change. Once they are deleted, only the changed fields, each with null.",
+    )
     changed_by: One[StaffResource] | None = one(
         ScoreChange.changed_by, StaffResource, "The person who changed it, if a person did."
     )
     changed_at: datetime = field(ScoreChange.changed_at, "When it was changed.")
+    expired_at: datetime | None = field(
+        ScoreChange.expired_at, "When the values were deleted, usually after a year; null while they are kept."
+    )
 
 
 BY_DATE = (Score.taken_on, Score.attempt, Score.id)

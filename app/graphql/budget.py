@@ -4,10 +4,8 @@ import asyncio
 import time
 from typing import Any
 
+from app.core.turns import STRETCH
 from app.graphql.limits import TooMuch
-
-STRETCH = 0.02
-"""The seconds for which the resolvers of one operation may run before they must let other requests run."""
 
 
 class Budget:

@@ -25,6 +25,7 @@ from strawberry.types import ExecutionResult
 from app.catalog import CATALOG
 from app.core import ids
 from app.core.errors import AimlineError, Invalid, Malformed, NotFound, Violation
+from app.core.turns import Turns
 from app.graphql.door import OperationContext
 from app.graphql.json_text import JsonText
 from app.graphql.prepare import Prepared
@@ -72,7 +73,9 @@ async def execute_query(
     fields = collect_fields(schema, fragments, variables, query, prepared.operation).grouped_field_set
     reading = _Reading()
     library_fields: list[FieldNode] = []
+    turns = Turns()
     for key, details in fields.items():
+        await turns.give()
         name = details[0].node.name.value
         if name in LISTINGS or name in GETS or name in (NODE, NODES):
             reading.data[key] = NULL

@@ -56,7 +56,7 @@ class Limits:
     """The largest depth of nested lists and objects in a literal or a variable."""
     variable_values: int = 6_000
     """The largest number of lists, objects and values in all variables together."""
-    answer: int = 16_000_000
+    answer: int = 8_000_000
     """The largest number of characters of a response.
 
     A small document can produce a long response, because a text that is read once can be selected under many names.

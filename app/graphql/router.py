@@ -20,9 +20,7 @@ from strawberry.types import ExecutionResult
 from app.access.principal import Principal
 from app.access.retry import run_with_retry
 from app.access.work import unit
-from app.core.errors import (
-    AimlineError,
-)
+from app.core.errors import AimlineError, AnswerTooLarge
 from app.core.faults import ChangedMeanwhile, fault_of
 from app.graphql.answer import Answer
 from app.graphql.budget import Budget
@@ -112,7 +110,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
     except Refused as refused:
         answer.cost, answer.is_prepared = refused.cost, True
         return answer.not_run(refused.errors)
-    except TooMuch as error:
+    except (TooMuch, AnswerTooLarge) as error:
         return answer.not_run([GraphQLError(error.detail, original_error=error)])
     except AimlineError as error:
         return answer.refused(request, error)

@@ -31,6 +31,7 @@ from app.core.log import job_context
 from app.decision.overdue import send_overdue_reminders
 from app.hypothesis.due import ask_about_hypotheses
 from app.insight.snapshot import update_windows
+from app.maintenance.history import expire_earlier_values
 from app.maintenance.models import Task, TaskKind
 from app.meeting.series import extend_series
 from app.requests.retention import expire_answers
@@ -94,7 +95,7 @@ async def _insert_tasks(work: Work) -> None:
 async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
     """Runs the due tasks of a district, and returns the number of tasks that succeeded.
 
-    `history` is how long the earlier values of rows are kept after a sync changed them.
+    `history` is how long the earlier values of changed rows are kept.
     """
     succeeded, principal = 0, system_principal(district_id, "worker")
     async with unit(engine, principal, keyring, "tasks") as work:
@@ -150,11 +151,12 @@ async def run_task(
 ) -> tuple[int, bool]:
     """Runs a task of a district in batches. Returns how many rows it wrote, and whether the task is finished.
 
-    `history` is how long the earlier values of rows are kept after a sync changed them.
+    `history` is how long the earlier values of changed rows are kept.
     """
 
     async def expire_history(work: Work) -> int:
-        expired = await expire_changes(work, history) or await expire_lists(work)
+        expired = await expire_changes(work, history) + await expire_earlier_values(work, history)
+        expired = expired or await expire_lists(work)
         if not expired:
             await delete_left_rows(work)
         return expired

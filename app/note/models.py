@@ -42,7 +42,7 @@ class Note(ListedBySchool, HasChangeTime, MayBeOnAgenda, Base):
 
 
 class NoteChange(MayBeOnAgenda, Base):
-    """The text of a note before it was amended. It is never changed."""
+    """The text of a note before it was amended. From the time `expired_at` on, the text is empty."""
 
     __tablename__ = "note_change"
 
@@ -52,3 +52,4 @@ class NoteChange(MayBeOnAgenda, Base):
     text: Mapped[str]
     because: Mapped[str]
     changed_at: Mapped[datetime]
+    expired_at: Mapped[datetime | None]

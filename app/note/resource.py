@@ -52,9 +52,16 @@ class NoteChangeResource(
     """The text of a note before its author amended it."""
 
     version: int = field(NoteChange.version, "The note's version before the amendment.", 1)
-    text: str = field(NoteChange.text, "The text until then.", "Reads fluently at home with her grandmother.")
+    text: str = field(
+        NoteChange.text,
+        "The text until then; empty once it is deleted.",
+        "Reads fluently at home with her grandmother.",
+    )
     because: str = field(NoteChange.because, "Why it was amended.", "It was the grandfather.")
     changed_at: datetime = field(NoteChange.changed_at, "When it was amended.")
+    expired_at: datetime | None = field(
+        NoteChange.expired_at, "When the text was deleted, usually after a year; null while it is kept."
+    )
 
 
 async def _subject_id(work: Work, text: str, pointer: str | None) -> UUID:

@@ -1,5 +1,6 @@
 """Runs a selection: executes its statement, logs the disclosures, and adds the values that Python computes."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,16 +9,17 @@ import orjson
 
 from app.access.permission import MEANING, Can
 from app.access.work import Work, needs
-from app.core.errors import AimlineError, Forbidden, Invalid, Malformed, Violation
+from app.core.errors import AimlineError, AnswerTooLarge, Forbidden, Invalid, Malformed, Violation
 from app.core.text import camel
+from app.core.turns import Turns
 from app.core.violations import ReadViolations
 from app.resources.catalog import Catalog
 from app.resources.compile.cursors import Places, open_pages
 from app.resources.compile.explain import Explanation, disclosed_kinds, open_explanations, plan_of
-from app.resources.compile.plan import Plan, Plans, RootPlan
+from app.resources.compile.plan import MAX_BYTES, Plan, Plans, RootPlan
 from app.resources.compile.roots import permissions_of_list
 from app.resources.compile.structure import values
-from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, Rendered, render
+from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, render
 from app.resources.complete import complete_values
 from app.resources.listing import Filter, Flag, Listing, violations_of_adult
 from app.resources.select import ListRoot, Path, Root, Style
@@ -47,6 +49,8 @@ class Answer:
 
 
 NULL = b"null"
+LONG_TEXT = 200_000
+"""The number of bytes from which a text is rendered in a thread, because this takes longer than a few milliseconds."""
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
@@ -56,13 +60,15 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
     it is invalid, the response to this root is null with an error. The other roots are still read.
     """
     opened: list[Places | AimlineError] = []
+    turns = Turns()
     for root in roots:
+        await turns.give()
         try:
             opened.append(open_root(work, catalog, root, style))
         except Invalid as error:
             opened.append(error)
     good = tuple(root for root, places in zip(roots, opened, strict=True) if isinstance(places, Places))
-    plan = PLANS.plan(catalog, good, work.principal, style)
+    plan = await PLANS.plan(catalog, good, work.principal, style)
     places = [result for result in opened if isinstance(result, Places)]
     texts = await _fetch(work, catalog, plan, good, places)
     answers: list[Answer] = []
@@ -71,7 +77,8 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
         if isinstance(result, AimlineError):
             answers.append(Answer(NULL, (ReadError((), result),)))
         else:
-            answers.append(await _answer(work, plan, style, *next(planned)))
+            answers.append(await _answer(work, plan, style, turns, *next(planned)))
+        await turns.give()
     return answers
 
 
@@ -166,23 +173,25 @@ async def _fetch(
         text = await needs(*plan.requires)(plan_of)(work, plan.sql, parameters)
         explanations.append(Explanation(plan.sql, parameters, text, plan.requires, disclosed_kinds(catalog, roots)))
         return [None if root.denied is not None else NULL for root in plan.roots]
-    row = await needs(*plan.requires)(_execute)(work, plan.sql, parameters)
-    columns = iter(row)
-    return [None if root.denied is not None else (next(columns) or "null").encode() for root in plan.roots]
+    size, *columns = await needs(*plan.requires)(_execute)(work, plan.sql, parameters)
+    if size > MAX_BYTES:
+        raise AnswerTooLarge
+    remaining = iter(columns)
+    return [None if root.denied is not None else next(remaining) or NULL for root in plan.roots]
 
 
-async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[str | None]:
+async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[Any]:
     (row,) = await work.run(sql, parameters)
-    values: Sequence[str | None] = row
+    values: Sequence[Any] = row
     return values
 
 
 async def _answer(
-    work: Work, plan: Plan, style: Style, root: Root, planned: RootPlan, places: Places, raw: bytes | None
+    work: Work, plan: Plan, style: Style, turns: Turns, root: Root, planned: RootPlan, places: Places, raw: bytes | None
 ) -> Answer:
     if planned.denied is not None or raw is None:
         return Answer(NULL, (ReadError((), forbidden(planned.denied)),))
-    rendered: Rendered = render(raw)
+    rendered = render(raw) if len(raw) < LONG_TEXT else await asyncio.to_thread(render, raw)
     if (match := TOO_MANY_ROWS.search(rendered.text)) is not None:
         link = planned.links[int(match.group(1))]
         detail = f"More than {link.most} rows of {link.name} belong to one row. Read them from their own list."
@@ -194,10 +203,21 @@ async def _answer(
     if planned.values:
         text, failures = await complete_values(work, planned.values, dict(values(root)), style, text, VALUES)
     if planned.cursors:
-        text = POSITIONS.sub(lambda match: places.seal(planned.cursors, int(match.group(1)), match.group(2)), text)
+        text = await _with_cursors(text, planned, places, turns)
     patterns = [(path, forbidden(can)) for path, can in planned.refused] + failures
     patterns += [(path, places.foreign()) for path in planned.moved]
     return Answer(text, tuple(_errors(text, patterns)), places.following, rendered.rows)
+
+
+async def _with_cursors(text: bytes, planned: RootPlan, places: Places, turns: Turns) -> bytes:
+    """Returns the text with encrypted cursors in place of the marked positions. There may be ten thousand of them."""
+    pieces: list[bytes] = []
+    end = 0
+    for match in POSITIONS.finditer(text):
+        pieces += (text[end : match.start()], places.seal(planned.cursors, int(match.group(1)), match.group(2)))
+        end = match.end()
+        await turns.give()
+    return b"".join([*pieces, text[end:]])
 
 
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:

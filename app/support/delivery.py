@@ -119,11 +119,17 @@ class SessionChangeResource(
     """The values that a session had before it was amended or removed, and the person who changed it."""
 
     version: int = field(SessionChange.version, "The session's version before the change.", 1)
-    before: JsonObject = stored(SessionChange.before, "The values before the change.")
+    before: JsonObject = stored(
+        SessionChange.before,
+        "The values before the change. Once they are deleted, only the changed fields, each with null.",
+    )
     changed_by: One[StaffResource] | None = one(
         SessionChange.changed_by, StaffResource, "The person who changed it, if a person did."
     )
     changed_at: datetime = field(SessionChange.changed_at, "When it was changed.")
+    expired_at: datetime | None = field(
+        SessionChange.expired_at, "When the values were deleted, usually after a year; null while they are kept."
+    )
 
 
 LINKS = (

@@ -192,7 +192,10 @@ class Session(AboutStudent, Base):
 
 
 class SessionChange(AboutStudent, Base):
-    """The values of a session before it was amended or removed, and the person who changed it. Rows never change."""
+    """The values of a session before it was amended or removed, and the person who changed it.
+
+    From the time `expired_at` on, `before` has only the names of the changed fields, each with null.
+    """
 
     __tablename__ = "session_change"
 
@@ -203,3 +206,4 @@ class SessionChange(AboutStudent, Base):
     changed_by: Mapped[UUID | None]
     sender: Mapped[UUID | None]
     changed_at: Mapped[datetime]
+    expired_at: Mapped[datetime | None]

@@ -26,8 +26,8 @@ class Call:
     query: str = ""
     act_for: str = ""
 
-    async def send(self, session: ClientSession) -> None:
-        """Sends the request once; raises an error unless it is answered with 200."""
+    async def send(self, session: ClientSession) -> str:
+        """Sends the request once and returns the text of the response; raises an error unless its status is 200."""
         # The compared servers do not compress, so nobody does.
         headers = {"Authorization": f"Bearer {self.token}", "Accept-Encoding": "identity"}
         if self.act_for:
@@ -40,9 +40,11 @@ class Call:
             text = await answer.text()
             if answer.status != 200 or '"errors"' in text[:1000]:
                 raise RuntimeError(f"{self.path} answered {answer.status}: {text[:300]}")
+            return text
 
 
-def _session() -> ClientSession:
+def new_session() -> ClientSession:
+    """Returns a client without a limit of connections."""
     return ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=120), trust_env=False)
 
 
@@ -58,7 +60,7 @@ async def closed_loop(call: Call, connections: int, seconds: float) -> list[floa
             await call.send(session)
             latencies.append(time.perf_counter() - began)
 
-    async with _session() as session:
+    async with new_session() as session:
         await asyncio.gather(*(one_after_the_other(session) for _ in range(connections)))
     return latencies
 
@@ -74,7 +76,7 @@ async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
         await call.send(session)
         return time.perf_counter() - due
 
-    async with _session() as session:
+    async with new_session() as session:
         begins = time.perf_counter() + 0.1
         return list(await asyncio.gather(*(at(begins + number / rate, session) for number in range(count))))
 

@@ -1,5 +1,7 @@
 """Runs the API in a process with given settings, as `aimline serve` does, with clients over real HTTP."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,21 +17,27 @@ from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
 
 @contextmanager
 def served_api(
-    settings: Settings, log: Path | None = None, **more: str
+    settings: Settings, log: Path | None = None, arguments: tuple[str, ...] = (), **more: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Runs an api process, and yields it with its address; its log may go to a file."""
+    """Runs `aimline serve` with these arguments, and yields its process and address; its log may go to a file."""
     port = free_port()
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port), *arguments]
     with open(log or "/dev/null", "wb") as output:
         process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=environment(settings, **more), stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=REPOSITORY,
+            env=environment(settings, **more),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         with client(f"http://127.0.0.1:{port}") as caller:
             _wait_until_live(caller)
         yield process, f"http://127.0.0.1:{port}"
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a supervisor and the processes that it started
         process.wait()
 
 

@@ -6,6 +6,7 @@ true-or-false filter get other plans. Callers who have other scopes, or who may 
 other plans. A full cache drops the plan that was used least recently.
 """
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,6 +24,8 @@ from app.resources.declare import declaration
 from app.resources.select import Path, Root, Style
 
 MAX_PLANS = 512
+MAX_BYTES = 10_000_000
+"""The largest size in bytes of all texts that one statement returns, before their marks are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,17 @@ class Plans:
         self._most = most
         self._kept: OrderedDict[Any, Plan] = OrderedDict()
 
-    def plan(self, catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-        """Returns the plan for these lists and rows (roots) and this caller, from the cache or newly compiled."""
+    async def plan(self, catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
+        """Returns the plan for these lists and rows (roots) and this caller, from the cache or newly compiled.
+
+        A plan is compiled in a thread, because thirty lists in one request take over a tenth of a second.
+        """
         caller = (principal.reach, principal.names_students, principal.scopes)
         key = (tuple(structure(root) for root in roots), caller, style, id(catalog))
         plan = self._kept.get(key)
         if plan is None:
-            plan = self._kept[key] = compile_plan(catalog, roots, principal, style)
+            plan = await asyncio.to_thread(compile_plan, catalog, roots, principal, style)
+            self._kept[key] = plan
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         else:
@@ -112,7 +119,23 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
     compiled = select(*columns).compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
     parameters = tuple(cast("list[str]", compiled.positiontup))
     constants = {name: value for name, value in compiled.params.items() if value is not None}
-    return Plan(str(compiled), parameters, constants, records, tuple(plans), tuple(dict.fromkeys(required)))
+    sql = _of_bounded_size(str(compiled), [column.name for column in columns])
+    return Plan(sql, parameters, constants, records, tuple(plans), tuple(dict.fromkeys(required)))
+
+
+def _of_bounded_size(sql: str, names: list[str]) -> str:
+    """Returns the statement with the size of its texts in bytes as its first column. Too long texts are not sent.
+
+    Rows have texts of up to 8,000 characters each, so that ten thousand rows could take the memory of the process. The
+    texts are sent as bytes, because decoding them would take their memory once or several times more.
+    """
+    size = " + ".join(f"coalesce(octet_length(answer.{name}), 0)" for name in names)
+    texts = ", ".join(
+        f"CASE WHEN sized.size <= {MAX_BYTES} THEN convert_to(answer.{name}, 'UTF8') END AS {name}" for name in names
+    )
+    # The names and the number are our own.
+    bounded = f"SELECT sized.size, {texts} FROM ({sql} OFFSET 0) AS answer"  # noqa: S608
+    return f"{bounded} CROSS JOIN LATERAL (SELECT {size} AS size) AS sized"
 
 
 def records_of(catalog: Catalog) -> tuple[str, ...]:

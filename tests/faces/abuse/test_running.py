@@ -21,7 +21,8 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.service import NewConcern, raise_concern
 from app.core.db import open_engine
-from app.graphql.budget import STRETCH, Budget
+from app.core.turns import STRETCH
+from app.graphql.budget import Budget
 from app.graphql.limits import Limits, TooMuch
 from app.graphql.router import graphql_router
 from tests.faces.graphql_face import MODERN, here, token

@@ -1,0 +1,12 @@
+"""Stores when the values before a change of a score, a session or a note were deleted."""
+
+from alembic import op
+
+revision = "0034"
+down_revision = "0033"
+
+
+def upgrade() -> None:
+    for table in ("score_change", "session_change", "note_change"):
+        op.execute(f"ALTER TABLE {table} ADD COLUMN expired_at timestamptz")
+        op.execute(f"CREATE INDEX {table}_kept_idx ON {table} (district_id, changed_at, id) WHERE (expired_at IS NULL)")
