@@ -217,12 +217,15 @@ accepted or dismissed, the incidents of its rule's kinds that had been recorded 
 rule. A merged signal is no answer while a signal that was there before it is still suggested, because that one may be
 the one into which it was merged.
 """
+IN_FORCE: Final = """c.area_id IN (
+        SELECT a.id FROM area AS a WHERE a.district_id = :district AND a.retired_at IS NULL)"""
+"""The condition that the area of a candidate is in force. No concern can be raised in a retired area."""
 WRITE: Final = f"""
 WITH {RULES},
 {{candidates}},
 seen AS MATERIALIZED (
     SELECT DISTINCT ON (c.student_id, c.kind, c.basis) c.*, md5(c.kind || ' ' || c.basis) AS digest
-    FROM candidate AS c ORDER BY c.student_id, c.kind, c.basis, c.rule_id),
+    FROM candidate AS c WHERE {IN_FORCE} ORDER BY c.student_id, c.kind, c.basis, c.rule_id),
 compared AS MATERIALIZED (
     SELECT s.id, s.state, coalesce(e.student_id, s.student_id) AS student_id, e.rule_id, e.kind, e.area_id, e.secured,
            e.score_id, e.window_id, e.support_id, e.class_id, e.result_ids, e.attendance_ids, e.incident_ids, e.digest,
@@ -276,7 +279,7 @@ A lapsed signal that is suggested again gets the results, absences and incidents
 COUNT: Final = f"""
 WITH {RULES},
 {{candidates}}
-SELECT count(DISTINCT c.student_id) FROM candidate AS c"""
+SELECT count(DISTINCT c.student_id) FROM candidate AS c WHERE {IN_FORCE}"""
 """Counts the students about whom a rule would suggest a signal, for the preview of the rule."""
 LAPSE_BEYOND: Final = f"""
 UPDATE signal AS s SET state = '{SignalState.LAPSED}', version = s.version + 1, updated_at = CAST(:now AS timestamptz)
