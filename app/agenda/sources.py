@@ -91,7 +91,15 @@ def _signals(scope: AgendaScope) -> Select[Any]:
         Signal.seen_on,
         basis=Signal.digest,
         code=Signal.kind,
-        records={"score": Signal.score_id, "support": Signal.support_id, "class": Signal.class_id},
+        records={
+            "score": Signal.score_id,
+            "screening_window": Signal.window_id,
+            "support": Signal.support_id,
+            "class": Signal.class_id,
+            "result": Signal.result_ids,
+            "attendance_record": Signal.attendance_ids,
+            "incident": Signal.incident_ids,
+        },
     ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind.not_in(SAID_OTHERWISE))
 
 
