@@ -125,6 +125,4 @@ async def _pass(work: Work, goal_on: date) -> None:
     """Moves the goal date of the first measure to the past, and marks the support as changed."""
     values = {"goal_on": goal_on, "district": work.district_id}
     await work.db.execute(text("UPDATE phase SET goal_on = :goal_on WHERE district_id = :district"), values)
-    await work.db.execute(
-        text("UPDATE support SET updated_at = now() WHERE district_id = :district"), values
-    )
+    await work.db.execute(text("UPDATE support SET updated_at = now() WHERE district_id = :district"), values)
