@@ -133,7 +133,7 @@ async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset:
     if window.state == WindowState.CLOSED:
         statement, values = results.statement(PAGE, shown=shown)
         rows = (await work.db.execute(statement, values)).all()
-        counts, withheld = await kept_counts(work, window, dimensions)
+        counts, withheld = await kept_counts(work, window, expected, levels, dimensions)
     else:
         statement, values = results.statement(ATOMS_AND_PAGE, shown=shown, **group_of(window))
         both = (await work.db.execute(statement, values)).all()

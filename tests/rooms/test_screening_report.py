@@ -186,6 +186,41 @@ async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(ap
     assert (await report(asks, shown["id"], count_by=["school"]))["counts"] == []
 
 
+async def test_nobody_subtracts_the_own_children_from_the_counts_of_the_district(app: FastAPI, north: Town) -> None:
+    """A person of one school, or with a caseload, cannot find how many children there are elsewhere, if these are few.
+
+    The counts of the own school are shown, and the shares do not reveal what is withheld.
+    """
+    asks = caller(app, north)
+
+    @needs(Can.SYNC_ROSTER)
+    async def enroll(work: Work) -> None:
+        for number in range(46):
+            student = new_id()
+            north.students[f"child{number}"] = student
+            school = north.schools[0 if number < 40 else 1]
+            await lay(work, *person_rows(north, f"child{number}", "student", student, school))
+
+    async with north.house() as work:
+        await enroll(work)
+    shown = await scheduled(asks, window(*FALL))
+    await screened(asks, north, FALL[0], **{f"child{number}": 60.0 + 60.0 * (number % 2) for number in range(46)})
+    await maintain(north)
+    of_district = [one["students"] for one in (await report(asks, shown["id"]))["counts"]]
+    assert of_district == [49], "the other school has seven children: cy and six more"
+    of_school = caller(app, north, schools=(north.schools[0],))
+    for by in ([], ["grade"], ["level"], ["grade", "level"], ["school"], ["level", "school"]):
+        counted = await report(of_school, shown["id"], count_by=by)
+        assert (counted["counts"], counted["withheld"]) == ([], True), by
+    own = await report(of_school, shown["id"], count_by=["school", "level"])
+    school = named("org", north.schools[0])
+    published = (await report(asks, shown["id"], count_by=["school", "level"]))["counts"]
+    assert own["counts"] == [one for one in published if one["school"] == school]
+    teacher = caller(app, north, act_for="sis:sis:teacher-1")
+    of_others = [one["students"] for one in (await report(teacher, shown["id"]))["counts"]]
+    assert of_others == [49], "the teacher lists one child, and the other 48 are not few"
+
+
 async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, north: Town) -> None:
     """A report with three dimensions is refused, and so are demographics to a caller without permission for them."""
     asks = caller(app, north)
