@@ -160,8 +160,12 @@ def rank_entries(entries: Iterable[AgendaEntry], order: Sequence[str]) -> tuple[
     return tuple(sorted(entries, key=lambda entry: (ranks[entry.kind], entry.since, entry.subject_id)))
 
 
+def reasons_of(item: AgendaItem) -> tuple[AgendaReason, ...]:
+    """Returns the reasons that were stored with an item when its meeting was opened."""
+    return tuple(AgendaReason(str(reason["code"]), tuple(reason["records"])) for reason in item.reasons)
+
+
 def _entry(item: AgendaItem) -> AgendaEntry:
-    reasons = tuple(AgendaReason(str(reason["code"]), tuple(reason["records"])) for reason in item.reasons)
     return AgendaEntry(
         item_id=item.id,
         kind=item.kind,
@@ -170,7 +174,7 @@ def _entry(item: AgendaItem) -> AgendaEntry:
         subject_id=item.subject_id,
         student_id=item.student_id,
         since=item.since,
-        reasons=reasons,
+        reasons=reasons_of(item),
         state=item.state,
         text=item.text,
         minutes=item.minutes,

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Date, Select, Text, Uuid, and_, cast, func, literal, null, select
+from sqlalchemy import ARRAY, CTE, ColumnElement, Date, Select, Text, Uuid, and_, cast, func, literal, null, select
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from app.agenda.rules import AgendaItemKind
@@ -82,13 +82,14 @@ def select_reason(
     * `basis` is a text that changes when something new happens. An item that was dropped stays off the agenda until its
       basis changes. By default, the basis is the day `since`.
     * `code` is the code of the reason, by default the kind of the item.
-    * `records` has the id columns of the records that explain the reason, keyed by kind of record.
+    * `records` has the columns with the ids of the records that explain the reason, keyed by kind of record. A column
+      has one id or an array of ids.
     """
     shown: Any = literal(str(kind), Text) if isinstance(kind, AgendaItemKind) else kind
     subject_id: Any = subject[1]
     occasion: Any = cast(since, Text) if basis is None else basis
     reason: Any = shown if code is None else code
-    names = [literal(f"{name}:", Text) + cast(column, Text) for name, column in records.items()]
+    names = [_named_ids(name, column) for name, column in records.items()]
     return select(
         shown.label("kind"),
         literal(subject[0], Text).label("subject_kind"),
@@ -101,3 +102,11 @@ def select_reason(
         reason.label("code"),
         (func.concat_ws(" ", *names) if names else literal("", Text)).label("records"),
     )
+
+
+def _named_ids(name: str, column: Any) -> ColumnElement[str]:
+    """Returns SQL for the ids in a column, each as `name:id` and separated by spaces. It is null if there is no id."""
+    prefix: ColumnElement[str] = literal(f"{name}:", Text)
+    if not isinstance(column.type, ARRAY):
+        return prefix + cast(column, Text)
+    return prefix + func.nullif(func.array_to_string(column, f" {name}:", type_=Text), "", type_=Text)

@@ -16,11 +16,13 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    any_,
     case,
     cast,
     false,
     func,
     literal,
+    null,
     or_,
     select,
     union_all,
@@ -35,7 +37,7 @@ from app.concern.models import Concern
 from app.concern.rules import ConcernState
 from app.decision.models import Decision
 from app.hypothesis.models import Hypothesis
-from app.response.models import ResponseState
+from app.response.models import ResponseState, VerdictRow
 from app.response.upkeep.overdue import FIRST, FURTHER, checks_overdue, last_check
 from app.roster.calendar import days_of_instruction
 from app.signal.models import Signal
@@ -89,7 +91,15 @@ def _signals(scope: AgendaScope) -> Select[Any]:
         Signal.seen_on,
         basis=Signal.digest,
         code=Signal.kind,
-        records={"score": Signal.score_id, "support": Signal.support_id, "class": Signal.class_id},
+        records={
+            "score": Signal.score_id,
+            "screening_window": Signal.window_id,
+            "support": Signal.support_id,
+            "class": Signal.class_id,
+            "result": Signal.result_ids,
+            "attendance_record": Signal.attendance_ids,
+            "incident": Signal.incident_ids,
+        },
     ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind.not_in(SAID_OTHERWISE))
 
 
@@ -193,10 +203,12 @@ def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
 def _goals(scope: AgendaScope) -> Select[Any]:
     """Returns the supports whose goal date is near or has come.
 
-    If the measures of a support have different goal dates, the earliest counts. A support without a goal is returned if
-    its review date has come.
+    If the measures of a support have different goal dates, the earliest date of a goal that is not met counts. A
+    support without a goal is returned if its review date has come.
     """
-    goal_on = func.least(Phase.goal_on, _further_goal_on(scope), type_=Date)
+    met_by_first = and_(func.cardinality(Support.more_measures) > 0, _is_met(scope, Support.measure_id))
+    first_goal_on = case((met_by_first, null()), else_=Phase.goal_on)
+    goal_on = func.least(first_goal_on, _further_goal_on(scope), type_=Date)
     day = func.coalesce(goal_on, Support.review_on, type_=Date)
     has_come = day <= scope.today
     code = case(
@@ -226,7 +238,10 @@ def _goals(scope: AgendaScope) -> Select[Any]:
 
 
 def _further_goal_on(scope: AgendaScope) -> ScalarSelect[date]:
-    """Returns SQL for the earliest goal date among the additional measures of a support, in its present phase."""
+    """Returns SQL for the earliest goal date among the additional measures of a support, in its present phase.
+
+    Measures that have met their goals are left out.
+    """
     followed = and_(_of_support(scope, SupportMeasure), SupportMeasure.id == PhaseGoal.support_measure_id)
     return (
         select(func.min(PhaseGoal.goal_on))
@@ -235,9 +250,25 @@ def _further_goal_on(scope: AgendaScope) -> ScalarSelect[date]:
             PhaseGoal.district_id == scope.district_id,
             PhaseGoal.phase_id == Phase.id,
             SupportMeasure.followed_until.is_(None),
+            ~_is_met(scope, PhaseGoal.measure_id),
         )
-        .correlate(Support, Phase)
+        .correlate(Support, Phase, ResponseState)
         .scalar_subquery()
+    )
+
+
+def _is_met(scope: AgendaScope, measure_id: Any) -> ColumnElement[bool]:
+    """Returns the condition that the goal of a support by this measure is met, by the verdict in force."""
+    return (
+        select(VerdictRow.id)
+        .where(
+            VerdictRow.district_id == scope.district_id,
+            VerdictRow.id == any_(ResponseState.verdict_ids),
+            VerdictRow.measure_id == measure_id,
+            VerdictRow.state == AgendaItemKind.GOAL_MET,
+        )
+        .correlate(Support, PhaseGoal, ResponseState)
+        .exists()
     )
 
 

@@ -19,6 +19,7 @@ from app.resources.values import Value, item
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
+from app.team.filters import by_team
 
 
 class UnservedValue(Value):
@@ -102,6 +103,7 @@ LISTINGS = (
         filters=(
             by_student(Concern.student_id),
             by_school(Concern),
+            by_team(Concern.student_id),
             by_area(Concern.area_id),
             Filter(
                 "state",

@@ -5,7 +5,7 @@ import datetime
 import strawberry
 
 from app.agenda.reading import AgendaEntry as ReadEntry
-from app.agenda.reading import read_agenda
+from app.agenda.reading import AgendaReason, read_agenda
 from app.agenda.rules import AgendaItemKind, AgendaItemState
 from app.attention.names import StallNames
 from app.core import ids
@@ -26,6 +26,11 @@ class AgendaEntryReason:
 
     code: str = strawberry.field(description="The code of the reason, such as `not_responding`.")
     record_ids: list[strawberry.ID] = strawberry.field(description="The ids of the records on which the reason rests.")
+
+    @classmethod
+    def of(cls, reason: AgendaReason) -> "AgendaEntryReason":
+        """Returns the GraphQL object for a reason."""
+        return cls(code=reason.code, record_ids=[strawberry.ID(record) for record in reason.records])
 
 
 @strawberry.type(
@@ -120,10 +125,7 @@ class AgendaEntry:
             action=entry.names.text,
             core_stall=None if entry.names.stall is None else AgendaCoreStall.of(entry.names.stall),
             since=entry.since,
-            reasons=[
-                AgendaEntryReason(code=one.code, record_ids=[strawberry.ID(record) for record in one.records])
-                for one in entry.reasons
-            ],
+            reasons=[AgendaEntryReason.of(reason) for reason in entry.reasons],
             state=AgendaItemState(entry.state),
             text=entry.text,
             minutes=entry.minutes,

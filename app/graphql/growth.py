@@ -85,6 +85,8 @@ class ShownSupportGrowth:
 
     support_id: strawberry.ID
     student_id: strawberry.ID
+    student_name: str | None = strawberry.field(description="Null for callers who may not read the roster.")
+    intervention: str = strawberry.field(description="What the support does.")
     begins_on: datetime.date = strawberry.field(description="The first day of the support's last phase.")
     measures: list[ShownMeasureGrowth]
 
@@ -106,6 +108,8 @@ class GrowthQueries:
         return ShownSupportGrowth(
             support_id=strawberry.ID(ids.format_id("support", shown.support_id)),
             student_id=strawberry.ID(ids.format_id("student", shown.student_id)),
+            student_name=shown.student_name,
+            intervention=shown.intervention,
             begins_on=shown.begins_on,
             measures=[ShownMeasureGrowth.of(one) for one in shown.measures],
         )

@@ -18,7 +18,9 @@ class ShownDaysToSession:
     """
 
     area_id: strawberry.ID
+    area_name: str | None
     level: int | None = strawberry.field(description="The rank of the support's level; null for all levels.")
+    level_name: str | None = strawberry.field(description="The name of this level in the playbook in force.")
     students: int
     median_days: float
 
@@ -29,6 +31,7 @@ class ShownShareAtLevel:
 
     grade: str | None = strawberry.field(description="Empty for students without one; null for all grades.")
     level: int
+    level_name: str | None = strawberry.field(description="The name of this level in the playbook in force.")
     students: int
     share: float = strawberry.field(description="Their share of the students of the grade, or of all.")
 
@@ -63,14 +66,22 @@ class ProvisionQueries:
             days_to_session=[
                 ShownDaysToSession(
                     area_id=strawberry.ID(ids.format_id("area", one.area_id)),
+                    area_name=report.names.of(one.area_id),
                     level=one.level,
+                    level_name=report.names.of_level(one.level),
                     students=one.students,
                     median_days=one.median_days,
                 )
                 for one in report.days_to_session
             ],
             levels=[
-                ShownShareAtLevel(grade=one.grade, level=one.level, students=one.students, share=one.share)
+                ShownShareAtLevel(
+                    grade=one.grade,
+                    level=one.level,
+                    level_name=report.names.of_level(one.level),
+                    students=one.students,
+                    share=one.share,
+                )
                 for one in report.levels
             ],
             withheld=report.withheld,

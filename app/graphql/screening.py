@@ -12,6 +12,7 @@ from app.graphql.node import parse_id
 from app.insight.counts import ReportedCount
 from app.insight.rules import Dimension
 from app.insight.window import ReportedResult, ReportQuery, Show, window_report
+from app.insight.window import WindowReport as ReadReport
 
 strawberry.enum(Dimension, name="ReportDimension", description="A dimension by which a report counts.")
 strawberry.enum(Show, name="ReportShow", description="The results that a report lists.")
@@ -31,7 +32,9 @@ class WindowCount:
     """A number of students in the report of a screening window."""
 
     measure_id: strawberry.ID
+    measure_name: str | None = strawberry.field(description="Null if the caller may not see its area.")
     school_id: strawberry.ID | None
+    school_name: str | None
     grade: str | None
     level: str | None = strawberry.field(
         description="The rank of the suggested level, `not_screened`, or `no_cut` for a grade without a cut."
@@ -43,11 +46,13 @@ class WindowCount:
     )
 
     @classmethod
-    def of(cls, one: ReportedCount) -> "WindowCount":
+    def of(cls, report: ReadReport, one: ReportedCount) -> "WindowCount":
         """Returns the GraphQL object for a count, with public ids."""
         return cls(
             measure_id=strawberry.ID(ids.format_id("measure", one.measure_id)),
+            measure_name=report.measure_names.get(one.measure_id),
             school_id=None if one.school_id is None else strawberry.ID(ids.format_id("org", one.school_id)),
+            school_name=report.names.of(one.school_id),
             grade=one.grade,
             level=one.level,
             group=one.group,
@@ -61,12 +66,16 @@ class WindowResult:
     """The result of one student by one measure in a screening window."""
 
     student_id: strawberry.ID
+    student_name: str | None = strawberry.field(description="Null if the student's record was merged since.")
     school_id: strawberry.ID | None
+    school_name: str | None
     grade: str
     measure_id: strawberry.ID
+    measure_name: str | None = strawberry.field(description="Null if the caller may not see its area.")
     score_id: strawberry.ID | None
     value: float | None
     level: int | None = strawberry.field(description="The rank of the level that the score suggests.")
+    level_name: str | None = strawberry.field(description="The name of this level in the playbook in force.")
     percentile: float | None = strawberry.field(
         description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
         "highest percentile."
@@ -79,16 +88,20 @@ class WindowResult:
     served: bool = strawberry.field(description="Whether a support in the area of the measure is planned or given.")
 
     @classmethod
-    def of(cls, one: ReportedResult) -> "WindowResult":
+    def of(cls, report: ReadReport, one: ReportedResult) -> "WindowResult":
         """Returns the GraphQL object for a result, with public ids."""
         return cls(
             student_id=strawberry.ID(ids.format_id("student", one.student_id)),
+            student_name=report.names.of(one.student_id),
             school_id=None if one.school_id is None else strawberry.ID(ids.format_id("org", one.school_id)),
+            school_name=report.names.of(one.school_id),
             grade=one.grade,
             measure_id=strawberry.ID(ids.format_id("measure", one.measure_id)),
+            measure_name=report.measure_names.get(one.measure_id),
             score_id=None if one.score_id is None else strawberry.ID(ids.format_id("score", one.score_id)),
             value=one.value,
             level=one.level,
+            level_name=report.names.of_level(one.level),
             percentile=one.percentile,
             level_before=one.level_before,
             movement=None if one.movement is None else Movement(one.movement),
@@ -145,9 +158,9 @@ class ScreeningQueries:
         page = keyset(work.district_id, "screening_report", filters, after, first, work.keyring)
         report = await info.context.read(window_report, row_id, query, page)
         return WindowReport(
-            counts=[WindowCount.of(one) for one in report.counts],
+            counts=[WindowCount.of(report, one) for one in report.counts],
             withheld=report.withheld,
             hidden_measures=report.hidden_measures,
-            results=[WindowResult.of(one) for one in report.results],
+            results=[WindowResult.of(report, one) for one in report.results],
             end_cursor=report.next,
         )

@@ -27,6 +27,7 @@ from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
 from app.support.models import Support
 from app.support.resource import SupportResource
+from app.team.filters import by_team
 
 EXAMPLES = {"concern": "con_01jq4n6d9zf3vbs0x5k2m7e8te", "support": "sup_01jq4n6d9zf3vbs0x5k2m7e8tf"}
 
@@ -154,6 +155,7 @@ LISTINGS = (
         filters=(
             by_student(Hypothesis.student_id),
             by_school(Hypothesis),
+            by_team(Hypothesis.student_id),
             _by_row("concern", Hypothesis.concern_id, "Only those that explain this concern."),
             _by_row("support", Hypothesis.support_id, "Only those that this support tests."),
             Filter(

@@ -17,6 +17,7 @@ from app.resources.members import One
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
+from app.team.filters import by_team
 
 
 class IncidentKindResource(
@@ -96,6 +97,7 @@ LISTINGS = (
         filters=(
             by_student(Incident.student_id),
             by_school(Incident),
+            by_team(Incident.student_id),
             Filter(
                 "since",
                 date,

@@ -3,6 +3,7 @@
 Small counts are withheld, and so are counts from which a small count could be computed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,12 @@ from sqlalchemy import select
 
 from app.access.principal import Reach
 from app.access.work import Work
+from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels
 from app.evidence.screening.models import ScreeningWindow
 from app.evidence.screening.rules import WindowGroup
+from app.insight.joint import without_small_rests
 from app.insight.models import ScreeningCount
-from app.insight.results import ResultsQuery
+from app.insight.results import ResultsQuery, results_of
 from app.insight.rules import DIMENSIONS, Atom, Cell, Dimension, find_published
 from app.insight.statements import ATOMS
 
@@ -57,18 +60,47 @@ def open_counts(
 
 
 async def kept_counts(
-    work: Work, window: ScreeningWindow, dimensions: Sequence[Dimension]
+    work: Work,
+    window: ScreeningWindow,
+    expected: Sequence[ExpectedInWindow],
+    levels: SuggestedLevels,
+    dimensions: Sequence[Dimension],
 ) -> tuple[list[ReportedCount], bool]:
     """Returns the counts that were published when the window closed, and whether some were withheld.
 
-    Counts of schools that the caller may not see are left out.
+    Counts of schools that the caller may not see are left out. A caller who does not see the whole district knows the
+    students whom the caller may list. Such a caller could subtract these from a count, so a count is also withheld if
+    that would reveal a small count of the other students.
     """
     counts, withheld = [], False
-    for measure_id, published in (await published_cells(work, window)).items():
+    kept = await published_cells(work, window)
+    others = None
+    if kept and work.principal.reach is not Reach.DISTRICT:
+        others = await _count_others(work, window, expected, levels)
+    for measure_id, published in kept.items():
+        shown = published
+        if others is not None:
+            schools = (
+                {str(school) for school in work.principal.schools} if work.principal.reach is Reach.SCHOOLS else ()
+            )
+            shown = without_small_rests(published, others.get(measure_id, {}), schools)
         listed = counts_of(measure_id, published, dimensions)
         withheld |= sum(one.students for one in listed) < published.get(((), ()), 0)
-        counts += [one for one in listed if _sees_school(work, one.school_id)]
+        seen = [one for one in listed if _sees_school(work, one.school_id)]
+        allowed = counts_of(measure_id, shown, dimensions)
+        withheld |= len(allowed) < len(seen)
+        counts += allowed
     return counts, withheld
+
+
+async def _count_others(
+    work: Work, window: ScreeningWindow, expected: Sequence[ExpectedInWindow], levels: SuggestedLevels
+) -> dict[UUID, Counter[Atom]]:
+    """Returns how many students that the caller may not list have each combination of dimensions, keyed by measure."""
+    own = await count_atoms(work, window, results_of(work, window, expected, levels))
+    async with work.as_district("report"):
+        every = await count_atoms(work, window, results_of(work, window, expected, levels))
+    return {measure_id: Counter(atoms) - Counter(own.get(measure_id, {})) for measure_id, atoms in every.items()}
 
 
 async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery) -> dict[UUID, dict[Atom, int]]:
@@ -124,6 +156,8 @@ def counts_of(measure_id: UUID, published: Mapping[Cell, int], dimensions: Seque
         row: Cell = ((), ())
         if len(dimensions) > 1:
             row = ((DIMENSIONS.index(dimensions[0]),), (named[dimensions[0]],))
+        if row not in published:  # the share would reveal the total
+            continue
         school = named.get(Dimension.SCHOOL)
         counts.append(
             ReportedCount(

@@ -89,11 +89,14 @@ class MeasureGrowth:
 class SupportGrowth:
     """The growth by each measure of a support in its last phase, which began on `begins_on`.
 
-    `measures` is empty for a support without a measure.
+    `intervention` is what the support does. `student_name` is None if the caller may not read the roster. `measures` is
+    empty for a support without a measure.
     """
 
     support_id: UUID
     student_id: UUID
+    student_name: str | None
+    intervention: str
     begins_on: date
     measures: list[MeasureGrowth]
 
@@ -106,17 +109,26 @@ async def support_growth(work: Work, support_id: UUID) -> SupportGrowth:
     """
     support = await queries.support(work, support_id)
     phase = (await queries.phases_of(work, [support_id]))[support_id][-1]
+    student = (
+        await work.db.execute(
+            select(Person.grades, Person.given_name + " " + Person.family_name).where(
+                Person.district_id == work.district_id, Person.id == support.student_id
+            )
+        )
+    ).one_or_none()
+    grades, name = student or ((), None)
+    if not work.principal.may(Can.READ_ROSTER):
+        name = None
+    elif name is not None:
+        work.disclose("student", [support.student_id])
     measure_ids = support.measure_ids
     if not measure_ids:
-        return SupportGrowth(support_id, support.student_id, phase.begins_on, [])
+        return SupportGrowth(support_id, support.student_id, name, support.intervention, phase.begins_on, [])
     goals: dict[UUID, Phase | PhaseGoal] = {support.measure_id: phase}
     if support.more_measures:
         further = await queries.further_goals(work, phase.id)
         goals |= {measure_id: further[measure_id] for measure_id in support.more_measures if measure_id in further}
     verdicts = await verdicts_on_measures(work, support_id)
-    grades = await work.db.scalar(
-        select(Person.grades).where(Person.district_id == work.district_id, Person.id == support.student_id)
-    )
     of_measures = any_(cast(measure_ids, IdList))
     measures = await work.db.scalars(
         select(Measure).where(Measure.district_id == work.district_id, Measure.id == of_measures)
@@ -141,7 +153,7 @@ async def support_growth(work: Work, support_id: UUID) -> SupportGrowth:
         year = school_year_of(goal.begins_on)
         season = season_of(goal.begins_on, year, opens_on.get(year, {}))
         rows.append(_growth_of(measures_by_id[measure_id], goal, of_phase, norms, grades or (), season))
-    return SupportGrowth(support_id, support.student_id, phase.begins_on, rows)
+    return SupportGrowth(support_id, support.student_id, name, support.intervention, phase.begins_on, rows)
 
 
 async def _first_days_of_windows(

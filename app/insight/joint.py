@@ -86,6 +86,24 @@ def find_published_together(
     }
 
 
+def without_small_rests(
+    published: Mapping[Cell, int], others: Mapping[Atom, int], schools: Collection[str]
+) -> dict[Cell, int]:
+    """Returns the published cells that a caller may see who does not see the whole district.
+
+    The caller can list some students, and could subtract these from a count. So the result has only the cells of the
+    caller's own `schools`, and those that would be published if nobody but `others` were counted. `others` has the
+    number of students that the caller may not list, with each combination of school, grade, level and group.
+    """
+    safe = find_published(others) if others else published
+    return {cell: students for cell, students in published.items() if _may_be_shown(cell, safe, schools)}
+
+
+def _may_be_shown(cell: Cell, safe: Collection[Cell], schools: Collection[str]) -> bool:
+    place, values = cell
+    return values[place.index(SCHOOL)] in schools if SCHOOL in place else cell in safe
+
+
 def lasting_cells(cells: Collection[Cell]) -> set[Cell]:
     """Returns the cells of counts by school, grade or group.
 

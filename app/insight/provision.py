@@ -17,6 +17,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.evidence.screening.cuts import suggested_levels
 from app.evidence.screening.rules import school_year_of
+from app.insight.names import ReportNames, read_report_names
 from app.insight.rules import DIMENSIONS, SMALLEST, Atom, Cell, Dimension, find_published
 from app.insight.statements import AREA_DAYS, GRADES_AND_LEVELS
 from app.roster.lookup import today_of
@@ -52,10 +53,12 @@ class ShareAtLevel:
 class ProvisionReport:
     """The days from a signal to the first session, and the number of students at each level.
 
-    Only students that the caller may see are counted. `withheld` states whether any numbers are withheld.
+    `names` has the names of the areas and levels. Only students that the caller may see are counted. `withheld` states
+    whether any numbers are withheld.
     """
 
     school_year: int
+    names: ReportNames
     days_to_session: list[DaysToSession]
     levels: list[ShareAtLevel]
     withheld: bool
@@ -81,7 +84,8 @@ async def provision_report(work: Work) -> ProvisionReport:
         # A student without a support counts at the first level, just like a student with a support of that level.
         atoms["", row.grade, str(row.rank or core), ""] += row.students
     shares, shares_withheld = _shares_of(atoms)
-    return ProvisionReport(year, days, shares, days_withheld or shares_withheld)
+    names = await read_report_names(work, areas={one.area_id for one in days})
+    return ProvisionReport(year, names, days, shares, days_withheld or shares_withheld)
 
 
 def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:

@@ -5,7 +5,7 @@ and have no support. While a window is open, its report is computed from the sco
 window is closed, the report is read from the stored results, and its counts cover the whole district.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -22,6 +22,7 @@ from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels, expec
 from app.evidence.screening.models import ScreeningWindow
 from app.evidence.screening.rules import WindowState
 from app.insight.counts import ReportedCount, atoms_of, group_of, kept_counts, open_counts
+from app.insight.names import ReportNames, read_report_names
 from app.insight.results import ResultsQuery, results_of
 from app.insight.rules import Dimension
 from app.insight.statements import ATOMS_AND_PAGE, PAGE, SHOWN
@@ -97,11 +98,14 @@ class ReportedResult:
 class WindowReport:
     """The report of a window.
 
+    `names` has the names of the students, schools and levels in it, and `measure_names` those of the measures, by id.
     `hidden_measures` counts the measures of secured areas that the caller may not see. `withheld` states whether counts
     are withheld.
     """
 
     window: ScreeningWindow
+    names: ReportNames
+    measure_names: Mapping[UUID, str]
     counts: list[ReportedCount]
     withheld: bool
     hidden_measures: int
@@ -129,15 +133,22 @@ async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset:
     if window.state == WindowState.CLOSED:
         statement, values = results.statement(PAGE, shown=shown)
         rows = (await work.db.execute(statement, values)).all()
-        counts, withheld = await kept_counts(work, window, dimensions)
+        counts, withheld = await kept_counts(work, window, expected, levels, dimensions)
     else:
         statement, values = results.statement(ATOMS_AND_PAGE, shown=shown, **group_of(window))
         both = (await work.db.execute(statement, values)).all()
         rows = [row for row in both if row.student_id is not None]
         counts, withheld = open_counts(atoms_of(row for row in both if row.student_id is None), dimensions)
     page = keyset.cut([_result(row, levels) for row in rows], lambda row: (str(row.student_id), str(row.measure_id)))
-    work.disclose("score", (row.student_id for row in page.rows))
-    return WindowReport(window, counts, withheld, hidden, list(page.rows), page.next)
+    names = await read_report_names(
+        work,
+        students=(row.student_id for row in page.rows),
+        schools=(*(row.school_id for row in page.rows), *(count.school_id for count in counts)),
+    )
+    for kind in ("score", "student"):
+        work.disclose(kind, (row.student_id for row in page.rows))
+    measure_names = {one.measure.id: one.measure.name for one in expected}
+    return WindowReport(window, names, measure_names, counts, withheld, hidden, list(page.rows), page.next)
 
 
 def _dimensions(work: Work, window: ScreeningWindow, by: Sequence[str]) -> tuple[Dimension, ...]:

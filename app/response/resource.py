@@ -23,6 +23,7 @@ from app.roster.lookup import today_of
 from app.support.models import Phase, PhaseGoal, Support
 from app.support.resource import SupportResource
 from app.support.rules import GOAL_NOTICE, SupportState
+from app.team.filters import by_team
 
 
 class ReasonValue(Value):
@@ -238,9 +239,10 @@ LISTINGS = (
                 Support.provider_id,
                 name="caseload",
                 description=f"Only supports of this person's caseload, as lead or provider: {NAMED}.",
-                of_adult=("state", "verdict", "goal_date", "review_by", "unled", "last_verdict"),
+                of_adult=("state", "verdict", "goal_date", "review_by", "unled", "went_well", "last_verdict"),
             ),
             by_school(Support),
+            by_team(Support.student_id),
             by_area(Support.area_id),
             by_level(Support.level_id),
             Filter(

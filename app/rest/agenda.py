@@ -137,7 +137,7 @@ def _entry(entry: ReadEntry) -> AgendaEntry:
         intervention=entry.names.intervention,
         measure_names=list(entry.names.measures),
         action=entry.names.text,
-        core_stall=None if entry.names.stall is None else _core_stall(entry.names.stall),
+        core_stall=None if entry.names.stall is None else stall_shape(entry.names.stall),
         since=entry.since,
         reasons=[AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in entry.reasons],
         state=entry.state,
@@ -150,7 +150,8 @@ def _entry(entry: ReadEntry) -> AgendaEntry:
     )
 
 
-def _core_stall(stall: StallNames) -> AgendaCoreStall:
+def stall_shape(stall: StallNames) -> AgendaCoreStall:
+    """Returns the names of a core stall as the answers about agendas show them."""
     return AgendaCoreStall.model_construct(
         grade=stall.grade,
         school=None if stall.school_id is None else ids.format_id("org", stall.school_id),

@@ -65,6 +65,8 @@ class SupportGrowthShape(Shape):
 
     support: str = Field(description="The id of the support.")
     student: str = Field(description="The id of the student.")
+    student_name: str | None = Field(description="The student's name; null for callers who may not read the roster.")
+    intervention: str = Field(description="What the support does.")
     begins_on: date = Field(description="The first day of the support's last phase.")
     measures: list[MeasureGrowthShape] = Field(
         description="The measures that follow the support, its first one first; none for a support without a measure."
@@ -81,6 +83,8 @@ async def get_support_growth(work: OpenWork, support: str) -> SupportGrowthShape
     return SupportGrowthShape.model_construct(
         support=ids.format_id("support", shown.support_id),
         student=ids.format_id("student", shown.student_id),
+        student_name=shown.student_name,
+        intervention=shown.intervention,
         begins_on=shown.begins_on,
         measures=[_measure(one) for one in shown.measures],
     )

@@ -4,7 +4,7 @@ A page loads nothing and runs no script. `Markup.format` escapes every value tha
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from app.agenda.pages.recap import OUTCOMES, NamedPerson, Recap, RecapAction, RecapItem
 from app.agenda.pages.sheet import AgendaSheet
+from app.agenda.pages.topics import topic_of
 from app.agenda.reading import AgendaEntry
 from app.agenda.rules import AgendaItemKind, AgendaItemState
 from app.decision.rules import DecisionKind
@@ -73,11 +74,8 @@ async def page_response(parts: Iterable[Markup]) -> Response:
     return Response(page, media_type=HTML, headers=PICTURE_HEADERS)
 
 
-def recap_page(recap: Recap, topics: Mapping[UUID, str]) -> Iterator[Markup]:
-    """Yields the parts of a page with the recap of a meeting.
-
-    `topics` says in a few words what each item is about, keyed by the id of the record that the item is about.
-    """
+def recap_page(recap: Recap) -> Iterator[Markup]:
+    """Yields the parts of a page with the recap of a meeting."""
     present = [person.name or "A person" for person in recap.present]
     head = [_when(recap.meeting, recap.zone)]
     if present:
@@ -85,9 +83,7 @@ def recap_page(recap: Recap, topics: Mapping[UUID, str]) -> Iterator[Markup]:
     yield _begin("Recap", recap.team_name, head)
     for state in OUTCOMES:
         items = recap.of_state(state)
-        yield from _section(
-            words.OUTCOMES[state], _articles(_recap_item(item, topics.get(item.subject_id)) for item in items)
-        )
+        yield from _section(words.OUTCOMES[state], _articles(_recap_item(item) for item in items))
     yield from _section("Who does what by when", _actions(recap.action_items))
     yield from _unseen(recap.hidden, is_empty=not recap.items and not recap.action_items)
     yield END
@@ -128,15 +124,16 @@ def _when(meeting: Meeting, zone: str) -> Markup:
     return Markup("<p>{}</p>{}").format(time, place)
 
 
-def _recap_item(item: RecapItem, topic: str | None) -> _Card:
-    lines = [_reason(item.kind, item.codes, item.since), *_texts(item.minutes)]
+def _recap_item(item: RecapItem) -> _Card:
+    codes = (reason.code for reason in item.reasons)
+    lines = [_reason(item.kind, codes, item.since), *_texts(item.minutes)]
     if item.dropped_because is not None:
         lines.append(_labelled("Because", item.dropped_because))
     if item.decision is not None:
         decided = words.DECISIONS[DecisionKind(item.decision.kind)]
         lines.append(_labelled("Decision", decided))
         lines.extend(_texts(item.decision.note))
-    return _card(item.student, item.text or topic, item.kind, lines)
+    return _card(item.student, item.text or topic_of(item.names), item.kind, lines)
 
 
 def _agenda_item(sheet: AgendaSheet, entry: AgendaEntry, student: NamedPerson | None) -> _Card:

@@ -16,7 +16,9 @@ class DaysToSession(Shape):
     """The median days from a student's first signal in an area to the first session of a support in this area."""
 
     area: str = Field(description="The id of the area.")
+    area_name: str | None = Field(description="The name of the area.")
     level: int | None = Field(description="The rank of the support's level; null for all levels.")
+    level_name: str | None = Field(description="The name of this level in the playbook in force.")
     students: int = Field(description="How many students these are.")
     median_days: float = Field(description="The median number of calendar days.")
 
@@ -30,6 +32,7 @@ class ShareAtLevel(Shape):
 
     grade: str | None = Field(description="The grade, empty for students without one; null for all grades.")
     level: int = Field(description="The rank of the level.")
+    level_name: str | None = Field(description="The name of this level in the playbook in force.")
     students: int = Field(description="How many students these are.")
     share: float = Field(description="Their share of the students of the grade, or of all.")
 
@@ -60,14 +63,22 @@ async def get_provision_report(work: OpenWork) -> ProvisionReport:
         days_to_session=[
             DaysToSession.model_construct(
                 area=ids.format_id("area", one.area_id),
+                area_name=report.names.of(one.area_id),
                 level=one.level,
+                level_name=report.names.of_level(one.level),
                 students=one.students,
                 median_days=one.median_days,
             )
             for one in report.days_to_session
         ],
         levels=[
-            ShareAtLevel.model_construct(grade=one.grade, level=one.level, students=one.students, share=one.share)
+            ShareAtLevel.model_construct(
+                grade=one.grade,
+                level=one.level,
+                level_name=report.names.of_level(one.level),
+                students=one.students,
+                share=one.share,
+            )
             for one in report.levels
         ],
         withheld=report.withheld,

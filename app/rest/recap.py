@@ -9,10 +9,9 @@ from pydantic import Field
 from app.agenda.pages.recap import NamedPerson, RecapAction, RecapItem, read_recap
 from app.agenda.pages.recap import Recap as ReadRecap
 from app.agenda.pages.sheet import read_agenda_sheet
-from app.agenda.pages.topics import read_topics
 from app.agenda.rules import AgendaItemState
 from app.core import ids
-from app.rest.agenda import MeetingOf
+from app.rest.agenda import AgendaCoreStall, AgendaEntryReason, MeetingOf, stall_shape
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.meeting_pages import HTML, agenda_page, page_response, recap_page
 from app.rest.pages import Shape
@@ -53,7 +52,18 @@ class RecapEntry(Shape):
     kind: str = Field(description="Why it was on the agenda.")
     subject: str = Field(description="The id of the record that it is about.")
     student: RecapPerson | None = Field(description="The student that it is about, if it is about one.")
+    area_name: str | None = Field(
+        description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
+        "not read this record."
+    )
+    intervention: str | None = Field(description="What the support that it is about does.")
+    measure_names: list[str] = Field(description="The measures by which the support is followed, the first one first.")
+    action: str | None = Field(description="What is to be done, for an action item that is due.")
+    core_stall: AgendaCoreStall | None = Field(
+        description="What the item is about, if it is about a grade; null for callers who may not read signals."
+    )
     since: date = Field(description="The day since which there was a reason.")
+    reasons: list[AgendaEntryReason] = Field(description="Why it was on the agenda.")
     text: str | None = Field(description="The topic that a member wanted to discuss.")
     minutes: str | None = Field(description="What was noted.")
     dropped_because: str | None = Field(description="Why it was dropped.")
@@ -123,9 +133,7 @@ async def get_recap_page(work: OpenWork, meeting: str) -> Response:
 
     The page loads no other file and runs no script.
     """
-    recap = await read_recap(work, row_id("meeting", meeting))
-    topics = await read_topics(work, ((item.subject_kind, item.subject_id) for item in recap.items))
-    return await page_response(recap_page(recap, topics))
+    return await page_response(recap_page(await read_recap(work, row_id("meeting", meeting))))
 
 
 @router.get(
@@ -153,7 +161,13 @@ def _entry(item: RecapItem) -> RecapEntry:
         kind=item.kind,
         subject=ids.format_id(item.subject_kind, item.subject_id),
         student=None if item.student is None else _person("student", item.student),
+        area_name=item.names.area,
+        intervention=item.names.intervention,
+        measure_names=list(item.names.measures),
+        action=item.names.text,
+        core_stall=None if item.names.stall is None else stall_shape(item.names.stall),
         since=item.since,
+        reasons=[AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in item.reasons],
         text=item.text,
         minutes=item.minutes,
         dropped_because=item.dropped_because,

@@ -9,6 +9,7 @@ from app.core import ids
 from app.core.page import keyset
 from app.insight.counts import ReportedCount
 from app.insight.window import ReportedResult, ReportQuery, window_report
+from app.insight.window import WindowReport as ReadReport
 from app.rest.door import After, Limit, OpenWork, requires, row_id
 from app.rest.pages import Shape
 from app.rest.route import Route
@@ -47,7 +48,9 @@ class WindowCount(Shape):
     """A count of students, by the dimensions that the request names. The other dimensions are null."""
 
     measure: str = Field(description="The id of the measure.")
+    measure_name: str | None = Field(description="The name of the measure; null if the caller may not see the area.")
     school: str | None = Field(description="The id of the school.")
+    school_name: str | None = Field(description="The name of the school.")
     grade: str | None = Field(description="The grade.")
     level: str | None = Field(
         description="The rank of the suggested level, `not_screened`, or `no_cut` for a grade without a cut."
@@ -61,12 +64,16 @@ class WindowResult(Shape):
     """The result of one student by one measure. The values are null for a student who was not screened."""
 
     student: str = Field(description="The id of the student.")
+    student_name: str | None = Field(description="The student's name; null if the student's record was merged since.")
     school: str | None = Field(description="The id of the student's school.")
+    school_name: str | None = Field(description="The name of this school.")
     grade: str = Field(description="The student's grade.")
     measure: str = Field(description="The id of the measure.")
+    measure_name: str | None = Field(description="The name of the measure; null if the caller may not see the area.")
     score: str | None = Field(description="The id of the last screening score in the window.")
     value: float | None = Field(description="The value of this score, in the unit of the measure.")
     level: int | None = Field(description="The rank of the level that the score suggests.")
+    level_name: str | None = Field(description="The name of this level in the playbook in force.")
     percentile: float | None = Field(
         description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
         "highest percentile."
@@ -122,18 +129,20 @@ async def get_screening_report(
     return WindowReport.model_construct(
         window=ids.format_id("screening_window", report.window.id),
         state=report.window.state,
-        counts=[_count(one) for one in report.counts],
+        counts=[_count(report, one) for one in report.counts],
         withheld=report.withheld,
         hidden_measures=report.hidden_measures,
-        results=[_result(one) for one in report.results],
+        results=[_result(report, one) for one in report.results],
         next=report.next,
     )
 
 
-def _count(one: ReportedCount) -> WindowCount:
+def _count(report: ReadReport, one: ReportedCount) -> WindowCount:
     return WindowCount.model_construct(
         measure=ids.format_id("measure", one.measure_id),
+        measure_name=report.measure_names.get(one.measure_id),
         school=None if one.school_id is None else ids.format_id("org", one.school_id),
+        school_name=report.names.of(one.school_id),
         grade=one.grade,
         level=one.level,
         group=one.group,
@@ -142,15 +151,19 @@ def _count(one: ReportedCount) -> WindowCount:
     )
 
 
-def _result(one: ReportedResult) -> WindowResult:
+def _result(report: ReadReport, one: ReportedResult) -> WindowResult:
     return WindowResult.model_construct(
         student=ids.format_id("student", one.student_id),
+        student_name=report.names.of(one.student_id),
         school=None if one.school_id is None else ids.format_id("org", one.school_id),
+        school_name=report.names.of(one.school_id),
         grade=one.grade,
         measure=ids.format_id("measure", one.measure_id),
+        measure_name=report.measure_names.get(one.measure_id),
         score=None if one.score_id is None else ids.format_id("score", one.score_id),
         value=one.value,
         level=one.level,
+        level_name=report.names.of_level(one.level),
         percentile=one.percentile,
         level_before=one.level_before,
         movement=cast(Moved, one.movement),

@@ -3,6 +3,8 @@
 from datetime import date, datetime
 from operator import attrgetter
 
+from sqlalchemy import and_, exists, or_
+
 from app.access.permission import Can
 from app.concern.resource import ConcernResource
 from app.events.catalogue import (
@@ -19,8 +21,11 @@ from app.playbook.resource import AreaResource
 from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
 from app.resources.fields import choice, field, one, reference, references
-from app.resources.listing import Filter, Listing
+from app.resources.listing import Filter, Flag, Listing
 from app.resources.members import Id, One
+from app.resources.terms import DISTRICT
+from app.response.models import ResponseState
+from app.response.rules.verdict import State
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
@@ -29,7 +34,10 @@ from app.signal import service
 from app.signal.models import Signal
 from app.signal.rule_resource import SignalRuleResource
 from app.signal.rules import SignalKind, SignalState
+from app.support.models import Support
 from app.support.resource import SupportResource
+from app.support.rules import SupportState
+from app.team.filters import by_team
 
 
 class SignalResource(
@@ -93,6 +101,36 @@ LINKS = (
     ),
 )
 
+FLAGS = (
+    (
+        "supports",
+        Flag(
+            "went_well",
+            "Only active supports whose goal is met, or that a suggested signal says can be faded; this needs "
+            "`signal:read` too.",
+            on=and_(
+                Support.state == SupportState.ACTIVE,
+                or_(
+                    exists().where(
+                        ResponseState.district_id == DISTRICT,
+                        ResponseState.support_id == Support.id,
+                        ResponseState.state == State.GOAL_MET,
+                    ),
+                    exists().where(
+                        Signal.district_id == DISTRICT,
+                        Signal.student_id == Support.student_id,
+                        Signal.support_id == Support.id,
+                        Signal.kind == SignalKind.READY_TO_FADE,
+                        Signal.state == SignalState.SUGGESTED,
+                    ),
+                ),
+            ),
+            requires=(Can.READ_SIGNALS,),
+        ),
+    ),
+)
+"""The flags that this package adds to lists of other packages, keyed by the name of the list."""
+
 LISTINGS = (
     Listing(
         "signals",
@@ -101,6 +139,7 @@ LISTINGS = (
         filters=(
             by_student(Signal.student_id),
             by_school(Signal),
+            by_team(Signal.student_id),
             by_area(Signal.area_id),
             Filter(
                 "state",

@@ -16,7 +16,8 @@ from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.incident.lookup import load_kinds, unknown_kind
-from app.playbook.lookup import locate_area, locate_measure
+from app.playbook.lookup import locate_area_in_force, locate_measure, require_in_force
+from app.playbook.models import Area
 from app.signal.compute import count_candidates
 from app.signal.models import SignalRule
 from app.signal.rules import NAMES_AREA, OF_WINDOWS, SignalKind, complete_parameters
@@ -135,13 +136,15 @@ async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
     area_id = measure_id = None
     with violations:
         if new.area is not None:
-            area_id = (await locate_area(work, new.area, "/area")).id
+            area_id = (await locate_area_in_force(work, new.area, "/area")).id
         elif new.kind in NAMES_AREA:
             detail = "Grades, attendance and incidents have no areas: name the area of the signals."
             raise Invalid([Violation("/area", "signal_rule.area", detail)])
     with violations:
         if new.measure is not None:
-            measure_id = (await locate_measure(work, new.measure, "/measure")).id
+            measure = await locate_measure(work, new.measure, "/measure")
+            measure_id = measure.id
+            await _require_area_in_force(work, measure.area_id)
             if new.kind not in OF_WINDOWS:
                 detail = "Only a rule about screening or the core names a measure."
                 raise Invalid([Violation("/measure", "signal_rule.measure", detail)])
@@ -161,6 +164,13 @@ async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
         published_by=work.principal.person_id,
         published_at=now(),
     )
+
+
+async def _require_area_in_force(work: Work, area_id: UUID) -> None:
+    """Raises `Invalid` if the area of the measure that a rule names is retired."""
+    area = await work.db.scalar(select(Area).where(Area.district_id == work.district_id, Area.id == area_id))
+    if area is not None:
+        require_in_force(area, "/measure")
 
 
 async def _violations_of_kinds(work: Work, new: NewSignalRule) -> list[Violation]:

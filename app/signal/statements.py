@@ -70,12 +70,30 @@ concerning AS MATERIALIZED (
        OR (u.kind = '{SignalKind.MISSING_WORK}' AND a.missing >= u.least)),
 served AS MATERIALIZED (
     SELECT s.id, s.student_id, s.area_id, s.secured_area, s.state, s.moved_on, h.goal_on, v.state AS verdict,
-           v.since_on
+           v.since_on, v.verdict_ids, s.measure_id, s.more_measures, h.id AS phase_id
     FROM support AS s
     JOIN person AS p ON p.district_id = :district AND p.id = s.student_id AND p.removed_at IS NULL
     LEFT JOIN phase AS h ON h.district_id = :district AND h.support_id = s.id AND h.ends_on IS NULL
     LEFT JOIN response_state AS v ON v.district_id = :district AND v.support_id = s.id
     WHERE s.district_id = :district AND s.state IN ('planned', 'active'){{supports}}),
+unmet_goal AS MATERIALIZED (
+    SELECT s.id AS support_id, s.goal_on FROM served AS s
+    WHERE s.state = 'active' AND s.verdict IS DISTINCT FROM 'goal_met'
+      AND (s.more_measures = '{{{{}}}}' OR NOT EXISTS (
+          SELECT FROM verdict AS v
+          WHERE v.district_id = :district AND v.id = ANY (s.verdict_ids) AND v.measure_id = s.measure_id
+            AND v.state = 'goal_met'))
+    UNION
+    SELECT s.id, g.goal_on
+    FROM served AS s
+    JOIN support_measure AS e ON e.district_id = :district AND e.support_id = s.id AND e.followed_until IS NULL
+    JOIN phase_goal AS g
+      ON g.district_id = :district AND g.phase_id = s.phase_id AND g.support_measure_id = e.id
+    WHERE s.state = 'active' AND s.verdict IS DISTINCT FROM 'goal_met' AND s.more_measures <> '{{{{}}}}'
+      AND NOT EXISTS (
+          SELECT FROM verdict AS v
+          WHERE v.district_id = :district AND v.id = ANY (s.verdict_ids) AND v.measure_id = e.measure_id
+            AND v.state = 'goal_met')),
 absent_day AS MATERIALIZED (
     SELECT t.student_id, p.school_id, t.day,
            (array_agg(t.id ORDER BY t.id) FILTER (WHERE t.status = 'absent'))[1] AS record_id
@@ -171,14 +189,18 @@ candidate AS MATERIALIZED (
     UNION ALL
     SELECT u.rule_id, u.kind, s.student_id, coalesce(u.area_id, s.area_id), s.secured_area, NULL, NULL, s.id, NULL,
            CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]),
-           s.id || CASE u.kind WHEN '{SignalKind.UNMET_GOAL}' THEN CAST(s.goal_on AS text)
-                               WHEN '{SignalKind.ARRIVED_WITH_SUPPORT}' THEN CAST(s.moved_on AS text)
+           s.id || CAST(o.goal_on AS text)
+    FROM unmet_goal AS o
+    JOIN served AS s ON s.id = o.support_id
+    JOIN rule_in_force AS u ON u.kind = '{SignalKind.UNMET_GOAL}' AND o.goal_on + u.days <= CAST(:today AS date)
+    UNION ALL
+    SELECT u.rule_id, u.kind, s.student_id, coalesce(u.area_id, s.area_id), s.secured_area, NULL, NULL, s.id, NULL,
+           CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]),
+           s.id || CASE u.kind WHEN '{SignalKind.ARRIVED_WITH_SUPPORT}' THEN CAST(s.moved_on AS text)
                                ELSE CAST(s.since_on AS text) END
     FROM served AS s
     JOIN rule_in_force AS u ON
-        (u.kind = '{SignalKind.UNMET_GOAL}' AND s.state = 'active' AND s.goal_on + u.days <= CAST(:today AS date)
-         AND s.verdict IS DISTINCT FROM 'goal_met')
-     OR (u.kind = '{SignalKind.ARRIVED_WITH_SUPPORT}' AND s.moved_on + u.days > CAST(:today AS date))
+        (u.kind = '{SignalKind.ARRIVED_WITH_SUPPORT}' AND s.moved_on + u.days > CAST(:today AS date))
      OR (u.kind = '{SignalKind.AHEAD_OF_GOAL}' AND s.state = 'active' AND s.verdict = 'goal_met'
          AND s.since_on + u.days <= CAST(:today AS date) AND s.goal_on > CAST(:today AS date))
      OR (u.kind = '{SignalKind.READY_TO_FADE}' AND s.state = 'active' AND s.verdict IN ('responding', 'goal_met')
@@ -186,18 +208,24 @@ candidate AS MATERIALIZED (
 """The candidates for the kinds of rules that read the gradebook, attendance, incidents, supports or verdicts.
 
 The results of a class are listed only for a student who meets a rule's condition in this class, because listing and
-sorting all results would take most of the time. After a signal about a class has been dismissed, a new signal about the
-class can follow in the next grading period. After a signal about an unmet goal has been dismissed, a new signal can
-follow if the goal date is changed. After a signal about incidents has been accepted or dismissed, the incidents of its
-rule's kinds that had been recorded by then are not counted again by any rule. A merged signal is no answer while a
-signal that was there before it is still suggested, because that one may be the one into which it was merged.
+sorting all results would take most of the time. After a signal about a class has been dismissed, a new signal about
+the class can follow in the next grading period. Each measure of a support has a goal of its own, which can be unmet.
+After a signal about an unmet goal has been dismissed, a new signal can follow if the goal date is changed, or when the
+date of another measure's goal has passed. `ahead_of_goal` needs the goals of all measures: `goal_on` is the date of
+the first measure's goal, which is never before that of a further measure. After a signal about incidents has been
+accepted or dismissed, the incidents of its rule's kinds that had been recorded by then are not counted again by any
+rule. A merged signal is no answer while a signal that was there before it is still suggested, because that one may be
+the one into which it was merged.
 """
+IN_FORCE: Final = """c.area_id IN (
+        SELECT a.id FROM area AS a WHERE a.district_id = :district AND a.retired_at IS NULL)"""
+"""The condition that the area of a candidate is in force. No concern can be raised in a retired area."""
 WRITE: Final = f"""
 WITH {RULES},
 {{candidates}},
 seen AS MATERIALIZED (
     SELECT DISTINCT ON (c.student_id, c.kind, c.basis) c.*, md5(c.kind || ' ' || c.basis) AS digest
-    FROM candidate AS c ORDER BY c.student_id, c.kind, c.basis, c.rule_id),
+    FROM candidate AS c WHERE {IN_FORCE} ORDER BY c.student_id, c.kind, c.basis, c.rule_id),
 compared AS MATERIALIZED (
     SELECT s.id, s.state, coalesce(e.student_id, s.student_id) AS student_id, e.rule_id, e.kind, e.area_id, e.secured,
            e.score_id, e.window_id, e.support_id, e.class_id, e.result_ids, e.attendance_ids, e.incident_ids, e.digest,
@@ -251,7 +279,7 @@ A lapsed signal that is suggested again gets the results, absences and incidents
 COUNT: Final = f"""
 WITH {RULES},
 {{candidates}}
-SELECT count(DISTINCT c.student_id) FROM candidate AS c"""
+SELECT count(DISTINCT c.student_id) FROM candidate AS c WHERE {IN_FORCE}"""
 """Counts the students about whom a rule would suggest a signal, for the preview of the rule."""
 LAPSE_BEYOND: Final = f"""
 UPDATE signal AS s SET state = '{SignalState.LAPSED}', version = s.version + 1, updated_at = CAST(:now AS timestamptz)

@@ -5,7 +5,7 @@ Each question is one REST request and one GraphQL query. The true answer comes f
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from bench.year.attention import needs_of
 from bench.year.incidents import ask_about_incidents
@@ -234,29 +234,33 @@ def _how_many_at_which_level(year: Year) -> None:
 
 
 def _what_went_well(year: Year) -> None:
-    """Compares two answers of the product with the truth: which supports have met their goal, and which students are
-    ready for less support (`ready_to_fade`).
-
-    REST answers in two requests, GraphQL in one query.
+    """Compares an answer of the product with the truth: which supports have met their goal, and which students are
+    ready for less support (`ready_to_fade`). Each API answers both in one request.
     """
-    met = year.caller.get("/v1/supports", verdict="goal_met", limit=200)["items"]
-    ready = year.caller.get("/v1/signals", kind="ready_to_fade", state="suggested", limit=200)["items"]
+    read = year.caller.get("/v1/supports", went_well="true", expand="student.signals", limit=200)["items"]
     document = (
-        "{ supports(first: 200, verdict: GOAL_MET) { edges { node { id } } } "
-        "signals(first: 200, kind: READY_TO_FADE, state: SUGGESTED) { edges { node { id } } } }"
+        "{ supports(first: 200, wentWell: true) "
+        "{ edges { node { id verdict { state } student { signals { id kind state } } } } } }"
     )
-    queried = year.caller.query(document)
+    queried = [edge["node"] for edge in year.caller.query(document)["supports"]["edges"]]
     _same(
         year,
         "who met the goal",
-        {each.id for each in year.supports if each.id and each.state_of_verdict == "goal_met"},
-        rest={each["id"] for each in met},
-        graphql={edge["node"]["id"] for edge in queried["supports"]["edges"]},
+        {each.id for each in year.supports if is_active(year, each) and each.state_of_verdict == "goal_met"},
+        rest={each["id"] for each in read if each["verdict"]["state"] == "goal_met"},
+        graphql={each["id"] for each in queried if each["verdict"]["state"] == "GOAL_MET"},
     )
+    of_rest = [signal for each in read for signal in each["student_expanded"]["signals"]]
+    of_graphql = [signal for each in queried for signal in each["student"]["signals"]]
     _same(
         year,
         "who is ready to fade",
         {each.id for each in year.signals.values() if each.state == "suggested" and each.key.kind == "ready_to_fade"},
-        rest={each["id"] for each in ready},
-        graphql={edge["node"]["id"] for edge in queried["signals"]["edges"]},
+        rest={each["id"] for each in of_rest if _suggests_fading(each)},
+        graphql={each["id"] for each in of_graphql if _suggests_fading(each)},
     )
+
+
+def _suggests_fading(signal: dict[str, Any]) -> bool:
+    """Returns whether a signal suggests fading a support, and nobody has answered it."""
+    return (signal["kind"].lower(), signal["state"].lower()) == ("ready_to_fade", "suggested")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.agenda.pages.recap import NamedPerson, Recap, RecapAction, RecapItem
+from app.agenda.reading import AgendaReason
+from app.attention.names import NO_NAMES
 from app.core.ids import new_id
 from app.meeting.models import Meeting
 from app.rest.meeting_pages import recap_page
@@ -43,7 +45,8 @@ def recap() -> Recap:
     meeting = Meeting(starts_at=datetime(2026, 12, 1, 14, tzinfo=UTC), minutes=45, place="Room 12")
     day = date(2026, 12, 1)
     item = RecapItem(
-        item_id, "own", ("own",), "discussed", "agenda_item", item_id, student, day, LONG_WORD, LONG_WORD, None, None
+        *(item_id, "own", (AgendaReason("own", ()),), "discussed", "agenda_item", item_id, student, day),
+        *(LONG_WORD, LONG_WORD, None, None, NO_NAMES),
     )
     owner, task = NamedPerson(new_id(), "Aiko Blankaleh"), "Order the passages for all four classes. " * 3
     actions = tuple(
@@ -58,7 +61,7 @@ async def test_a_recap_fits_and_cuts_no_name(page: Page, width: int) -> None:
     """On every screen, and on paper, a recap is not wider than the window, and its table cuts neither names nor days,
     even if another cell of the row has a text without spaces.
     """
-    html = "".join(recap_page(recap(), {})).encode()
+    html = "".join(recap_page(recap())).encode()
     await page.open(f"data:text/html;base64,{base64.b64encode(html).decode()}", width)
     await page.wait_for("document.readyState == 'complete' && document.querySelectorAll('td').length == 8")
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -99,6 +99,8 @@ def value(filter_: Filter[Any]) -> Any:
     """Returns a value that the condition of a filter takes, and that few rows of a filled district satisfy."""
     if filter_.value_type is date:
         return date(2028, 1, 1) if filter_.name == "since" else date(2024, 2, 1)
+    if filter_.name == "team" and filter_.bound is None:  # it is resolved into the team's id and a day
+        return f"{new_id()} 2024-02-01"
     if filter_.bound is date:  # the filter's own value is turned into a day of the district
         return date(2024, 2, 1)
     return new_id() if filter_.bound is UUID else filter_.example

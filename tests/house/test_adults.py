@@ -26,7 +26,7 @@ ABOUT_NO_STUDENT = {"teams": {"member"}}
 """Filters by an adult of lists that have no student: on which teams somebody is."""
 OWN = {"action_items": {"mine"}}
 """Flags that mean the person for whom the request acts, and nobody else."""
-NEUTRAL = {"student", "school", "area", "level", "came_with_student"}
+NEUTRAL = {"student", "school", "team", "area", "level", "came_with_student"}
 """Filters that do not say how students do, so that they may be combined with the caseload of any adult."""
 
 

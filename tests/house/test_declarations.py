@@ -28,7 +28,7 @@ from app.resources.values import Value
 from app.response.administration import commands as administration
 from app.sis.runs import commands as syncing
 from app.webhooks import commands as sending
-from tests.house.plans import explain
+from tests.house.plans import explain, value
 from tests.town import Town
 
 MAX_ROWS = 10_000
@@ -190,8 +190,7 @@ def reads() -> Iterator[tuple[str, Root]]:
 
 def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
     page = Page((Rows("items", (_leaf(listing.resource),)),), MAX_LIMIT)
-    value = filter_.example if filter_.resolve is None else new_id()
-    return ListRoot("", listing.name, page, (), {filter_.name: value})
+    return ListRoot("", listing.name, page, (), {filter_.name: value(filter_)})
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:

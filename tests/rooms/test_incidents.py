@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from app.access.permission import Can
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.rooms.agenda_town import agenda_of, meeting_team
 from tests.rooms.team_town import named
 from tests.rooms.test_signals import TODAY, computed
 from tests.town import Town
@@ -200,6 +201,9 @@ async def test_several_incidents_are_suggested_until_one_is_removed(app: FastAPI
     for least, students in ((2, 3), (3, 3), (4, 0)):
         preview = await asks.post("/v1/signal-rules/preview", {**RULE, "days": 30, "least": least})
         assert preview.json() == {"students": students, "grades": 0}
+    team = await meeting_team(north)
+    (item,) = (await agenda_of(asks, team))["items"]
+    assert (item["kind"], item["reasons"]) == ("signal", [{"code": "incidents", "records": signal["incidents"]}])
     path = f"/v1/incidents/{rows[0]['incident']['id']}/remove"
     assert (await asks.post(path, {"because": "Another child."})).is_success
     assert await computed(asks, north) == {}

@@ -20,7 +20,10 @@ from tests.rooms.test_teams import TODAY
 from tests.town import Town, lay, person_rows
 
 CHILDREN = 11
-QUERY = "{ provisionReport { withheld daysToSession { areaId level students medianDays } levels { level students } } }"
+QUERY = (
+    "{ provisionReport { withheld daysToSession { areaId areaName level levelName students medianDays } "
+    "levels { level levelName students } } }"
+)
 
 
 class Row:
@@ -71,10 +74,16 @@ async def test_the_median_and_the_shares_are_those_of_the_children(app: FastAPI,
         (None, CHILDREN, 0.0),
         (2, CHILDREN, 0.0),
     }
+    areas = {one["id"]: one["name"] for one in await asks.items("/v1/areas")}
+    levels = {one["rank"]: one["name"] for one in await asks.items("/v1/levels")} | {None: None}
+    for one in shown["days_to_session"]:
+        assert (one["area_name"], one["level_name"]) == (areas[one["area"]], levels[one["level"]])
     # Three children are at the first level, so that the others are withheld with them.
     assert (shown["levels"], shown["withheld"]) == ([], True)
     data = (await asks.post("/graphql", {"query": QUERY})).json()["data"]["provisionReport"]
-    assert len(data["daysToSession"]) == 2
+    assert {(one["areaName"], one["levelName"]) for one in data["daysToSession"]} == {
+        (one["area_name"], one["level_name"]) for one in shown["days_to_session"]
+    }
     teacher = (await caller(app, north, act_for="sis:sis:teacher-1").get("/v1/reports/provision")).json()
     assert (teacher["days_to_session"], teacher["levels"]) == ([], [])
 
@@ -85,7 +94,7 @@ async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app
     async with north.house() as work:
         await enroll(work, north)
     before = (await asks.get("/v1/reports/provision")).json()["levels"]
-    assert before
+    assert {one["level_name"] for one in before} == {"Core"}
     for number in range(2):
         body = {"student": named("student", north.students[f"child{number}"]), "area": "ela.fluency"}
         concern = (await asks.post("/v1/concerns", body | {"description": "Slow."})).json()

@@ -100,12 +100,16 @@ async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) 
     assert dropped["dropped_because"] == "He has moved."
     assert discussed["student"]["id"] == named("student", north.students["amy"])
     assert discussed["student"]["name"]
+    (reason,) = discussed["reasons"]
+    assert (reason["code"], reason["records"]) == ("new_concern", [discussed["subject"]])
+    assert (discussed["area_name"], dropped["area_name"], carried["area_name"]) == (*["Reading fluency"] * 2, None)
     (action,) = recap["action_items"]
     assert (action["item"], action["student"]) == (discussed["item"], discussed["student"])
     assert action["owner"]["id"] == named("person", north.staff["teacher"])
     document = (
         f'{{ recap(meetingId: "{meeting}") {{ teamName hidden discussed {{ itemId state minutes student {{ id name }} '
-        "decision { id } } carried { text } dropped { droppedBecause } actionItems { id owner { id name } dueOn } } }"
+        "areaName intervention measureNames action coreStall { grade } reasons { code recordIds } decision { id } } "
+        "carried { text } dropped { droppedBecause } actionItems { id owner { id name } dueOn } } }"
     )
     shown = (await query_data(north, document))["recap"]
     assert shown["discussed"][0] | {"decision": None} == {
@@ -113,6 +117,12 @@ async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) 
         "state": "DISCUSSED",
         "minutes": discussed["minutes"],
         "student": discussed["student"],
+        "areaName": "Reading fluency",
+        "intervention": None,
+        "measureNames": [],
+        "action": None,
+        "coreStall": None,
+        "reasons": [{"code": "new_concern", "recordIds": reason["records"]}],
         "decision": None,
     }
     assert (shown["carried"], shown["dropped"]) == ([{"text": HOSTILE}], [{"droppedBecause": "He has moved."}])

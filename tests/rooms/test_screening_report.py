@@ -19,7 +19,16 @@ from tests.town import YEAR_BEGINS, Town, lay, maintain, person_rows
 FALL = (str(YEAR_BEGINS), str(YEAR_BEGINS + timedelta(days=10)))
 OPEN = (str(YEAR_BEGINS + timedelta(weeks=10)), str(YEAR_BEGINS + timedelta(weeks=20)))
 REPORT = """{ screeningReport(windowId: "%s", countBy: [LEVEL], show: ALL) {
-    withheld results { studentId level percentile movement underCut served } counts { level students share } } }"""
+    withheld
+    results { studentId studentName schoolName measureName level levelName percentile movement underCut served }
+    counts { level measureName schoolName students share } } }"""
+NAMES = {
+    "student_name": "studentName",
+    "school_name": "schoolName",
+    "measure_name": "measureName",
+    "level_name": "levelName",
+}
+"""The names that a result has, in REST and in GraphQL."""
 
 
 async def screened(asks: Caller, town: Town, on: str, **values: float) -> None:
@@ -36,6 +45,16 @@ async def screened(asks: Caller, town: Town, on: str, **values: float) -> None:
     ]
     answer = await asks.post("/v1/scores/bulk", {"scores": scores})
     assert {one["outcome"] for one in answer.json()["results"]} <= {"recorded", "amended"}, answer.text
+
+
+async def names_of(asks: Caller, result: dict[str, Any]) -> list[str]:
+    """Returns the names of the student, the school, the measure and the level of a result, read one by one."""
+    student = (await asks.get(f"/v1/students/{result['student']}")).json()
+    school = (await asks.get(f"/v1/schools/{result['school']}")).json()
+    measures = {one["id"]: one["name"] for one in await asks.items("/v1/measures")}
+    levels = {one["rank"]: one["name"] for one in await asks.items("/v1/levels")}
+    name = f"{student['given_name']} {student['family_name']}"
+    return [name, school["name"], measures[result["measure"]], levels[result["level"]]]
 
 
 async def report(asks: Caller, window_id: str, **params: Any) -> dict[str, Any]:
@@ -63,6 +82,7 @@ async def test_an_open_window_shows_levels_percentiles_and_who_is_missing(app: F
     assert results["amy"]["percentile"] == 10 + 15 * (50 - 40) / (59 - 40)
     assert results["ben"]["percentile"] == 50 + 25 * (94 - 83) / (104 - 83)
     assert results["cy"]["percentile"] == 90
+    assert [results["amy"][name] for name in NAMES] == await names_of(asks, results["amy"])
     assert by_name(north, await report(asks, first["id"])).keys() == {"amy"}
     await maintain(north)
     winter = await scheduled(asks, window(*OPEN, season="winter"))
@@ -87,6 +107,8 @@ async def test_an_open_window_shows_levels_percentiles_and_who_is_missing(app: F
     assert len({one["student"] for one in pages}) == len(pages) == 3
     answered = (await query_data(north, REPORT % winter["id"]))["screeningReport"]
     assert {one["level"] for one in answered["results"]} == {1, 2, None}
+    of_graphql = {one["studentId"]: [one[name] for name in NAMES.values()] for one in answered["results"]}
+    assert of_graphql == {one["student"]: [one[name] for name in NAMES] for one in pages}
 
 
 async def test_a_report_shows_only_students_within_reach(app: FastAPI, north: Town) -> None:
@@ -162,6 +184,41 @@ async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(ap
     # The three who were not screened are fewer than 10, so that one other level is withheld with them.
     assert (len(levels["counts"]), levels["withheld"]) == (1, True)
     assert (await report(asks, shown["id"], count_by=["school"]))["counts"] == []
+
+
+async def test_nobody_subtracts_the_own_children_from_the_counts_of_the_district(app: FastAPI, north: Town) -> None:
+    """A person of one school, or with a caseload, cannot find how many children there are elsewhere, if these are few.
+
+    The counts of the own school are shown, and the shares do not reveal what is withheld.
+    """
+    asks = caller(app, north)
+
+    @needs(Can.SYNC_ROSTER)
+    async def enroll(work: Work) -> None:
+        for number in range(46):
+            student = new_id()
+            north.students[f"child{number}"] = student
+            school = north.schools[0 if number < 40 else 1]
+            await lay(work, *person_rows(north, f"child{number}", "student", student, school))
+
+    async with north.house() as work:
+        await enroll(work)
+    shown = await scheduled(asks, window(*FALL))
+    await screened(asks, north, FALL[0], **{f"child{number}": 60.0 + 60.0 * (number % 2) for number in range(46)})
+    await maintain(north)
+    of_district = [one["students"] for one in (await report(asks, shown["id"]))["counts"]]
+    assert of_district == [49], "the other school has seven children: cy and six more"
+    of_school = caller(app, north, schools=(north.schools[0],))
+    for by in ([], ["grade"], ["level"], ["grade", "level"], ["school"], ["level", "school"]):
+        counted = await report(of_school, shown["id"], count_by=by)
+        assert (counted["counts"], counted["withheld"]) == ([], True), by
+    own = await report(of_school, shown["id"], count_by=["school", "level"])
+    school = named("org", north.schools[0])
+    published = (await report(asks, shown["id"], count_by=["school", "level"]))["counts"]
+    assert own["counts"] == [one for one in published if one["school"] == school]
+    teacher = caller(app, north, act_for="sis:sis:teacher-1")
+    of_others = [one["students"] for one in (await report(teacher, shown["id"]))["counts"]]
+    assert of_others == [49], "the teacher lists one child, and the other 48 are not few"
 
 
 async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, north: Town) -> None:

@@ -235,3 +235,29 @@ async def test_a_goal_that_was_not_met_in_time_is_suggested(app: FastAPI, north:
     signal = (await computed(asks, north))["amy"]
     assert (signal["kind"], signal["area"]) == ("unmet_goal", named("area", north.areas["ela.fluency"]))
     assert signal["support"].startswith("sup_")
+
+
+async def test_a_retired_area_has_no_rule_and_no_suggestion(app: FastAPI, north: Town) -> None:
+    """A rule for a retired area, or for a measure of one, is refused. What was suggested in the area lapses.
+
+    Nobody could accept such a signal, because no concern can be raised in the area.
+    """
+    asks = caller(app, north)
+    await scheduled(asks, window(*NOW))
+    await screened(asks, north, str(TODAY), amy=50.0)
+    await published(asks)
+    assert (await computed(asks, north)).keys() == {"amy"}
+    area = named("area", north.areas["ela.fluency"])
+    assert (await asks.post(f"/v1/areas/{area}/retire", {})).is_success
+    assert await computed(asks, north) == {}
+    of_measure = {"code": "a", "kind": "screening_under_cut", "measure": "orf"}
+    of_area = {"code": "b", "kind": "failing", "area": "ela.fluency"}
+    for rule, pointer in ((of_measure, "/measure"), (of_area, "/area")):
+        for path in ("", "/preview"):
+            refused = await asks.post(f"/v1/signal-rules{path}", rule)
+            violations = [(one["pointer"], one["code"]) for one in refused.json()["violations"]]
+            assert (refused.status_code, violations) == (422, [(pointer, "area.not_in_force")])
+    preview = await asks.post("/v1/signal-rules/preview", {"code": "under-cut", "kind": "screening_under_cut"})
+    assert preview.json() == {"students": 0, "grades": 0}
+    assert (await asks.post(f"/v1/areas/{area}/restore", {})).is_success
+    assert (await computed(asks, north)).keys() == {"amy"}

@@ -173,7 +173,11 @@ async def test_growth_is_compared_with_the_grade_and_the_start(app: FastAPI, nor
         support = await supported(north, name)
         async with north.unit() as work:
             await record_scores(work, scores(north, name, values))
-        (measure,) = (await growth_of(asks, support))["measures"]
+        shown = await growth_of(asks, support)
+        (measure,) = shown["measures"]
+        student = (await asks.get(f"/v1/students/{shown['student']}")).json()
+        assert shown["student_name"] == f"{student['given_name']} {student['family_name']}"
+        assert shown["intervention"] == support.intervention
         assert measure["growth_check"] == check, measure
         assert (measure["season"], measure["percentile"], round(measure["typical_rate"], 2)) == ("fall", 10.0, 0.72)
         assert (measure["baseline"], measure["realistic_rate"]) == (40.0, 1.0)

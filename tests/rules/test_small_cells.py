@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.insight.joint import without_small_rests
 from app.insight.rules import DIMENSIONS, PLACES, SMALLEST, Atom, Cell, cell_of, count_cells, find_published
 
 TOLERANCE = 1e-7
@@ -111,6 +112,31 @@ def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int
     hidden_cells = [cell for cell in secrets(lasting) if 2 not in cell[0]]
     if together:
         assert solved(together, everything(lasting), hidden_cells) == []
+
+
+@given(districts(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_nobody_finds_a_small_cell_by_subtracting_the_own_students(atoms: dict[Atom, int], random: Random) -> None:
+    """A person who lists the students of some schools cannot compute a count under 10 of the students elsewhere.
+
+    The person knows the own students exactly, and subtracts them from each published count.
+    """
+    schools = {atom[0] for atom in atoms if random.random() < 0.5}
+    own = {atom: students for atom, students in atoms.items() if atom[0] in schools}
+    others = {atom: students for atom, students in atoms.items() if atom[0] not in schools and students}
+    shown = without_small_rests(find_published(atoms), others, schools)
+    own_cells = count_cells(own)
+    rests = {cell: students - own_cells[cell] for cell, students in shown.items() if not is_of(cell, schools)}
+    assert not others or all(students >= SMALLEST for students in rests.values())
+    assert {cell for cell in shown if is_of(cell, schools)} == {
+        cell for cell in find_published(atoms) if is_of(cell, schools)
+    }
+    assert not rests or solved(rests, everything(others or atoms), secrets(others)) == []
+
+
+def is_of(cell: Cell, schools: set[str]) -> bool:
+    """Returns whether a cell counts the students of one of these schools."""
+    return 0 in cell[0] and cell[1][cell[0].index(0)] in schools
 
 
 def test_a_large_district_publishes_most_of_its_cells() -> None:

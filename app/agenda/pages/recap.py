@@ -18,7 +18,9 @@ from app.action.models import ActionItem
 from app.agenda.computed import MOST
 from app.agenda.models import AgendaItem
 from app.agenda.pages.people import read_names
-from app.agenda.rules import AgendaItemState
+from app.agenda.reading import AgendaReason, reasons_of
+from app.agenda.rules import AgendaItemKind, AgendaItemState
+from app.attention.names import NO_NAMES, SubjectNames, read_stall_names, read_subject_names
 from app.core.errors import NotFound
 from app.decision.models import Decision
 from app.meeting.models import Meeting
@@ -53,11 +55,14 @@ class RecapDecision:
 
 @dataclass(frozen=True, slots=True)
 class RecapItem:
-    """An item of the meeting, and what became of it. `codes` are the codes of its reasons."""
+    """An item of the meeting, what it is about, and what became of it.
+
+    `names` has no values if the caller may not read the record that the item is about.
+    """
 
     item_id: UUID
     kind: str
-    codes: tuple[str, ...]
+    reasons: tuple[AgendaReason, ...]
     state: str
     subject_kind: str
     subject_id: UUID
@@ -67,6 +72,7 @@ class RecapItem:
     minutes: str | None
     dropped_because: str | None
     decision: RecapDecision | None
+    names: SubjectNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,10 @@ async def read_recap(work: Work, meeting_id: UUID) -> Recap:
     require_closed(meeting.state)
     rows = await _items(work, meeting_id)
     actions = await _actions(work, [item.id for item, _ in rows])
+    reader, of_subjects = work.principal, dict(await read_subject_names(work, [_subject(item) for item, _ in rows]))
     async with work.as_district("agenda"):
+        stalls = (item.subject_id for item, _ in rows if item.kind == AgendaItemKind.CORE_STALL)
+        of_subjects |= await read_stall_names(work, reader, stalls)
         of_meeting = (AgendaItem.district_id == work.district_id, AgendaItem.meeting_id == meeting_id)
         counted = int(await work.db.scalar(select(func.count()).select_from(AgendaItem).where(*of_meeting)) or 0)
     names = await read_names(
@@ -136,7 +145,7 @@ async def read_recap(work: Work, meeting_id: UUID) -> Recap:
             RecapItem(
                 item_id=item.id,
                 kind=item.kind,
-                codes=tuple(str(reason["code"]) for reason in item.reasons),
+                reasons=reasons_of(item),
                 state=item.state,
                 subject_kind=item.subject_kind,
                 subject_id=item.subject_id,
@@ -148,6 +157,7 @@ async def read_recap(work: Work, meeting_id: UUID) -> Recap:
                 decision=None
                 if decision is None
                 else RecapDecision(decision.id, decision.kind, decision.decided_on, decision.note),
+                names=of_subjects.get(item.subject_id, NO_NAMES),
             )
             for item, decision in rows
         ),
@@ -166,6 +176,10 @@ async def read_recap(work: Work, meeting_id: UUID) -> Recap:
         ),
         hidden=max(counted - len(rows), 0),
     )
+
+
+def _subject(item: AgendaItem) -> tuple[str, UUID]:
+    return item.subject_kind, item.subject_id
 
 
 async def _meeting_and_team(work: Work, meeting_id: UUID) -> tuple[Meeting, str]:

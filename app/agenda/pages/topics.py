@@ -1,4 +1,4 @@
-"""Reads short texts that say what an agenda item is about, for items that do not say it themselves.
+"""Writes short texts that say what an agenda item is about, for items that do not say it themselves.
 
 * For a support, the text has the area and what is done.
 * For any other record about a student, the text is the area.
@@ -6,27 +6,7 @@
 * For an action item, it is the item's own text.
 """
 
-from collections.abc import Iterable, Mapping
-from uuid import UUID
-
-from app.access.permission import Can
-from app.access.work import Work, needs
-from app.attention.names import StallNames, SubjectNames, read_stall_names, read_subject_names
-
-
-@needs(Can.READ_MEETINGS)
-async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mapping[UUID, str]:
-    """Returns a short text for each record that an agenda item is about, keyed by the record's id.
-
-    `subjects` has the kind and the id of each record. If the caller may not read a kind of record, its records have no
-    text.
-    """
-    pairs, reader = list(subjects), work.principal
-    names = dict(await read_subject_names(work, pairs))
-    if stall_ids := [row_id for kind, row_id in pairs if kind == "core_stall"]:
-        async with work.as_district("agenda"):
-            names |= await read_stall_names(work, reader, stall_ids)
-    return {row_id: topic for row_id, each in names.items() if (topic := topic_of(each)) is not None}
+from app.attention.names import StallNames, SubjectNames
 
 
 def topic_of(names: SubjectNames) -> str | None:
