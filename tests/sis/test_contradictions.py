@@ -276,6 +276,58 @@ async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, 
     assert (repeated.exit_code, repeated.total("changes"), len(repeated.rekeys)) == (3, 0, 1)
 
 
+SPELLINGS = {
+    "accents and a hyphen": ("Zoë-Lena", "Dvořák", "zoe lena", "DVORAK", "01", True),
+    "accents as letters of their own": ("Zoë", "Núñez", "Zoe\u0308", "Nu\u0301n\u0303ez", "01", True),
+    "an apostrophe": ("Sean", "O'Brien", "Sean", "O\u2019Brien", "01", True),
+    "a name without Latin letters": ("\u674e", "\u96f7", "\u674e", "\u96f7", "01", True),
+    "the number in the sourcedId": ("Ann", "Smith", "Ann", "Smith", "sis-1", False),
+}
+STRANGERS = {
+    "a twin": ("Zoë", "Dvořák", "Eva", "Dvořák", "U0001", True),
+    "another name without Latin letters": ("\u674e", "\u96f7", "\u738b", "\u82b3", "U0001", True),
+    "a namesake with another number": ("Ann", "Smith", "Ann", "Smith", "U002-1", False),
+}
+
+
+@pytest.mark.parametrize("case", [*SPELLINGS, *STRANGERS])
+async def test_a_name_in_another_spelling_is_the_same_name(north: Town, tmp_path: Path, case: str) -> None:
+    """A student with records is set aside, even if the name of the new row has another spelling.
+
+    Without a birth date and an identifier, the same name and the same number in the sourcedId suffice. Another person
+    with the same family name and birth date is not taken for the student.
+    """
+    given, family, new_given, new_family, new_id, has_birth_date = (SPELLINGS | STRANGERS)[case]
+    before, after = (
+        CaseZip(),
+        CaseZip().change("users", "U001,", f"{new_id},").change("enrollments", "U001,", f"{new_id},"),
+    )
+    for delivery, sourced_id, names in ((before, "U001", (given, family)), (after, new_id, (new_given, new_family))):
+        delivery.change("users", "Given1,Family1,", f"{','.join(names)},").change(
+            "users", ",1001,u1@example.org,", ",,,"
+        )
+        delivery.change("users", ",u1,", ",,")
+        if has_birth_date:
+            delivery.add("demographics", DEMOGRAPHICS, f"{sourced_id},,,2018-01-01")
+    await _sync(north, before, tmp_path)
+    await _give_score(north, "U001")
+    report = await _sync(north, after, tmp_path)
+    pairs = [(one["old"], one["new"], one["set_aside"]) for one in report.rekeys]
+    assert pairs == ([("U001", new_id, True)] if case in SPELLINGS else []), report.as_json()
+    assert ("U001" in await _present(north)) == (case in SPELLINGS)
+
+
+async def test_an_identifier_that_lost_its_zeros_is_the_same(north: Town, tmp_path: Path) -> None:
+    """If a spreadsheet removed the zeros of sourcedIds and identifiers, the likely new ids are still named."""
+    before = CaseZip().change("users", ",1001,", ",0077,").change("users", "Given1,Family1", "Ann,Smith")
+    after = CaseZip().change("users", ",1001,", ",77,").change("users", "Given1,Family1", "Ann,Jones")
+    for file in ("users", "enrollments"):
+        after.change(file, "U001,", "X9,")
+    await _sync(north, before.change("users", "u1@example.org", ""), tmp_path)
+    report = await _sync(north, after, tmp_path)
+    assert [(one["old"], one["new"], one["by"]) for one in report.rekeys] == [("U001", "X9", "identifier")]
+
+
 async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path: Path) -> None:
     """Siblings with one e-mail address are not taken for one person with a new id."""
     first = CaseZip().change("users", ",1001,", ",,")
