@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.sis.runs.quarantine import acknowledge_rows
 from tests.sis.case_zip import CaseZip
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.roster_zip import ask, sync
@@ -160,3 +161,20 @@ async def test_a_school_that_goes_while_its_students_stay_is_held(north: Town, t
         assert "would lose over 50% of the students, the worst 20 of 20" in report.sentence
     renamed = await sync(north, export.delta(orgs=[{**school, "name": "Other"}]), tmp_path)
     assert (renamed.state, renamed.exit_code) == ("applied", 0), renamed.sentence
+
+
+async def test_a_score_in_words_is_acknowledged_until_it_changes(north: Town, tmp_path: Path) -> None:
+    """In a file of scores, a value such as `85%` waits in quarantine, because the measure needs a number.
+
+    Once it is acknowledged, the same row in later files no longer ends them with exit 3.
+    """
+    rows = [line("amy-1", "85%", "w0"), line("ben-1", "absent", "w1"), line("cy-1", "42", "w2")]
+    report = await load(north, Scores(rows), tmp_path)
+    assert (report.exit_code, [one.code for one in report.refusals]) == (3, ["number.malformed"] * 2)
+    async with north.unit() as work:
+        assert await acknowledge_rows(work, report.run_id) == 2
+    later = [line("cy-1", "43", "w3", "2026-09-16"), *rows]
+    again = await load(north, Scores(later), tmp_path)
+    assert (again.exit_code, again.total("quarantined"), again.total("acknowledged")) == (0, 2, 2), again.as_json()
+    rows[0]["value"] = "86%"
+    assert (await load(north, Scores(rows), tmp_path)).exit_code == 3

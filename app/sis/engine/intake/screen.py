@@ -66,7 +66,7 @@ class Screen:
         self._is_skipping = False  # the rest of a row that is too long is left out
         self._tail = b""
         self.blank = array("q")
-        """The numbers of the empty lines, which count neither as rows nor as faults."""
+        """The numbers of the lines without any text, which count neither as rows nor as faults."""
         self.footers = 0
         """The number of rows at the end of the file that are no records, such as `Total rows: 123`."""
         self.repeated_header: list[str] | None = None
@@ -321,6 +321,9 @@ class Screen:
             return b",".join(map(quoted, body.split(b","))) + self._end
         outside = body.split(b'"')[::2]
         if sum(part.count(b",") for part in outside) != self._width - 1:
+            if self._delivery.has_empty_rows and not body.strip(NOTHING + b',"'):
+                self._note(self.blank)
+                return self._empty()
             cells = cells_of(body)
             if cells is None and (escaped := cells_of(body, escape="\\")) and len(escaped) == self._width:
                 self.quotes.append(self._number)
