@@ -328,6 +328,24 @@ async def test_an_identifier_that_lost_its_zeros_is_the_same(north: Town, tmp_pa
     assert [(one["old"], one["new"], one["by"]) for one in report.rekeys] == [("U001", "X9", "identifier")]
 
 
+@pytest.mark.parametrize(("before", "after"), [("N/A", "N/A"), ("000", "0"), ("0", "0000"), ("unknown", "Unknown")])
+async def test_an_identifier_that_many_have_identifies_nobody(
+    north: Town, tmp_path: Path, before: str, after: str
+) -> None:
+    """A student who leaves while another one comes is removed, even if the source has no identifiers but one word."""
+    first, second = CaseZip(), CaseZip()
+    for case, word in ((first, before), (second, after)):
+        for number in range(1, STUDENTS + 1):
+            case.change("users", f",{1000 + number},u", f",{word},u")
+    await _sync(north, first, tmp_path)
+    await _give_score(north, "U001")
+    second.drop("users", "U001").drop("enrollments", "E001")
+    second.add("users", f"U099,,,true,S1,student,u99,,Eva,Other,,{after},u99@example.org,,,,03,")
+    report = await _sync(north, second, tmp_path)
+    assert (report.state, report.exit_code, report.rekeys) == ("applied", 0, []), report.as_json()
+    assert await _present(north) == {"U099", *(f"U{n:03}" for n in range(2, STUDENTS + 1))}
+
+
 async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path: Path) -> None:
     """Siblings with one e-mail address are not taken for one person with a new id."""
     first = CaseZip().change("users", ",1001,", ",,")

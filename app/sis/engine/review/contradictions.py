@@ -5,7 +5,8 @@
 
 A person whom the plan would remove and a person whom it would create are likely the same in four cases:
 
-* They have the same identifier. Leading zeros do not count, because spreadsheets remove them.
+* They have the same identifier, and nobody with another given name has it too, as with `N/A`. Leading zeros do not
+  count, because spreadsheets remove them.
 * They have the same name and birth date.
 * They have the same name, and the same number in the sourcedId, such as `s-0012` and `S12`.
 * They have the same given name, and the same e-mail or username. The given name is compared because siblings may have
@@ -185,13 +186,15 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
     same = [
         (name, f"{_plain_sql('n', column)} = {_plain_sql('t', column)}{given}", column)
         for name, column, given in (
-            ("identifier", "identifier", ""),
+            ("identifier", "identifier", _is_own_sql()),
             ("email", "email", f" AND {given_name}"),
             ("username", "username", f" AND {given_name}"),
         )
         if {name, "givenName"} <= header | ({"givenName"} if not given else set())
     ]
-    queries = [_pairs_sql(plan, name, condition + f" AND btrim(t.{column}) <> ''") for name, condition, column in same]
+    queries = [
+        _pairs_sql(plan, name, condition + f" AND {_plain_sql('t', column)} <> ''") for name, condition, column in same
+    ]
     demographics, has_names = deliveries.get("demographics"), {"givenName", "familyName"} <= header
     if has_names:
         number = f"{given_name} AND {family_name} AND {_number_sql('n.sourced_id')} = {_number_sql('p.sourced_id')}"
@@ -213,6 +216,13 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 def _name_sql(person: str, which: str) -> str:
     """Returns SQL for the given or the family name of a person, without what is only another spelling."""
     return f"regexp_replace(normalize(lower({person}.{which}_name), NFKD), '{_SPELLING}', '', 'g')"
+
+
+def _is_own_sql() -> str:
+    """Returns SQL, beginning with AND, that is false if somebody with another given name has the identifier of `t`."""
+    return f""" AND NOT EXISTS (SELECT FROM person AS q WHERE q.district_id = :district AND q.removed_at IS NULL
+        AND q.id <> t.id AND {_plain_sql("q", "identifier")} = {_plain_sql("t", "identifier")}
+        AND {_name_sql("q", "given")} <> {_name_sql("t", "given")})"""
 
 
 def _plain_sql(person: str, column: str) -> str:
