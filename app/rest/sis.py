@@ -50,8 +50,8 @@ class LikelyRekey(Shape):
         "source does not have the person any more."
     )
     by: str = Field(
-        description="identifier, name and birth date, email or username (these with the given name); for a sourcedId "
-        "that is now another person's, the fields that differ."
+        description="identifier, name and birth date, name and sourcedId, email or username (these with the given "
+        "name); for a sourcedId that is now another person's, the fields that differ."
     )
     set_aside: bool = Field(
         description="Whether the known person stays and the delivered row waits, because there are records about "

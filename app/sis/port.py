@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.core.errors import AimlineError, Conflict
+from app.sis.kinds import MAY_BE_LEFT_OUT
 
 Progress = Callable[[str, int, int], None]
 """A callback that reports progress: the name of the step, the amount done, and the total amount.
@@ -24,6 +25,15 @@ class SourceRefused(AimlineError):
     """
 
     code = "sis.source_refused"
+
+
+def leave_out_hint(file: str) -> str:
+    """Returns a sentence, after a blank, that names the option to sync without this CSV file.
+
+    Returns an empty text if no sync is possible without the file, such as `users.csv`.
+    """
+    name = file.removesuffix(".csv")
+    return f" To go on without {file}: --leave-out {name}." if name in MAY_BE_LEFT_OUT else ""
 
 
 class CollectionRefused(SourceRefused):

@@ -36,6 +36,7 @@ from app.roster.models import Source as RosterSource
 from app.signal.progress import mark_due
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all, students_of_results
+from app.sis.engine.intake.grades import with_text_scores
 from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import keep_plan
@@ -313,7 +314,7 @@ async def _stage_and_apply(
     left_out = await kinds_left_out(work, source_id, leave_out)
     report.failed = sorted(getattr(source, "failed", ()))
     report.partial = list(getattr(source, "partial", ()))
-    deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
+    deliveries = {name: with_text_scores(each) for name, each in source.deliveries.items() if name not in left_out}
     is_full = bool(source.deliveries) and all(delivery.complete for delivery in source.deliveries.values())
     report.mode = getattr(source, "mode", None) or report.mode or ("full" if is_full else "delta")
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at

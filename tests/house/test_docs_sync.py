@@ -1,4 +1,4 @@
-"""Tests that `docs/sync.md` names only commands and options that exist."""
+"""Tests that `docs/sync.md` names only commands and options that exist, and explains each code of quarantine."""
 
 import re
 import shlex
@@ -13,6 +13,12 @@ from tests.processes import REPOSITORY
 PAGE = REPOSITORY / "docs" / "sync.md"
 SHORT = re.compile(r"(?:^\$ |`)(aimline [^`\n]*?)(?:`|$)", re.MULTILINE)
 LONG = re.compile(r"^\$ aimline [^\n]*\\\n(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
+
+CODE = re.compile(
+    "[\"' ]((?:value|status|role|type|date|dates|instant|boolean|number|json|sourcedId|reference|row|measure|score)"
+    "[.][a-z_]+)[\"']"
+)
+ACKNOWLEDGED = "sourcedId.same_person"  # of an acknowledgement, not of a row
 
 
 def commands() -> list[str]:
@@ -39,3 +45,13 @@ def test_the_command_line_knows_it(typed: str) -> None:
     for parameter in command.params:
         known_options |= {*parameter.opts, *parameter.secondary_opts}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known_options
+
+
+def test_each_code_of_quarantine_has_a_paragraph() -> None:
+    """Each code that the sync gives to a quarantined row has a paragraph on the page, and no paragraph is left over."""
+    folder = REPOSITORY / "app" / "sis"
+    texts = [path.read_text() for path in (*(folder / "engine").rglob("*.py"), folder / "kinds.py")]
+    used = {code for text in texts for code in CODE.findall(text)} - {ACKNOWLEDGED}
+    explained = set(re.findall(r"^\* \*\*`([a-zA-Z_.]+)`\*\*", PAGE.read_text(), re.MULTILINE))
+    assert len(used) > 30
+    assert used == explained

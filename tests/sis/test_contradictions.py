@@ -276,6 +276,76 @@ async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, 
     assert (repeated.exit_code, repeated.total("changes"), len(repeated.rekeys)) == (3, 0, 1)
 
 
+SPELLINGS = {
+    "accents and a hyphen": ("Zoë-Lena", "Dvořák", "zoe lena", "DVORAK", "01", True),
+    "accents as letters of their own": ("Zoë", "Núñez", "Zoe\u0308", "Nu\u0301n\u0303ez", "01", True),
+    "an apostrophe": ("Sean", "O'Brien", "Sean", "O\u2019Brien", "01", True),
+    "a name without Latin letters": ("\u674e", "\u96f7", "\u674e", "\u96f7", "01", True),
+    "the number in the sourcedId": ("Ann", "Smith", "Ann", "Smith", "sis-1", False),
+}
+STRANGERS = {
+    "a twin": ("Zoë", "Dvořák", "Eva", "Dvořák", "U0001", True),
+    "another name without Latin letters": ("\u674e", "\u96f7", "\u738b", "\u82b3", "U0001", True),
+    "a namesake with another number": ("Ann", "Smith", "Ann", "Smith", "U002-1", False),
+}
+
+
+@pytest.mark.parametrize("case", [*SPELLINGS, *STRANGERS])
+async def test_a_name_in_another_spelling_is_the_same_name(north: Town, tmp_path: Path, case: str) -> None:
+    """A student with records is set aside, even if the name of the new row has another spelling.
+
+    Without a birth date and an identifier, the same name and the same number in the sourcedId suffice. Another person
+    with the same family name and birth date is not taken for the student.
+    """
+    given, family, new_given, new_family, new_id, has_birth_date = (SPELLINGS | STRANGERS)[case]
+    before, after = (
+        CaseZip(),
+        CaseZip().change("users", "U001,", f"{new_id},").change("enrollments", "U001,", f"{new_id},"),
+    )
+    for delivery, sourced_id, names in ((before, "U001", (given, family)), (after, new_id, (new_given, new_family))):
+        delivery.change("users", "Given1,Family1,", f"{','.join(names)},").change(
+            "users", ",1001,u1@example.org,", ",,,"
+        )
+        delivery.change("users", ",u1,", ",,")
+        if has_birth_date:
+            delivery.add("demographics", DEMOGRAPHICS, f"{sourced_id},,,2018-01-01")
+    await _sync(north, before, tmp_path)
+    await _give_score(north, "U001")
+    report = await _sync(north, after, tmp_path)
+    pairs = [(one["old"], one["new"], one["set_aside"]) for one in report.rekeys]
+    assert pairs == ([("U001", new_id, True)] if case in SPELLINGS else []), report.as_json()
+    assert ("U001" in await _present(north)) == (case in SPELLINGS)
+
+
+async def test_an_identifier_that_lost_its_zeros_is_the_same(north: Town, tmp_path: Path) -> None:
+    """If a spreadsheet removed the zeros of sourcedIds and identifiers, the likely new ids are still named."""
+    before = CaseZip().change("users", ",1001,", ",0077,").change("users", "Given1,Family1", "Ann,Smith")
+    after = CaseZip().change("users", ",1001,", ",77,").change("users", "Given1,Family1", "Ann,Jones")
+    for file in ("users", "enrollments"):
+        after.change(file, "U001,", "X9,")
+    await _sync(north, before.change("users", "u1@example.org", ""), tmp_path)
+    report = await _sync(north, after, tmp_path)
+    assert [(one["old"], one["new"], one["by"]) for one in report.rekeys] == [("U001", "X9", "identifier")]
+
+
+@pytest.mark.parametrize(("before", "after"), [("N/A", "N/A"), ("000", "0"), ("0", "0000"), ("unknown", "Unknown")])
+async def test_an_identifier_that_many_have_identifies_nobody(
+    north: Town, tmp_path: Path, before: str, after: str
+) -> None:
+    """A student who leaves while another one comes is removed, even if the source has no identifiers but one word."""
+    first, second = CaseZip(), CaseZip()
+    for case, word in ((first, before), (second, after)):
+        for number in range(1, STUDENTS + 1):
+            case.change("users", f",{1000 + number},u", f",{word},u")
+    await _sync(north, first, tmp_path)
+    await _give_score(north, "U001")
+    second.drop("users", "U001").drop("enrollments", "E001")
+    second.add("users", f"U099,,,true,S1,student,u99,,Eva,Other,,{after},u99@example.org,,,,03,")
+    report = await _sync(north, second, tmp_path)
+    assert (report.state, report.exit_code, report.rekeys) == ("applied", 0, []), report.as_json()
+    assert await _present(north) == {"U099", *(f"U{n:03}" for n in range(2, STUDENTS + 1))}
+
+
 async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path: Path) -> None:
     """Siblings with one e-mail address are not taken for one person with a new id."""
     first = CaseZip().change("users", ",1001,", ",,")

@@ -67,6 +67,19 @@ async def test_a_footer_is_left_out_and_reported(north: Town, tmp_path: Path, na
     assert (again.exit_code, again.total("changes")) == (0, 0)
 
 
+@pytest.mark.parametrize("line", [",,,", "," * 40, '"",""', " , "])
+async def test_a_row_of_empty_cells_is_none_however_many_they_are(north: Town, tmp_path: Path, line: str) -> None:
+    """A row of empty cells is left out, even if it has more or fewer cells than the header, also below a footer.
+
+    Spreadsheets write such rows below a table. Earlier, each waited in quarantine.
+    """
+    case = CaseZip().add("users", line, "Total rows: 14", line, line).add("enrollments", line)
+    report = await sync(north, case.write(tmp_path / "a.zip"), tmp_path)
+    assert (report.state, report.exit_code, report.total("quarantined")) == ("applied", 0, 0), report.as_json()
+    assert (report.kinds["person"].fetched, report.kinds["enrollment"].fetched) == (STUDENTS + 2, STUDENTS + 2)
+    assert any("users.csv: 1 row at the end is a footer" in warning for warning in report.warnings), report.warnings
+
+
 async def test_a_footer_with_all_cells_of_the_header_is_no_course(north: Town, tmp_path: Path) -> None:
     """A footer that a spreadsheet filled up to the width of the header is no row, where only a sourcedId is required.
 

@@ -76,7 +76,7 @@ async def test_extra_credit_exemption_and_a_vendors_words_are_taken(north: Town,
 FAULTS = {
     "an unknown student": ({"studentSourcedId": "nobody"}, ("studentSourcedId", "reference.unknown")),
     "an unknown line item": ({"lineItemSourcedId": "none"}, ("lineItemSourcedId", "reference.unknown")),
-    "a score that is none": ({"score": "87%"}, ("score", "number.malformed")),
+    "a score that is none": ({"score": "8,7"}, ("score", "number.malformed")),
     "a score beyond numbers": ({"score": "NaN"}, ("score", "number.malformed")),
     "a day that is none": ({"scoreDate": "09/09/2026"}, ("scoreDate", "date.malformed")),
 }

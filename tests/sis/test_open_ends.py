@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.sis.engine.intake.blocks import has_open_year
 from app.sis.engine.report import Report
+from app.sis.kinds import OPEN_YEARS
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, sync
 from tests.sis.rows_server import RowsServer, sync_rows
@@ -32,6 +34,14 @@ async def _count(town: Town, table: str) -> Any:
 def _noted(report: Report, file: str, rows: int) -> bool:
     words = f"{file}: {rows} rows have an endDate in 2099, 2100, 2999, 3000 or 9999, which is read as no end."
     return words in report.warnings
+
+
+def test_a_year_without_an_end_is_noticed_anywhere_in_a_block() -> None:
+    """The fast search for years such as 9999 agrees with a plain search, at each place of a block of bytes."""
+    dates = [f"{year}-12-31".encode() for year in (*OPEN_YEARS, "2027", "2011", "1999", "2000", "9990", "0000")]
+    for block in (b"", b"-", b"99-", b"9999", b"999-99-9", *dates):
+        for text in (block, b"id-1," + block, block + b",2027-06-12\r\n", b"99" + block, b"\xff-" + block[1:]):
+            assert has_open_year(text) == any(f"{year}-".encode() in text for year in OPEN_YEARS), text
 
 
 async def test_an_end_far_away_is_no_end_in_csv_and_rest_alike(north: Town, tmp_path: Path) -> None:

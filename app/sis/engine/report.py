@@ -262,20 +262,24 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
     """Returns the schools and classes that would lose students. A class that the plan removes is not among them.
 
     A school loses a student if the plan removes the student, moves the student to other schools, or gives the person
-    another role. A class loses a student if the plan removes the enrollment or changes its role.
+    another role. A school that the plan removes, or makes another type of org, loses all of its students. A class loses
+    a student if the plan removes the enrollment or changes its role.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
-    if people.updated + people.removed + people.absent:
+    orgs = kinds["org"]
+    if people.updated + people.removed + people.absent + orgs.updated + orgs.removed + orgs.absent:
         rows = await stage.rows(
             f"""SELECT count(*) AS students,
-                       count(*) FILTER (WHERE p.id IS NOT NULL
+                       count(*) FILTER (WHERE c.id IS NOT NULL OR p.id IS NOT NULL
                                         AND NOT (p.action IN {CAME} AND t.school_id = ANY (p.school_ids)
                                                  AND (p.is_student OR t.keeps_role))) AS lost
                 FROM (SELECT t.id, 'role' = ANY (t.pinned) AS keeps_role, unnest(t.school_ids) AS school_id
                       FROM person AS t
                       WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL OFFSET 0) AS t
                 JOIN org AS s ON s.district_id = :district AND s.id = t.school_id AND s.type = 'school'
+                LEFT JOIN {stage.of_run("plan", "org")} AS c ON c.id = s.id
+                 AND (c.action IN {WENT} OR c.action = 'update' AND coalesce(c.type, 'school') <> 'school')
                 LEFT JOIN {stage.of_run("plan", "person")} AS p ON p.id = t.id AND p.action <> 'refuse'
                 GROUP BY s.id"""
         )

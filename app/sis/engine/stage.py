@@ -105,6 +105,8 @@ class Stage:
     """The number of raw rows, for each kind that was loaded."""
     planned_rows: dict[str, dict[str, int]] = field(default_factory=dict)
     """The number of planned rows by action, for each kind that was counted."""
+    with_separators: set[str] = field(default_factory=set)
+    """The kinds whose files have a semicolon or a bar anywhere, with which a source may separate a list."""
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
     outside: dict[str, str] = field(default_factory=dict)

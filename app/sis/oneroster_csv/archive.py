@@ -23,7 +23,7 @@ from app.sis.oneroster_csv.header import (
     standard_columns,
 )
 from app.sis.oneroster_csv.unzip import HEAD, list_entries, open_archive, stream
-from app.sis.port import Delivery, SourceRefused
+from app.sis.port import Delivery, SourceRefused, leave_out_hint
 
 MODES: Final = ("absent", "bulk", "delta")
 SENT_MODES: Final = ("bulk", "delta")
@@ -66,7 +66,7 @@ class CsvZip:
                 try:
                     deliveries[name] = self._delivery(entries[f"{name}.csv"], file, modes[name])
                 except SourceRefused as error:
-                    errors.append(error.detail)
+                    errors.append(error.detail + leave_out_hint(f"{name}.csv"))
         if errors:
             raise ZipRefused(errors)
         if not deliveries and not self._announced_left_out:
@@ -245,7 +245,8 @@ def _refuse_modes(version: str, modes: Mapping[str, str], entries: Mapping[str, 
         if mode not in MODES:
             errors.append(f"manifest.csv says neither absent, bulk nor delta of {name}.csv.")
         if mode in SENT_MODES and f"{name}.csv" not in entries:
-            errors.append(f"manifest.csv announces {name}.csv, and the zip does not hold it.")
+            hint = leave_out_hint(f"{name}.csv")
+            errors.append(f"manifest.csv announces {name}.csv, and the zip does not hold it.{hint}")
     if errors:
         raise ZipRefused(errors)
 

@@ -131,7 +131,7 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
     present = [column for column in header if column in columns]
     if present != [column for column in columns if column in present]:
         warnings.append(f"{name} has its columns in another order: read by their names.")
-    lacking = [column for column in columns if column not in header and column in file.taken]
+    lacking = [column for column in columns if column not in header and column in file.taken - {"textScore"}]
     if lacking:
         warnings.append(f"{name} has no {', '.join(lacking)}: the known values stay.")
     column_names = {*columns, *file.columns}

@@ -29,6 +29,7 @@ SHAPES: Final = 512  # The number of sets of keys whose columns are cached.
 ALIKE: Final = 16  # The minimum number of rows with the same keys that are read by column.
 CURRENT, TO_COME, ENDED = 1, 2, 3
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,300}(?:\.[0-9]*)?|\.[0-9]+)")
 _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
@@ -120,14 +121,14 @@ def objectives(value: Any) -> str:
             items.append({"source": source, "id": text(each)})
         for each in _many(item.get("learningObjectiveResults")):
             if isinstance(each, dict):
-                score = each.get("score")
-                kept = float(score) if isinstance(score, int | float) else None
+                score, words = text(each.get("score")).strip(), text(each.get("textScore"))
+                kept = float(score) if _NUMBER.fullmatch(score) else None
                 items.append(
                     {
                         "source": source,
                         "id": text(each.get("learningObjectiveId")),
                         "score": kept,
-                        "text_score": text(each.get("textScore")) or None,
+                        "text_score": words or (score if score and kept is None else None),
                     }
                 )
     return json.dumps(sorted(items, key=lambda item: (str(item["source"]), str(item["id"])))) if items else ""

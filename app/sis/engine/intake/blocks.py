@@ -6,8 +6,9 @@ from typing import Final
 import numpy as np
 
 from app.core.text import EDGE_BLANKS
+from app.sis.kinds import OPEN_YEARS
 
-QUOTE, COMMA, FEED, RETURN, BLANK = 34, 44, 10, 13, 32
+QUOTE, COMMA, FEED, RETURN, BLANK, DASH = 34, 44, 10, 13, 32, 45
 IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
 """For each value of a byte, whether it is a quote, a comma or a line end."""
 CONTROLS: Final = (b"\t", b"\x0b", b"\x0c", b"\x1a")
@@ -15,6 +16,8 @@ CONTROLS: Final = (b"\t", b"\x0b", b"\x0c", b"\x1a")
 QUOTED_LINE_ENDS: Final = (b'\n",', b'\r",', b',"\n', b',"\r', b'\n"\n', b'\n"\r')
 """Line ends at the beginning or the end of a value in quotes."""
 WIDE_BLANKS: Final = tuple(map(str.encode, ("\u0085", "\u00a0", "\u00ad", "\u1680", "\u3000", "\ufeff")))
+_FAR: Final = np.array([int.from_bytes(year.encode()) for year in OPEN_YEARS], np.uint32)
+"""`OPEN_YEARS`, each as one number made of its four characters. The last two digits of each year are equal."""
 _INVISIBLE: Final = re.compile("[\u2000-\u200f\u2028-\u202f\u205f-\u2064]")
 # A blank stands between the parts because PostgreSQL, if it prints a statement, cuts a long word within a character.
 BLANKS_SQL: Final = "U&'{}'".format(
@@ -57,6 +60,20 @@ def count_outside(block: bytes, mark: bytes) -> int:
     """Returns the number of times that `mark`, a line end, occurs outside of quotes."""
     letters = np.frombuffer(block, np.uint8)
     return int(np.count_nonzero((letters == mark[0]) & (within_quotes(letters) == 0)))
+
+
+def has_open_year(block: bytes) -> bool:
+    """Returns whether a year of `OPEN_YEARS` with a dash after it occurs anywhere in a block.
+
+    Only places where two equal characters come before a dash are compared. This takes a fifth of the time of a search
+    for each of the years.
+    """
+    letters = np.frombuffer(block, np.uint8)
+    dashes = 4 + np.flatnonzero((letters[4:] == DASH) & (letters[3:-1] == letters[2:-2]))
+    years = np.zeros(len(dashes), np.uint32)
+    for back in (4, 3, 2, 1):
+        years = years * np.uint32(256) + letters[dashes - back].astype(np.uint32)
+    return bool(np.isin(years, _FAR).any())
 
 
 def has_padding(block: bytes) -> bool:

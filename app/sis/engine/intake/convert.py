@@ -14,13 +14,14 @@ This file exceeds 250 lines because the comparison and the conversion must agree
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from app.core.grades import GRADE_CODES
 from app.core.violations import EARLIEST_DATE
+from app.sis.engine.intake.meanings import is_grade_sql, is_open_sql, no_null_sql
 from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
 from app.sis.engine.stage import SEPARATE, Stage, fresh_id
-from app.sis.kinds import MALFORMED, NO_DATES, OPEN_YEARS, ROLES, SQL_TYPES, WORDS, Field, Kind
+from app.sis.kinds import MALFORMED, NO_DATES, ROLES, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
@@ -32,7 +33,7 @@ _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
           FROM unnest(string_to_array({x}, ',')) WITH ORDINALITY AS u (i, n)) END"""
 
-_DAY_AND_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}($|[T ][0-9]{2}:[0-9]{2})"
 # [0-9] and not \d: in some locales \d matches digits of other scripts, which no cast accepts.
 _INSTANT = r"""CASE
     WHEN translate({x}, '123456789', '000000000') IN ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z')
@@ -93,7 +94,7 @@ def typed_sql(field: Field, x: str) -> str:
             day = f"left(btrim({x}), 10)"
             unless = f" AND NOT {is_open_sql(x)}" if field.type == "end_date" else ""
             return (
-                f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY_AND_TIME}') AND {day} >= '{EARLIEST_DATE}' "
+                f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY}') AND {day} >= '{EARLIEST_DATE}' "
                 f"AND pg_input_is_valid({day}, 'date'){unless} THEN {day}::date END"
             )
         case "instant" | "end_instant":
@@ -133,18 +134,6 @@ def typed_sql(field: Field, x: str) -> str:
     return f"nullif(btrim({no_null_sql(x)}), '')"
 
 
-def no_null_sql(x: str) -> str:
-    """Returns SQL that treats the texts NULL and \\N as an empty value. Some databases export these texts."""
-    return f"CASE WHEN {x} NOT IN ('NULL', 'null', '\\N') THEN {x} END"
-
-
-def is_open_sql(x: str) -> str:
-    """Returns an SQL condition for a date or an instant, as text, by which a source says that there is no end."""
-    years = ", ".join(f"'{year}'" for year in OPEN_YEARS)
-    is_day = f"(length(btrim({x})) = 10 OR substr(btrim({x}), 11, 1) IN ('T', ' '))"
-    return f"(left(btrim({x}), 4) IN ({years}) AND btrim({x}) LIKE '____-__-__%' AND {is_day})"
-
-
 def _is_no_date_sql(field: Field, x: str) -> str:
     """Returns an SQL condition for a text that stands for no date in this field."""
     days = ", ".join(f"'{day}'" for day in NO_DATES)
@@ -167,6 +156,8 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
             is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) NOT IN ('', 'NULL', 'null', '\\N')"
             if field.type in DATED:
                 is_malformed += f" AND NOT {_is_no_date_sql(field, f'q.x_{field.column}')}"
+            if field.header == "score" and "textScore" in delivery.header:
+                is_malformed += f" AND NOT {is_grade_sql('q.x_score')}"
             faults.append((is_malformed, f"'{field.header} {MALFORMED[field.type]}'"))
         if field.required:
             faults.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
@@ -211,7 +202,7 @@ def _converted_sql(
     fields = tuple(field for field in kind.fields if field.header in at)
     refs = tuple(ref for ref in kind.refs if ref.header in at)
     gone = GONE_SQL.format(x=at["status"]) if "status" in at else "false"
-    converted = [f"{typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
+    converted = [f"{_value_sql(f, at)} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     converted += [f"{no_null_sql(at[r.header])} AS ref_{r.column}" for r in refs]
     converted += [
         f"nullif(btrim({no_null_sql(at[column])}), '') AS required_{column}" for column in delivery.required_columns
@@ -231,6 +222,17 @@ def _converted_sql(
               FROM {rows} {SEPARATE}) AS q
         """
     return columns, query
+
+
+def _value_sql(field: Field, at: Mapping[str, str]) -> str:
+    """Returns SQL for the value of a field. `at` has the raw columns, keyed by header.
+
+    A grade in words that a source sends as the score becomes the score as text, if the source sends none.
+    """
+    value = typed_sql(field, at[field.header])
+    if field.header != "textScore" or "score" not in at:
+        return value
+    return f"coalesce({value}, CASE WHEN {is_grade_sql(at['score'])} THEN btrim({at['score']}) END)"
 
 
 async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:

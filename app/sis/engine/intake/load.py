@@ -17,13 +17,13 @@ import asyncpg
 
 from app.core.plural import pluralize
 from app.sis.engine.intake.blocks import BLANKS_SQL
-from app.sis.engine.intake.convert import is_open_sql
+from app.sis.engine.intake.cells import trim_cells
+from app.sis.engine.intake.meanings import is_open_sql
 from app.sis.engine.intake.screen import Screen
 from app.sis.engine.stage import Stage
 from app.sis.kinds import OPEN_YEARS
 from app.sis.port import Delivery, Progress, SourceRefused
 
-ID_ENDINGS = ("sourcedid", "sourcedids")
 PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
 """Planner settings for statements on rows that were just loaded and have no statistics.
@@ -89,6 +89,8 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
             f"DELETE FROM staging.{name} AS r USING unnest($1::bigint[]) AS f (number) WHERE r.row_number = f.number",
             list(screen.blank),
         )
+    if screen.has_separators:
+        stage.with_separators.add(delivery.kind)
     await _note_repairs(stage, delivery, screen, f"staging.{name}")
     headers = await _drop_repeated_headers(stage, delivery, screen.repeated_header, f"staging.{name}")
     stage.malformed[delivery.kind] = screen.digests
@@ -112,11 +114,11 @@ async def _drop_repeated_headers(stage: Stage, delivery: Delivery, header: list[
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
-    """Removes blanks around the sourcedIds of the raw rows, and notes all corrections of the file in the report.
+    """Removes blanks around the values of the raw rows, and notes all corrections of the file in the report.
 
     The other corrections, of misplaced quotes and of NUL characters, were made while the file was read.
     """
-    if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
+    if screen.padded and (rows := await trim_cells(stage, delivery, name)):
         have = pluralize(rows, "row has", "rows have")
         stage.notes.append(f"{delivery.file}: {have} blanks around a sourcedId, which are left out.")
     if screen.quotes:
@@ -139,17 +141,6 @@ async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: 
     if screen.nuls:
         are = pluralize(screen.nuls, "NUL character is", "NUL characters are")
         stage.notes.append(f"{delivery.file}: {are} replaced by \ufffd.")
-
-
-async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
-    """Removes blanks at both ends of the ids and references of raw rows. Returns the number of changed rows."""
-    columns = [f"c{n}" for n, header in enumerate(delivery.header, start=1) if header.lower().endswith(ID_ENDINGS)]
-    columns = [column for column in columns if int(column[1:]) <= len(delivery.header) - len(delivery.composed)]
-    trimmed = {column: f"nullif(btrim({column}, {BLANKS_SQL}), '')" for column in columns}
-    return await stage.run(
-        f"""UPDATE {name} SET {", ".join(f"{column} = {value}" for column, value in trimmed.items())}
-            WHERE {" OR ".join(f"{column} IS DISTINCT FROM {value}" for column, value in trimmed.items())}"""
-    )
 
 
 async def drop_empty_rows(stage: Stage, delivery: Delivery) -> int:

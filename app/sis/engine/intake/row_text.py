@@ -62,7 +62,7 @@ def footers_of(tail: bytes, mark: bytes, key: int) -> list[int]:
         lines.pop()
     footers: list[int] = []
     for number, line in enumerate(reversed(lines)):
-        if not line.strip(NOTHING + b"\r\n"):
+        if not line.strip(NOTHING + b'\r\n,"'):
             continue
         if not is_footer(line):
             cells = line.split(b",")

@@ -23,19 +23,19 @@ from app.sis.engine.intake.blocks import (
     RETURN,
     are_strict,
     count_outside,
+    has_open_year,
     has_padding,
     positions,
     within_quotes,
 )
 from app.sis.engine.intake.row_text import END_OF_FILE, NOTHING, cells_of, digest_row, footers_of, is_text, quoted
-from app.sis.kinds import BY_NAME, OPEN_YEARS
-from app.sis.port import Delivery, SourceRefused
+from app.sis.kinds import BY_NAME
+from app.sis.port import Delivery, SourceRefused, leave_out_hint
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
 MAX_CARRIAGE_RETURNS = 4096  # carriage returns after the header that may belong to its line end
 MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
 REPLACEMENT = "\ufffd".encode()
-FAR = tuple(f"{year}-".encode() for year in OPEN_YEARS)
 TAIL = 4096  # the bytes at the end of a file in which footers are recognized
 MAX_DIGESTS = 50_000  # malformed rows of one file whose content gets a digest
 GUESSED = 4096  # the number of bytes from which an encoding is guessed, and the bytes that are known of a row too long
@@ -66,13 +66,15 @@ class Screen:
         self._is_skipping = False  # the rest of a row that is too long is left out
         self._tail = b""
         self.blank = array("q")
-        """The numbers of the empty lines, which count neither as rows nor as faults."""
+        """The numbers of the lines without any text, which count neither as rows nor as faults."""
         self.footers = 0
         """The number of rows at the end of the file that are no records, such as `Total rows: 123`."""
         self.repeated_header: list[str] | None = None
         """The cells of the header if the header may come again below, as in files that were joined."""
         self.padded = False
         """Whether a cell may begin or end with a blank."""
+        self.has_separators = False
+        """Whether a cell may have a semicolon or a bar, with which a source may separate a list."""
         self.open_ends: frozenset[str] = frozenset()
         """The columns that may have a year by which sources say that there is no end."""
         self.nuls = 0
@@ -138,9 +140,10 @@ class Screen:
             block = data[:cut]
             self._must_be_text(block)
             self.padded = self.padded or has_padding(block)
+            self.has_separators = self.has_separators or b";" in block or b"|" in block
             if self.repeated_header is None and self._header_line in block:
                 self.repeated_header = cells_of(self._header_line)
-            if self._ends and not self.open_ends and any(year in block for year in FAR):
+            if self._ends and not self.open_ends and has_open_year(block):
                 self.open_ends = self._ends
             quotes = positions(block, QUOTE) if b'"' in block else None
             if quotes is not None:
@@ -202,7 +205,7 @@ class Screen:
             ) from None
 
     def _refused(self, sentence: str) -> SourceRefused:
-        return SourceRefused(f"{self._delivery.file} {sentence}")
+        return SourceRefused(f"{self._delivery.file} {sentence}{leave_out_hint(self._delivery.file)}")
 
     def _rows_of_plain(self, block: bytes, quotes: "np.ndarray | None") -> int:
         """Returns the number of rows of a block if COPY can read all of them as they are, otherwise 0.
@@ -318,6 +321,9 @@ class Screen:
             return b",".join(map(quoted, body.split(b","))) + self._end
         outside = body.split(b'"')[::2]
         if sum(part.count(b",") for part in outside) != self._width - 1:
+            if self._delivery.has_empty_rows and not body.strip(NOTHING + b',"'):
+                self._note(self.blank)
+                return self._empty()
             cells = cells_of(body)
             if cells is None and (escaped := cells_of(body, escape="\\")) and len(escaped) == self._width:
                 self.quotes.append(self._number)

@@ -14,8 +14,11 @@ This module does not write the gradebook.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.sis.engine.intake.cells import split_lists
 from app.sis.engine.intake.convert import MAX_ID_BYTES, convert_rows
+from app.sis.engine.intake.grades import note_grades
 from app.sis.engine.intake.load import copy_raw, drop_empty_rows, widen_raw
+from app.sis.engine.intake.meanings import is_grade_sql
 from app.sis.engine.intake.roles import compose_roles, stage_affected_people
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
@@ -54,8 +57,13 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
             composed.append(await compose(stage, kind, supplement))
     if composed:
         await _add_composed_columns(stage, file, composed)
+    if "textScore" in delivery.composed:
+        await stage.driver.execute(f"ALTER TABLE {stage.raw_tables[kind.name]} ADD c{len(delivery.header)} text")
+    await split_lists(stage, kind, file)
     progress(f"checking {kind.plural}", 0, 0)
     rows = await convert_rows(stage, kind, delivery)
+    if "textScore" in delivery.header:
+        await note_grades(stage, kind, delivery)
     if composed and not delivery.complete:
         rows += (
             await stage_affected_people(stage, delivery)
@@ -104,7 +112,8 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
     ]
     if "score" in at:
         is_malformed = f"{at['score']} !~ '{NUMBER}' OR NOT pg_input_is_valid(btrim({at['score']}), 'float8')"
-        faults.append((f"btrim({at['score']}) <> '' AND ({is_malformed})", "'score number.malformed'"))
+        is_malformed = f"btrim({at['score']}) <> '' AND ({is_malformed}) AND NOT {is_grade_sql(at['score'])}"
+        faults.append((is_malformed, "'score number.malformed'"))
     fault = f"CASE {' '.join(f'WHEN {when} THEN {code}' for when, code in faults)} END"
     await stage.run(
         f"""UPDATE {stage.raw_tables[supplement.kind]} AS u SET fault = f.fault FROM (
@@ -150,10 +159,13 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
     target = f"btrim({at[TARGETS[supplement.kind]]})"
     parts = {"source": at["source"], "id": at["learningObjectiveId"]}
     pairs = ", ".join(f"'{name}', btrim({value})" for name, value in parts.items())
+    words = f"nullif(btrim({at['textScore']}), '')" if "textScore" in at else "NULL"
     if "score" in at:
-        pairs += f", 'score', nullif(btrim({at['score']}), '')::float8"
-    if "textScore" in at:
-        pairs += f", 'text_score', nullif(btrim({at['textScore']}), '')"
+        is_grade = is_grade_sql(at["score"])
+        pairs += f", 'score', CASE WHEN NOT {is_grade} THEN nullif(btrim({at['score']}), '')::float8 END"
+        words = f"coalesce({words}, CASE WHEN {is_grade} THEN btrim({at['score']}) END)"
+    if "textScore" in at or "score" in at:
+        pairs += f", 'text_score', {words}"
     values = f"""SELECT {target} AS target, jsonb_strip_nulls(jsonb_build_object({pairs})) AS one
                FROM {raw} AS r WHERE r.fault IS NULL AND {_is_active_sql(at)}"""
     if not supplement.complete:

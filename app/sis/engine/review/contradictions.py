@@ -3,12 +3,17 @@
 * A plan must not remove people, classes, schools or terms to which other rows of the same delivery refer.
 * If a student's sourcedId has changed, a plan must not separate the student from the student's records.
 
-A person whom the plan would remove and a person whom it would create are likely the same in three cases:
+A person whom the plan would remove and a person whom it would create are likely the same in four cases:
 
-* They have the same identifier.
+* They have the same identifier, and nobody with another given name has it too, as with `N/A`. Leading zeros do not
+  count, because spreadsheets remove them.
 * They have the same name and birth date.
+* They have the same name, and the same number in the sourcedId, such as `s-0012` and `S12`.
 * They have the same given name, and the same e-mail or username. The given name is compared because siblings may have
   the same e-mail.
+
+Names are the same whatever their case, accents, blanks, hyphens and apostrophes, because another SIS writes them
+otherwise.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -37,7 +42,7 @@ _STAFF_DUTIES: Final = (
 
 Each duty has a table, the table's column for the person, and the condition for a current duty.
 """
-FIELDS: Final = ("identifier", "name and birth date", "email", "username")
+FIELDS: Final = ("identifier", "name and birth date", "email", "username", "name and sourcedId")
 """The fields by which two people can be recognized as the same person, the strongest first."""
 NAMED_BY: Final = {
     "org": (("class", "school_id"), ("enrollment", "school_id"), ("person", "school_ids"), ("org", "parent_id")),
@@ -51,6 +56,8 @@ If a row is missing from the delivery but delivered rows refer to it, the row is
 """
 PARTS: Final = {"person": ("role", "demographics")}
 """The kinds whose rows belong to one row of a kind, keyed by this kind. They are kept with that row."""
+_SPELLING: Final = r"[\u0300-\u036f\u2018\u2019\u00b4\u2010-\u2015\s''`.-]"
+"""A pattern for what may differ in a name: accents, after they were separated from their letters, and punctuation."""
 ARRIVES: Final = "('create', 'restore')"
 REKEYED: Final = "sourcedId.rekeyed"
 
@@ -175,19 +182,25 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
     if not await stage.count(f"SELECT count(*) FROM {plan} AS p WHERE p.action IN {WENT}"):
         return []
     header = set(deliveries["person"].header)
+    given_name, family_name = (f"{_name_sql('n', name)} = {_name_sql('t', name)}" for name in ("given", "family"))
     same = [
-        (name, f"lower(btrim(n.{column})) = lower(btrim(t.{column})){given}", column)
+        (name, f"{_plain_sql('n', column)} = {_plain_sql('t', column)}{given}", column)
         for name, column, given in (
-            ("identifier", "identifier", ""),
-            ("email", "email", " AND lower(n.given_name) = lower(t.given_name)"),
-            ("username", "username", " AND lower(n.given_name) = lower(t.given_name)"),
+            ("identifier", "identifier", _is_own_sql()),
+            ("email", "email", f" AND {given_name}"),
+            ("username", "username", f" AND {given_name}"),
         )
         if {name, "givenName"} <= header | ({"givenName"} if not given else set())
     ]
-    queries = [_pairs_sql(plan, name, condition + f" AND btrim(t.{column}) <> ''") for name, condition, column in same]
-    demographics = deliveries.get("demographics")
-    if demographics is not None and "birthDate" in demographics.header and {"givenName", "familyName"} <= header:
-        born = f"""lower(n.given_name) = lower(t.given_name) AND lower(n.family_name) = lower(t.family_name)
+    queries = [
+        _pairs_sql(plan, name, condition + f" AND {_plain_sql('t', column)} <> ''") for name, condition, column in same
+    ]
+    demographics, has_names = deliveries.get("demographics"), {"givenName", "familyName"} <= header
+    if has_names:
+        number = f"{given_name} AND {family_name} AND {_number_sql('n.sourced_id')} = {_number_sql('p.sourced_id')}"
+        queries.append(_pairs_sql(plan, "name and sourcedId", number))
+    if demographics is not None and "birthDate" in demographics.header and has_names:
+        born = f"""{given_name} AND {family_name}
             AND (SELECT d.birth_date FROM demographics AS d WHERE d.district_id = :district AND d.person_id = t.id)
               = (SELECT d.birth_date FROM {stage.of_run("plan", "demographics")} AS d WHERE d.id = n.id LIMIT 1)"""
         queries.append(_pairs_sql(plan, "name and birth date", born))
@@ -198,6 +211,28 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
             FROM ({" UNION ALL ".join(queries)}) AS m GROUP BY m.old, m.new, m.id ORDER BY m.old, m.new"""
     )
     return [LikelyRekey(row["old"], row["new"], FIELDS[row["by"]], row["has_records"], row["id"]) for row in rows]
+
+
+def _name_sql(person: str, which: str) -> str:
+    """Returns SQL for the given or the family name of a person, without what is only another spelling."""
+    return f"regexp_replace(normalize(lower({person}.{which}_name), NFKD), '{_SPELLING}', '', 'g')"
+
+
+def _is_own_sql() -> str:
+    """Returns SQL, beginning with AND, that is false if somebody with another given name has the identifier of `t`."""
+    return f""" AND NOT EXISTS (SELECT FROM person AS q WHERE q.district_id = :district AND q.removed_at IS NULL
+        AND q.id <> t.id AND {_plain_sql("q", "identifier")} = {_plain_sql("t", "identifier")}
+        AND {_name_sql("q", "given")} <> {_name_sql("t", "given")})"""
+
+
+def _plain_sql(person: str, column: str) -> str:
+    value = f"lower(btrim({person}.{column}))"
+    return f"ltrim({value}, '0')" if column == "identifier" else value
+
+
+def _number_sql(sourced_id: str) -> str:
+    """Returns SQL for the digits of a sourcedId without leading zeros, or for the sourcedId if it has none."""
+    return f"coalesce(nullif(ltrim(regexp_replace({sourced_id}, '[^0-9]', '', 'g'), '0'), ''), lower({sourced_id}))"
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:

@@ -18,7 +18,8 @@ from app.evidence.rules import PURPOSES
 from app.playbook.lookup import area_by_id, secured_code
 from app.playbook.models import Measure
 from app.sis.engine.intake.blocks import BLANKS_SQL
-from app.sis.engine.intake.convert import GONE_SQL, MAX_ID_BYTES, no_null_sql, typed_sql
+from app.sis.engine.intake.convert import GONE_SQL, MAX_ID_BYTES, typed_sql
+from app.sis.engine.intake.meanings import no_null_sql
 from app.sis.engine.review.scope import SourceScope
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import SCORE, Field
@@ -105,11 +106,11 @@ def _converted_sql(stage: Stage, delivery: Delivery) -> tuple[list[str], str]:
             FROM (SELECT r.row_number, r.fault AS raw_fault, {_text(external_id)} AS external_id,
                          {_text(student)} AS student, {_text(at["measure"])} AS measure,
                          {GONE_SQL.format(x=at["status"]) if "status" in at else "false"} AS gone,
-                         {typed_sql(day, at["date"])} AS taken_on, {_text(at["date"])} AS x_taken_on,
-                         {typed_sql(value, at["value"])} AS value, {_text(at["value"])} AS x_value,
+                         {typed_sql(day, _text(at["date"]))} AS taken_on, {_text(at["date"])} AS x_taken_on,
+                         {typed_sql(value, _text(at["value"]))} AS value, {_text(at["value"])} AS x_value,
                          CASE WHEN {_text(attempt)} IS NULL THEN 1
-                              WHEN btrim({attempt}) ~ '^[1-9][0-9]{{0,5}}([.]0*)?$'
-                              THEN split_part(btrim({attempt}), '.', 1)::integer END AS attempt,
+                              WHEN {_text(attempt)} ~ '^[1-9][0-9]{{0,5}}([.]0*)?$'
+                              THEN split_part({_text(attempt)}, '.', 1)::integer END AS attempt,
                          coalesce(lower({_text(purpose)}), 'progress') AS purpose,
                          {_text(at.get("form", "NULL::text"))} AS form
                   FROM {stage.raw(SCORE.name)} AS r OFFSET 0) AS q""",
