@@ -126,7 +126,7 @@ def _largest_reads(operation: Operation, district: FullDistrict, headers: dict[s
 
 
 def _maximum(schema: dict[str, Any]) -> int:
-    return next(one["maximum"] for one in schema.get("anyOf", [schema]) if "maximum" in one)
+    return next(int(one["maximum"]) for one in schema.get("anyOf", [schema]) if "maximum" in one)
 
 
 def _address(path: str, params: dict[str, Any]) -> str:
