@@ -23,6 +23,7 @@ from app.note.models import NoteChange
 from app.roster.student_lock import lock_students
 from app.support.models import SessionChange
 
+ChangeTable = type[ScoreChange] | type[SessionChange] | type[NoteChange]
 BATCH: Final = 2000  # The maximum number of rows of each table in one batch.
 _CHANGED_FIELDS: Final = """coalesce((
     SELECT jsonb_object_agg(b.key, NULL::text) FROM jsonb_each(c.before) AS b
@@ -43,7 +44,7 @@ def _deletion(table: str, values: str) -> TextClause:
     return text(_DELETE.format(table=table, values=values))
 
 
-EARLIER_VALUES: Final = {
+EARLIER_VALUES: Final[dict[ChangeTable, TextClause]] = {
     ScoreChange: _deletion("score_change", f"before = {_CHANGED_FIELDS.format(record='score')}"),
     SessionChange: _deletion("session_change", f"before = {_CHANGED_FIELDS.format(record='session')}"),
     NoteChange: _deletion("note_change", "text = ''"),
@@ -91,9 +92,7 @@ async def erase_earlier_values(work: Work, student_id: UUID) -> int:
     return deleted
 
 
-async def _delete(
-    work: Work, table: type[ScoreChange] | type[SessionChange] | type[NoteChange], ids: Collection[UUID]
-) -> int:
+async def _delete(work: Work, table: ChangeTable, ids: Collection[UUID]) -> int:
     if not ids:
         return 0
     values = {"district": work.district_id, "now": now(), "ids": list(ids)}

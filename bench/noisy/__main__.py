@@ -26,10 +26,10 @@ CONNECTIONS, RATE, STUDENTS = 16, 5, 2000
 NODES = (
     "id givenName familyName grades schoolIds departed",
     "id givenName familyName schools { id name }",
-    "id givenName familyName enrollments { id } externalIds { id }",
+    "id givenName familyName enrollments { classId role } schools { id name }",
 )
 """The fields of a student in A's candidates for the longest query. The district has no other rows."""
-PATHS = ("/v1/students?limit=200", "/v1/students?limit=200&expand=schools,enrollments,external_ids")
+PATHS = ("/v1/students?limit=200", "/v1/students?limit=200&expand=schools,enrollments")
 """A's candidates for the longest request of REST."""
 PAGE = "students(first: {first}) {{ edges {{ cursor node {{ {node} }} }} pageInfo {{ endCursor hasNextPage }} }}"
 

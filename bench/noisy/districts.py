@@ -74,7 +74,7 @@ def serving(settings: Settings) -> Iterator[str]:
 
 
 def _wait_until_ready(base_url: str) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180  # a busy machine takes long
     while time.monotonic() < until:
         with suppress(OSError), urllib.request.urlopen(f"{base_url}/health/ready"):  # noqa: S310  # our own address
             return

@@ -17,7 +17,7 @@ from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
 
 @contextmanager
 def served_api(
-    settings: Settings, log: Path | None = None, arguments: tuple[str, ...] = (), **more: str
+    settings: Settings, log: Path | None = None, arguments: tuple[str, ...] = (), /, **more: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Runs `aimline serve` with these arguments, and yields its process and address; its log may go to a file."""
     port = free_port()

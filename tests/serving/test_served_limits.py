@@ -61,8 +61,9 @@ def test_a_served_process_limits_heads_and_closes_half_sent_requests(
             assert connection.is_closed()
             return status, time.monotonic() - began
 
-    with served_api(settings, tmp_path / "log", arguments=("--workers", workers)) as (_, address):
+    with served_api(settings, tmp_path / "log", ("--workers", workers)) as (_, address):
         port = port_of(address)
+        answer = b""
         for size, expected in ((60_000, 200), (65 * 1024, 431)):
             with Connection(port) as connection:
                 connection.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\nA: " + b"x" * size + b"\r\n\r\n")

@@ -75,7 +75,7 @@ async def call(app: FastAPI, request: dict[str, Any], body: bytes) -> tuple[int,
         if not message.get("more_body"):
             ended.set()
 
-    await app(scope, receive, send)  # type: ignore[arg-type]  # plain dicts, as a server passes them
+    await app(scope, receive, send)
     return status, size
 
 

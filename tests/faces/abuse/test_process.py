@@ -54,7 +54,8 @@ def test_a_process_stays_available_and_ends(
 ) -> None:
     """A process answers health checks without delay while four senders send the abuse corpus, and SIGTERM ends it.
 
-    The delay is measured in processor time of the process, because other processes may keep the machine busy.
+    The delay is measured in processor time of the process. Other work on the machine, such as other tests, delays an
+    answer by seconds without any fault of the process, so the time by the clock has only a wide limit.
     """
     process, address = serving
     headers = {"Authorization": f"Bearer {token(north)}", "Content-Type": "application/json"}

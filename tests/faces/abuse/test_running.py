@@ -25,7 +25,11 @@ from app.core.turns import STRETCH
 from app.graphql.budget import Budget
 from app.graphql.limits import Limits, TooMuch
 from app.graphql.router import graphql_router
+from app.resources import run
+from app.resources.compile import plan
+from app.resources.compile.plan import Plans
 from tests.faces.graphql_face import MODERN, here, token
+from tests.faces.rest_town import caller
 from tests.rooms.test_loop import stu
 from tests.town import Town
 
@@ -152,6 +156,36 @@ async def test_an_answer_is_not_written_out_where_it_is_too_long(north: Town) ->
     assert (answer.status_code, "data" in answer.json()) == (400, False)
     assert answer.json()["errors"][0]["extensions"]["code"] == "answer.too_large"
     assert len((await ask(north, north.engine, Limits(answer=600_000), query)).content) > 500_000
+
+
+async def test_too_much_text_is_not_sent_by_postgresql(
+    app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read with too much text is refused in both APIs, and PostgreSQL does not send the text.
+
+    Rows have texts of up to 8,000 characters. A query within the limit of rows once took 100 MB before it was refused.
+    """
+    async with north.unit() as work:
+        for _ in range(5):
+            await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow. " * 600))
+    monkeypatch.setattr(run, "PLANS", Plans())
+    for module in (run, plan):
+        monkeypatch.setattr(module, "MAX_BYTES", 10_000)
+    texts: list[Any] = []
+    execute = run._execute
+
+    async def watch(work: Work, sql: str, parameters: Any) -> Any:
+        texts.append(await execute(work, sql, parameters))
+        return texts[-1]
+
+    monkeypatch.setattr(run, "_execute", needs(Can.READ_CONCERNS)(watch))
+    client = caller(app, north)
+    listed = await client.get("/v1/concerns")
+    assert (listed.status_code, listed.json()["code"]) == (400, "answer.too_large")
+    queried = await client.post("/graphql", {"query": "{ concerns { edges { node { description } } } }"})
+    assert queried.json()["errors"][0]["extensions"]["code"] == "answer.too_large"
+    assert [(size > 15_000, sent) for size, sent in texts] == [(True, None)] * 2
+    assert (await client.get("/v1/concerns", limit=1)).status_code == 200
 
 
 def test_a_budget_ends_at_its_limit() -> None:
