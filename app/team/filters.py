@@ -9,7 +9,7 @@ from sqlalchemy.sql.elements import SQLCoreOperations
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
-from app.core.errors import Invalid, NotFound
+from app.core.errors import Invalid
 from app.resources.listing import Filter
 from app.resources.terms import DISTRICT
 from app.roster.lookup import IdList, today_of
@@ -51,8 +51,8 @@ def _served(team_and_day: Any) -> Any:
 async def _team_and_today(work: Work, name: str, pointer: str | None) -> str:
     """Returns a team's id and the present day as one text, because a filter compares one value.
 
-    A filter of GraphQL does not look a team up: an unknown one serves nobody. Raises `Invalid` at `pointer` for a team
-    that the caller may not see.
+    A filter of GraphQL does not look a team up: one that is unknown, or whose id is malformed, serves nobody. Raises
+    `Invalid` at `pointer` for a team that the caller may not see.
     """
     if pointer is not None:
         team_id = (await find_team(work, name, pointer)).id
@@ -60,5 +60,5 @@ async def _team_and_today(work: Work, name: str, pointer: str | None) -> str:
         try:
             team_id = ids.parse_id("team", name)
         except Invalid:
-            raise NotFound("team") from None
+            team_id = ids.new_id()  # the id of no team
     return f"{team_id} {await today_of(work)}"

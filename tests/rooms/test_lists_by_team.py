@@ -52,6 +52,9 @@ async def test_a_list_by_team_names_a_team_that_the_caller_may_read(app: FastAPI
         refused = await asks.get(f"/v1/{path}", team=other)
         assert (refused.status_code, refused.json()["violations"][0]["code"]) == (422, "team.unknown")
         assert (await asks.get(f"/v1/{path}", team="grade 3")).json()["violations"][0]["pointer"] == "/team"
+    for unknown in (other, "grade 3", ""):
+        query = "query($team: ID) { concerns(first: 1, teamId: $team) { edges { node { id } } } }"
+        assert (await query_data(north, query, {"team": unknown}))["concerns"]["edges"] == []
     limited = caller(app, north, scopes=CLIENT_SCOPES - {"team:read"})
     refused = await limited.get("/v1/concerns", team=team)
     assert (refused.status_code, "team:read" in refused.json()["detail"]) == (403, True)
