@@ -13,6 +13,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.rules import ActionState
+from app.core.db import Bound
 from app.roster.lookup import IdList, today_of
 from app.team.models import TeamStudent, in_force_on
 
@@ -31,7 +32,7 @@ async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> 
     return items
 
 
-def are_due(district_id: UUID, by: date, today: date) -> tuple[ColumnElement[bool], ...]:
+def are_due(district_id: Bound[UUID], by: Bound[date], today: Bound[date]) -> tuple[ColumnElement[bool], ...]:
     """Returns SQL conditions that select the open action items that are due on or before the day `by`.
 
     An item about a student that the team does not serve today is not selected.

@@ -1,44 +1,40 @@
 """Defines a person's own students: those in the person's classes, supports and teams."""
 
-from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, any_, cast, func, or_, select
+from sqlalchemy import ColumnElement, and_, any_, func, or_, select
 from sqlalchemy.orm import aliased
 
-from app.access.principal import Principal, Reach
+from app.access.principal import Reach
+from app.attention.parameters import DISTRICT_ID, PERSON_ID, STUDENTS, TEAMS, TODAY
 from app.roster.lookup import IdList
 from app.roster.models import Caseload, Enrollment
 from app.team.models import TeamStudent, in_force_on
 
 
-def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
+def own_students(reach: Reach, column: Any) -> ColumnElement[bool]:
     """Returns the condition that a row is about one of the acting person's own students.
 
     The acting person is the person that the request acts for. If this person sees only a caseload, the own students are
     the students of the caseload. If the person sees more, such as a school, they are the students in the person's
     supports, teams and classes.
     """
-    if principal.reach is Reach.CASELOAD:
-        named: ColumnElement[bool] = column == any_(cast(list(principal.students), IdList))
+    if reach is Reach.CASELOAD:
+        named: ColumnElement[bool] = column == any_(STUDENTS)
         return named
-    supported = select(Caseload.student_id).where(
-        Caseload.district_id == principal.district_id, Caseload.staff_id == principal.person_id
-    )
+    supported = select(Caseload.student_id).where(Caseload.district_id == DISTRICT_ID, Caseload.staff_id == PERSON_ID)
     served = select(TeamStudent.student_id).where(
-        TeamStudent.district_id == principal.district_id,
-        TeamStudent.team_id == any_(cast(list(principal.teams), IdList)),
-        in_force_on(TeamStudent, today),
+        TeamStudent.district_id == DISTRICT_ID,
+        TeamStudent.team_id == any_(TEAMS),
+        in_force_on(TeamStudent, TODAY),
     )
     pupil, teacher = aliased(Enrollment), aliased(Enrollment)
 
     def holds(enrollment: Any) -> ColumnElement[bool]:
-        still = or_(enrollment.ends_on.is_(None), enrollment.ends_on > today)
-        return and_(enrollment.district_id == principal.district_id, enrollment.removed_at.is_(None), still)
+        still = or_(enrollment.ends_on.is_(None), enrollment.ends_on > TODAY)
+        return and_(enrollment.district_id == DISTRICT_ID, enrollment.removed_at.is_(None), still)
 
-    classes = select(teacher.class_id).where(
-        holds(teacher), teacher.person_id == principal.person_id, ~teacher.is_student
-    )
+    classes = select(teacher.class_id).where(holds(teacher), teacher.person_id == PERSON_ID, ~teacher.is_student)
     taught = select(pupil.person_id).where(
         holds(pupil), pupil.is_student, pupil.class_id == any_(func.array(classes.scalar_subquery(), type_=IdList))
     )

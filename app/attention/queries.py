@@ -6,16 +6,18 @@ Nobody can read the tasks of another person.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Date,
+    Integer,
     Select,
     Text,
     Uuid,
     and_,
+    bindparam,
     cast,
     literal,
     null,
@@ -26,11 +28,13 @@ from sqlalchemy import (
 )
 
 from app.access.permission import Can
+from app.access.principal import Reach
 from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.queries import are_due
 from app.attention.names import NO_NAMES, SubjectNames, read_subject_names
 from app.attention.own import own_students
+from app.attention.parameters import DISTRICT_ID, PERSON_ID, SCORE_DAYS, TODAY, UNTIL
 from app.attention.rules import A_WEEK, Reason
 from app.concern.models import Concern
 from app.concern.rules import ConcernState
@@ -49,6 +53,12 @@ from app.support.models import Support
 KINDS: Final = ("action_item", "support", "concern", "hypothesis")
 NAMED: Final = ("action_item", "support", "concern")
 """The kinds of records whose names a task can have, the first of them that it is about."""
+AFTER: Final = (
+    bindparam("after_since", type_=Date),
+    bindparam("after_reason", type_=Text),
+    bindparam("after_id", type_=Uuid),
+)
+"""The values of the sort columns in the row after which a page begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +124,14 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
     if person_id is None:
         return Attention(None, last, [], [], None)
     days = (await reminder_days(work))["score_overdue"]
-    queries = [*_of_supports(work, person_id, days, today), *_of_concerns(work, today)]
-    queries.append(_of_action_items(work, person_id, last, today))
-    left_out = [Reason.HYPOTHESIS_DUE]
-    if work.principal.may(Can.READ_HYPOTHESES):
-        queries.append(_of_hypotheses(work, person_id))
-        left_out = []
-    listed = union_all(*queries).subquery()
-    order = (listed.c.since, listed.c.reason, listed.c.id)
-    student = and_(Person.district_id == work.district_id, Person.id == listed.c.student_id)
-    query = select(listed).outerjoin(Person, student).where(Person.removed_at.is_(None))
-    query = query.order_by(*order).limit(keyset.limit + 1)
-    if keyset.after is not None:
-        query = query.where(tuple_(*order) > tuple_(*_position(keyset)))
-    page = keyset.cut((await work.db.execute(query)).all(), lambda row: (str(row.since), row.reason, str(row.id)))
+    reads_hypotheses = work.principal.may(Can.READ_HYPOTHESES)
+    left_out = [] if reads_hypotheses else [Reason.HYPOTHESIS_DUE]
+    values = {"district_id": work.district_id, "person_id": person_id, "today": today, "until": last}
+    values |= {"score_days": days, "limit": keyset.limit + 1, **_position(keyset)}
+    values |= {"students": list(work.principal.students), "teams": list(work.principal.teams)}
+    query = _build(work.principal.reach, days > 0, reads_hypotheses, keyset.after is not None)
+    rows = (await work.db.execute(query, values)).all()
+    page = keyset.cut(rows, lambda row: (str(row.since), row.reason, str(row.id)))
     for kind in KINDS:
         ids_of = f"{kind}_id"
         work.disclose(kind, {row.student_id for row in page.rows if getattr(row, ids_of) and row.student_id})
@@ -150,15 +154,40 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
     return Attention(person_id, last, items, left_out, page.next)
 
 
-def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
-    """Yields the values of the sort columns in the row after which the page begins."""
+def _position(keyset: Keyset) -> dict[str, Any]:
+    """Returns the values of the parameters `AFTER` for a page: none if it is the first page.
+
+    Raises `Malformed` for a cursor of another list.
+    """
+    if keyset.after is None:
+        return {}
     try:
-        since, reason, _ = keyset.after or ()
-        yield literal(date.fromisoformat(str(since)), Date)
-        yield literal(str(Reason(str(reason))), Text)
+        since, reason, _ = keyset.after
+        position = {"after_since": date.fromisoformat(str(since)), "after_reason": str(Reason(str(reason)))}
     except ValueError:
         raise Malformed([Violation("/after", "page.cursor", "This cursor is of another list.")]) from None
-    yield literal(keyset.after_id(2), Uuid)
+    return position | {"after_id": keyset.after_id(2)}
+
+
+@lru_cache
+def _build(reach: Reach, has_reminder: bool, reads_hypotheses: bool, continues: bool) -> Select[Any]:
+    """Returns the statement for a page of tasks. To build it takes longer than to execute it, so it is kept.
+
+    * `reach` is the acting person's.
+    * `has_reminder` says whether the playbook reminds of overdue scores.
+    * `reads_hypotheses` says whether the caller may read hypotheses.
+    * `continues` says whether the page begins after a row, whose position is `AFTER`.
+    """
+    queries = [*_of_supports(has_reminder), *_of_concerns(reach), _of_action_items()]
+    if reads_hypotheses:
+        queries.append(_of_hypotheses())
+    listed = union_all(*queries).subquery()
+    order = (listed.c.since, listed.c.reason, listed.c.id)
+    student = and_(Person.district_id == DISTRICT_ID, Person.id == listed.c.student_id)
+    query = select(listed).outerjoin(Person, student).where(Person.removed_at.is_(None))
+    if continues:
+        query = query.where(tuple_(*order) > tuple_(*AFTER))
+    return query.order_by(*order).limit(bindparam("limit", type_=Integer))
 
 
 def _tasks(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Select[Any]:
@@ -175,33 +204,36 @@ def _tasks(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Se
     ).add_columns(*columns)
 
 
-def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> Select[Any]:
+def _of_action_items() -> Select[Any]:
     tasks = _tasks(
         Reason.ACTION_DUE, ActionItem.due_on, ActionItem.id, ActionItem.student_id, action_item=ActionItem.id
     )
-    return tasks.where(ActionItem.owner_id == person_id, *are_due(work.district_id, until, today))
+    return tasks.where(ActionItem.owner_id == PERSON_ID, *are_due(DISTRICT_ID, UNTIL, TODAY))
 
 
-def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
-    """Yields the queries for overdue scores and for overdue decisions, of supports that a person leads or provides."""
-    own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
-    for of_measure in (FIRST, FURTHER) if days else ():
-        since = last_check(work.district_id, of_measure)
+def _of_supports(has_reminder: bool) -> Iterator[Select[Any]]:
+    """Yields the queries for overdue scores and for overdue decisions, of supports that a person leads or provides.
+
+    Without a reminder of overdue scores, there is no query for them.
+    """
+    own = (Support.district_id == DISTRICT_ID, or_(Support.lead_id == PERSON_ID, Support.provider_id == PERSON_ID))
+    for of_measure in (FIRST, FURTHER) if has_reminder else ():
+        since = last_check(DISTRICT_ID, of_measure)
         tasks = _tasks(Reason.CHECK_OVERDUE, since, of_measure.about, Support.student_id, support=Support.id)
         for table in of_measure.tables:
-            tasks = tasks.join(table, and_(table.district_id == work.district_id, table.support_id == Support.id))
-        yield tasks.where(*own, *checks_overdue(work.district_id, of_measure, since, days, today))
+            tasks = tasks.join(table, and_(table.district_id == DISTRICT_ID, table.support_id == Support.id))
+        yield tasks.where(*own, *checks_overdue(DISTRICT_ID, of_measure, since, SCORE_DAYS, TODAY))
     tasks = _tasks(Reason.DECISION_DUE, ResponseState.since_on, Support.id, Support.student_id, support=Support.id)
-    state = and_(ResponseState.district_id == work.district_id, ResponseState.support_id == Support.id)
-    yield tasks.join(ResponseState, state).where(*own, *decision_due(work.district_id))
+    state = and_(ResponseState.district_id == DISTRICT_ID, ResponseState.support_id == Support.id)
+    yield tasks.join(ResponseState, state).where(*own, *decision_due(DISTRICT_ID))
 
 
-def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
+def _of_concerns(reach: Reach) -> Iterator[Select[Any]]:
     """Yields a query for concerns that nobody has answered, and one for accepted concerns without an active support.
 
     Both select only concerns about the acting person's own students.
     """
-    own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
+    own = (Concern.district_id == DISTRICT_ID, own_students(reach, Concern.student_id))
     for reason, since, condition in (
         (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
         (Reason.CONCERN_UNSERVED, Concern.unserved_order, IS_UNSERVED),
@@ -209,16 +241,16 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
         yield _tasks(reason, since, Concern.id, Concern.student_id, concern=Concern.id).where(*own, condition)
 
 
-def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
+def _of_hypotheses() -> Select[Any]:
     """Returns the query for the hypotheses that are due for review and that are tasks of a person.
 
     These are the hypotheses that the person proposed, and those that are tested by a support that the person leads or
     provides.
     """
     gives = select(Support.id).where(
-        Support.district_id == work.district_id,
+        Support.district_id == DISTRICT_ID,
         Support.id == Hypothesis.support_id,
-        or_(Support.lead_id == person_id, Support.provider_id == person_id),
+        or_(Support.lead_id == PERSON_ID, Support.provider_id == PERSON_ID),
     )
     tasks = _tasks(
         Reason.HYPOTHESIS_DUE,
@@ -230,7 +262,7 @@ def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
         concern=Hypothesis.concern_id,
     )
     return tasks.where(
-        Hypothesis.district_id == work.district_id,
+        Hypothesis.district_id == DISTRICT_ID,
         Hypothesis.due_since < NOT_DUE,
-        or_(Hypothesis.proposed_by == person_id, gives.exists()),
+        or_(Hypothesis.proposed_by == PERSON_ID, gives.exists()),
     )

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Text, cast, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.overdue import remind_unanswered_concerns, remind_unserved_concerns
+from app.core.db import Bound
 from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
 from app.playbook.queries import reminder_days
@@ -69,7 +70,7 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
     )
 
 
-def decision_due(district_id: UUID) -> tuple[ColumnElement[bool], ...]:
+def decision_due(district_id: Bound[UUID]) -> tuple[ColumnElement[bool], ...]:
     """Returns SQL conditions that select the supports about which a team should make a decision.
 
     Such a support is active, its state is off track or not responding, and no decision about the support was recorded
