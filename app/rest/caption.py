@@ -39,7 +39,7 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
     if verdict.state == "responding" and not keeps_pace:
         return "quiet", verdict.label, verdict.label
     if verdict.state == "off_track" and verdict.on_pace is not None and keeps_pace:
-        return kind, short, short
+        return kind, verdict.label, verdict.label
     if verdict.kind == "never":
         return kind, "Not responding so far", "Not responding"
     if verdict.kind == "stopped":

@@ -33,6 +33,7 @@ from app.response.aimline import Direction
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.judging.load import compute
+from app.response.judging.series import MonitoredSeries
 from app.response.judging.state import CurrentState, CurrentVerdict
 from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert, without_expired
 from app.response.rules.verdict import ALARMS, NonresponseKind, State
@@ -280,6 +281,11 @@ def _direction_of_growth(measure: Measure) -> Direction | None:
     return "down" if measure.direction == "down" else "up"
 
 
+def _sentence(monitored: MonitoredSeries, sentence: str) -> str:
+    """Returns the sentence of a verdict. It begins with the name of the measure if the support has several measures."""
+    return sentence if monitored.measures == 1 else f"{monitored.score_series.measure.name}: {sentence}"
+
+
 def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
     monitored, verdict = judgement.monitored, judgement.verdict
     scores = monitored.score_series.scores.upto(judgement.week)
@@ -298,6 +304,7 @@ def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
         "label": label(
             verdict.state, verdict.kind, verdict.on_pace, _direction_of_growth(monitored.score_series.measure)
         ),
+        "sentence": _sentence(monitored, verdict.sentence),
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
         "score_ids": list(verdict.scores),

@@ -16,7 +16,7 @@ RULES: dict[str, DecisionRule] = {
     for rule in (
         DecisionRule(
             "four-point",
-            3,
+            4,
             "Flags a series if its last four scores all lie below the aimline.",
             Parameter("k", 4, LEVEL_SCORES, 12),
             kpoint.judge_by_k_point,
@@ -26,7 +26,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "three-point",
-            3,
+            4,
             "Flags a series if its last three scores all lie below the aimline.",
             Parameter("k", 3, LEVEL_SCORES, 12),
             kpoint.judge_by_k_point,
@@ -36,7 +36,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "trend",
-            3,
+            4,
             "Flags a series if the slope of the line of best fit is below the required growth.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             trend.judge_by_trend,
@@ -47,7 +47,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "median",
-            3,
+            4,
             "Flags a series if the median of the last three scores lies below the aimline.",
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             median.judge_by_median,
@@ -57,7 +57,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "theil-sen",
-            3,
+            4,
             "Flags a series if the median of the slopes between its scores is below the required growth.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.judge_by_theil_sen,
@@ -68,7 +68,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "dual-discrepancy",
-            3,
+            4,
             "Flags a series if its level and its slope both lie far below the aimline's.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.judge_by_dual_discrepancy,
@@ -80,7 +80,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "slope-interval",
-            3,
+            4,
             "Flags a series if the confidence interval of its slope lies below the required growth.",
             Parameter("minimum", 4, LEVEL_SCORES, 52),
             slopes.judge_by_slope_interval,
@@ -92,7 +92,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "eb-slope",
-            3,
+            4,
             "Flags a series if its slope, shrunken to those of the benchmark, is below the required growth.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.judge_by_shrunken_slope,
@@ -122,7 +122,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "monitor",
-            7,
+            8,
             "Flags a series if the probability that its growth has slowed, given all scores, passes a limit.",
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             monitor.judge_by_defaults,
