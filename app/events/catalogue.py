@@ -159,7 +159,7 @@ RESPONSE_NEVER = _of_alert(
     "response.never", "The open alert was classified: the student has not responded so far.", WITHOUT_ALERT
 )
 RESPONSE_RECOVERED = _of_alert(
-    "response.recovered", "An alert was closed: the verdicts of two weeks raised no alarm.", WITHOUT_ALERT
+    "response.recovered", "An alert was closed: the verdicts of several weeks raised no alarm.", WITHOUT_ALERT
 )
 RESPONSE_RETRACTED = _of_alert(
     "response.retracted", "An alert was closed: changed or added scores no longer justify it.", WITHOUT_ALERT

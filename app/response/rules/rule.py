@@ -59,6 +59,8 @@ class DecisionRule:
     * `thresholds` has a number for each false-alarm rate in `GRID`, such as 5 % or 10 %. To have this rate, the rule
       must flag a series if the result of `excess` is above this number. For the monitor, which has no `excess`, the
       number is compared with its statistic.
+    * `window` is the number of last scores from which alone the rule concludes that there is no alarm, or the name of
+      the parameter with this number. It is None for a rule that judges all scores together.
     """
 
     name: str
@@ -73,6 +75,7 @@ class DecisionRule:
     holds_badly: str = "measured in one simulated year only; in others it was not"
     excess: Callable[[Series, Finding, float], float] | None = None
     thresholds: tuple[float, ...] | None = None
+    window: int | str | None = None
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -121,6 +124,16 @@ class DecisionRule:
         if shares is None:
             shares = finding.shares or (monitor.shares_of(series) if self.judges_growth else None)
         return self.verdict(series, resolved, finding, shares)
+
+    def calm_weeks(self, resolved: Mapping[str, int]) -> int:
+        """Returns how many weeks in a row must be without an alarm before an alert of this rule ends.
+
+        Two weeks are enough for a rule that judges all scores together. If a rule judges only the last scores, one
+        high score is among them in several weeks. So the first and the last of the weeks must have no score in common,
+        if there is a score in each week.
+        """
+        window = resolved[self.window] if isinstance(self.window, str) else self.window
+        return 2 if window is None else window + 1
 
     def stated_far(self, resolved: Mapping[str, int]) -> float | None:
         """Returns the false-alarm rate that is stated for these parameters, or None if the rate was not measured."""
