@@ -68,13 +68,13 @@ SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
              AND NOT s.school_ids && ARRAY (
                  SELECT u.id FROM unnest(p.school_ids) AS u (id) WHERE $5::uuid[] IS NULL OR u.id = ANY ($5::uuid[]))
            ORDER BY s.id) END,
-       {TEAMS}
+       {TEAMS}, p.id
 FROM person p
 WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
 """Selects what an acting person may see.
 
 The columns are the person's role, whether the person is active, the ids of the person's schools, whether one of these
-is the district itself, and the ids of the students and of the teams.
+is the district itself, the ids of the students and of the teams, and the person's id.
 
 The students are the person's caseload, the students in the person's classes and the students of the person's teams. If
 the role sees whole schools, the column has only students of the teams, without those whom the person already sees
@@ -84,6 +84,13 @@ student's school or the district still sees the student's records.
 The subqueries pass ids on as arrays. For a roster that was just loaded and has no statistics yet, PostgreSQL would plan
 joins badly.
 """
+ACTING_BY_ALIAS: Final = f"""
+WITH named AS MATERIALIZED (
+    SELECT x.row_id AS id FROM external_id x
+    JOIN source o ON o.district_id = $1 AND o.id = x.source_id
+    WHERE x.district_id = $1 AND x.kind = 'person' AND o.name = $2 AND x.sourced_id = $6)
+{ACTING.replace("$2", "(SELECT named.id FROM named)")}"""
+"""The same for a person who is named by an external id: a source and a `sourcedId`."""
 
 
 @needs(Can.ACT_FOR)
@@ -92,13 +99,16 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
     The request acts for this person. Raises `Invalid` for an unknown person.
     """
-    person_id = parse("person", name, POINTER).id or (await locate_staff(work, name, POINTER)).id
-    client = work.principal
+    reference, client = parse("person", name, POINTER), work.principal
     schools_of_client = list(client.schools) if client.reach is Reach.SCHOOLS else None
-    rows = await work.run(ACTING, (work.district_id, person_id, now(), list(SEES_SCHOOL), schools_of_client))
+    others = (now(), list(SEES_SCHOOL), schools_of_client)
+    if reference.id is not None:
+        rows = await work.run(ACTING, (work.district_id, reference.id, *others))
+    else:
+        rows = await work.run(ACTING_BY_ALIAS, (work.district_id, reference.source, *others, reference.sourced_id))
     if not rows:
         await locate_staff(work, name, POINTER)  # raises `Invalid`
-    ((role, is_active, schools, whole_district, students, teams),) = rows
+    ((role, is_active, schools, whole_district, students, teams, person_id),) = rows
     return ActingPerson(
         person_id=person_id,
         role=role if is_active else "departed",
