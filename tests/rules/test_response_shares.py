@@ -13,7 +13,7 @@ from app.response.aimline import Direction
 from app.response.rules.choose import RULES, judge
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import ALARMS, NonresponseKind, Shares, State
-from app.response.rules.wording import LABELS, MAJORITY, NAMED, label, percents, state_shares
+from app.response.rules.wording import LABELS, MAJORITY, NAMED, label, needs_more_than_scores, percents, state_shares
 from bench.response.shares import ends, judge_population
 from bench.response.world import World, simulate
 
@@ -127,6 +127,16 @@ def test_no_label_says_more_than_its_verdict() -> None:
     assert label(State.BELOW_PACE, None, 0.05) == "Growing, below pace"
     assert label(State.OFF_TRACK, None, 0.05) == "Off track"
     assert label(State.OFF_TRACK, None, 0.6) == "Alarm, pace not clear"
+
+
+def test_a_series_that_no_score_would_help_is_not_called_too_short() -> None:
+    """The label says "Cannot be judged" if the measure has no SEM, and "Too few scores" only where more would help."""
+    without_sem = judge("monitor", series([30.0] * 9, sem=None))
+    assert needs_more_than_scores(without_sem.state, without_sem.because)
+    short = judge("monitor", series([30.0, 31.0]))
+    assert short.state is State.INSUFFICIENT_DATA
+    assert not needs_more_than_scores(short.state, short.because)
+    assert not needs_more_than_scores(State.RESPONDING, without_sem.because)
 
 
 def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:

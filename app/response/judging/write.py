@@ -46,7 +46,7 @@ from app.response.judging.state import CurrentState, CurrentVerdict
 from app.response.rules.choose import RULES
 from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert, without_expired
 from app.response.rules.verdict import ALARMS, NonresponseKind, State
-from app.response.rules.wording import label
+from app.response.rules.wording import CANNOT, label, needs_more_than_scores
 from app.roster.lookup import today_of
 from app.support.models import Support
 from app.support.phase import student_columns, support_event
@@ -321,9 +321,9 @@ def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
         **{name: getattr(verdict, name) for name in CONTENT if hasattr(verdict, name)},
         "state": verdict.state.value,
         "kind": verdict.kind.value if verdict.kind else None,
-        "label": label(
-            verdict.state, verdict.kind, verdict.on_pace, _direction_of_growth(monitored.score_series.measure)
-        ),
+        "label": CANNOT
+        if needs_more_than_scores(verdict.state, verdict.because)
+        else label(verdict.state, verdict.kind, verdict.on_pace, _direction_of_growth(monitored.score_series.measure)),
         "sentence": _sentence(monitored, verdict.sentence),
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.response.aimline import Direction
-from app.response.rules.verdict import DECIMALS, Finding, NonresponseKind, Shares, State
+from app.response.rules.verdict import DECIMALS, Finding, NonresponseKind, Reason, Shares, State
 
 WORDS = (
     "no",
@@ -162,6 +162,18 @@ def without_name(finding: Finding, state: State) -> Finding:
     """Returns the finding with the state `state`. Its kind, and the week in which growth slowed, are removed."""
     because = tuple(reason for reason in finding.because if reason.code != "change")
     return replace(finding, state=state, kind=None, change_week=None, because=because)
+
+
+TOO_FEW = frozenset({"too_few_scores", "too_few_weeks", "too_early", "no_instructional_week"})
+"""The codes of reasons for `insufficient_data` that disappear with more scores."""
+
+
+def needs_more_than_scores(state: State, because: Sequence[Reason]) -> bool:
+    """Returns whether a series has no verdict for a reason that more scores do not change, such as a missing SEM."""
+    return state is State.INSUFFICIENT_DATA and not {reason.code for reason in because} <= TOO_FEW
+
+
+CANNOT = "Cannot be judged"
 
 
 def label(state: State, kind: NonresponseKind | None, on_pace: float | None, direction: Direction | None = "up") -> str:

@@ -28,7 +28,7 @@ from app.response.rules.offline.margin import at_rate
 from app.response.rules.rule import DecisionRule
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
-from app.response.rules.wording import label, remove_unjustified_name
+from app.response.rules.wording import CANNOT, label, needs_more_than_scores, remove_unjustified_name
 
 NO_WEEK = Finding(
     State.INSUFFICIENT_DATA,
@@ -255,9 +255,9 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
         "week": week,
         "state": finding.state.value,
         "kind": finding.kind.value if finding.kind else None,
-        "label": label(
-            finding.state, finding.kind, on_pace, line.direction if RULES[options.rule].judges_growth else None
-        ),
+        "label": CANNOT
+        if needs_more_than_scores(finding.state, finding.because)
+        else label(finding.state, finding.kind, on_pace, line.direction if RULES[options.rule].judges_growth else None),
         "slow": finding.shares.slow if finding.shares else None,
         "short": finding.shares.short if finding.shares else None,
         "on_pace": on_pace,
