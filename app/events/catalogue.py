@@ -158,7 +158,9 @@ RESPONSE_STOPPED = _of_alert(
 RESPONSE_NEVER = _of_alert(
     "response.never", "The open alert was classified: the student has not responded so far.", WITHOUT_ALERT
 )
-RESPONSE_RECOVERED = _of_alert("response.recovered", "An alert was closed: the student responds again.", WITHOUT_ALERT)
+RESPONSE_RECOVERED = _of_alert(
+    "response.recovered", "An alert was closed: the verdicts of several weeks raised no alarm.", WITHOUT_ALERT
+)
 RESPONSE_RETRACTED = _of_alert(
     "response.retracted", "An alert was closed: changed or added scores no longer justify it.", WITHOUT_ALERT
 )

@@ -1,4 +1,6 @@
-"""Reads and locks groups for the commands of this package. Checks no permission, because the commands do so.
+"""Reads and locks groups for the commands of this package, and defines which groups have lost their lead.
+
+Checks no permission, because the commands do so.
 
 Students are locked before their group. A sync uses the same order: it first locks the students who are moving, and then
 removes them from their groups.
@@ -6,12 +8,38 @@ removes them from their groups.
 
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, any_, exists, or_, select
 
 from app.access.work import Work
 from app.core.errors import NotFound
 from app.group.models import Group, GroupMember
+from app.group.rules import GroupState
+from app.resources.terms import DISTRICT
+from app.roster.models import Org, Person
 from app.roster.student_lock import lock_named_subjects, lock_newcomers, lock_students
+
+IS_UNLED = and_(
+    Group.state == GroupState.ACTIVE,
+    Group.lead_id.is_not(None),
+    ~exists().where(
+        Person.district_id == DISTRICT,
+        Person.id == Group.lead_id,
+        Person.removed_at.is_(None),
+        Person.enabled,
+        or_(
+            Group.school_id == any_(Person.school_ids),
+            exists().where(
+                Org.district_id == DISTRICT,
+                Org.id == any_(Person.school_ids),
+                Org.type == "district",
+                Org.removed_at.is_(None),
+            ),
+        ),
+    ),
+)
+"""The condition that the lead of an active group has left the roster or the group's school. People of the district's
+own org are at every school.
+"""
 
 
 async def read_group(work: Work, group_id: UUID) -> Group:

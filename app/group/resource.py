@@ -18,6 +18,7 @@ from app.events.catalogue import (
 )
 from app.group import handover, service, sessions
 from app.group.chart import GroupChartValue, group_pictures
+from app.group.lookup import IS_UNLED
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import GroupState
 from app.intervention.resource import InterventionResource
@@ -26,7 +27,7 @@ from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.command import Body, Command
 from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, computed, field, one
-from app.resources.listing import Filter, Listing
+from app.resources.listing import Filter, Flag, Listing
 from app.resources.members import One
 from app.resources.values import Value, item
 from app.response.commands import JUDGED
@@ -175,7 +176,7 @@ LISTINGS = (
                 Group.provider_id,
                 name="caseload",
                 description=f"Only groups that this person leads or provides: {NAMED}.",
-                of_adult=("state",),
+                of_adult=("state", "unled"),
             ),
             by_area(Group.area_id),
             by_level(Group.level_id),
@@ -185,6 +186,13 @@ LISTINGS = (
                 lambda state: Group.state == state,
                 "Only groups in this state.",
                 GroupState.ACTIVE,
+            ),
+        ),
+        flags=(
+            Flag(
+                "unled",
+                "Only groups whose lead has left the roster, or the group's school, and which nobody has taken over.",
+                on=IS_UNLED,
             ),
         ),
         changed_at=Group.updated_at,

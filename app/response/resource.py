@@ -52,7 +52,8 @@ class VerdictResource(
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
     state: State = choice(
         VerdictRow.state,
-        "What the rule concludes about the series. `off_track` is the alarm at the stated false-alarm rate. "
+        "What the rule concludes about the series. `responding` means that it raises no alarm; `on_pace` states how "
+        "likely it is that growth keeps pace. `off_track` is the alarm at the stated false-alarm rate. "
         "`not_responding` is the alarm where growth is more likely than not under half of the required rate.",
     )
     kind: NonresponseKind | None = choice(

@@ -1,7 +1,7 @@
 """Writes the heading and the description of a support's chart; neither contains a name."""
 
 from app.response.chart import Picture
-from app.response.rules.wording import MAJORITY
+from app.response.rules.wording import CANNOT, MAJORITY, TOO_FEW
 from app.rest.plot import format_day, format_number
 
 CAPTIONS = {
@@ -17,12 +17,6 @@ CAPTIONS = {
 the label of the verdict as its heading.
 """
 
-TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
-"""The codes of reasons for `insufficient_data` that disappear with more scores.
-
-If the verdict has any other reason, the heading says that the series cannot be judged.
-"""
-
 
 def heading_for(picture: Picture) -> tuple[str, str, str]:
     """Returns the colour class, the full heading and the short heading of a chart."""
@@ -31,7 +25,7 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
         return "quiet", "Not judged yet", "Not judged yet"
     lasting_reasons = {reason["code"] for reason in verdict.because}.difference(TOO_FEW)
     if verdict.state == "insufficient_data" and lasting_reasons:
-        return "quiet", "Cannot be judged", "Cannot be judged"
+        return "quiet", CANNOT, CANNOT
     if verdict.state == "below_pace":
         return "watch", verdict.label, verdict.label
     kind, words, short = CAPTIONS.get(verdict.state, ("quiet", verdict.state, verdict.state))
@@ -39,7 +33,7 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
     if verdict.state == "responding" and not keeps_pace:
         return "quiet", verdict.label, verdict.label
     if verdict.state == "off_track" and verdict.on_pace is not None and keeps_pace:
-        return kind, short, short
+        return kind, verdict.label, verdict.label
     if verdict.kind == "never":
         return kind, "Not responding so far", "Not responding"
     if verdict.kind == "stopped":

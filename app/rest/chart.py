@@ -4,6 +4,7 @@ from datetime import date
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
 from app.core import ids
 from app.response import chart
@@ -131,12 +132,19 @@ class SessionsOfWeek(Shape):
 
 
 class ChartVerdict(Shape):
-    """The current verdict on the support: whether the scores show that the student responds."""
+    """The current verdict on the support: whether the scores show that the student responds.
+
+    `slow`, `short` and `on_pace` add to one, and are null if the verdict has none.
+    """
 
     id: str
     state: VerdictState
     kind: VerdictKind | None
+    label: Annotated[str, Field(description="The verdict in a few words, for screens.")]
     sentence: str
+    slow: Annotated[float | None, Field(description="The probability of growth under half of the required rate.")]
+    short: Annotated[float | None, Field(description="The probability of growth from half to under all of that rate.")]
+    on_pace: Annotated[float | None, Field(description="The probability of growth at the required rate or above.")]
     change_week: int | None
     change_monday: date | None
 
@@ -281,7 +289,11 @@ def _verdict(picture: Picture) -> ChartVerdict | None:
         id=ids.format_id("verdict", row.id),
         state=cast(VerdictState, row.state),
         kind=cast(VerdictKind | None, row.kind),
+        label=row.label,
         sentence=row.sentence,
+        slow=row.slow,
+        short=row.short,
+        on_pace=row.on_pace,
         change_week=None if picture.change is None else picture.change.week,
         change_monday=None if picture.change is None else picture.change.monday,
     )

@@ -31,7 +31,7 @@ ACT_FOR: Final = "Aimline-Act-For"
 POINTER: Final = f"/{ACT_FOR}"
 
 
-ACTING: Final = f"""
+_ACTING: Final = f"""
 SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
        EXISTS (SELECT FROM org o WHERE o.district_id = $1 AND o.id = ANY (p.school_ids)
                                    AND o.type = 'district' AND o.removed_at IS NULL),
@@ -41,20 +41,20 @@ SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
                OR NOT s.school_ids && ARRAY (SELECT u.id FROM unnest(p.school_ids) AS u (id)
                                              WHERE $5::uuid[] IS NULL OR u.id = ANY ($5::uuid[])))
              AND s.id = ANY (CASE
-               WHEN p.removed_at IS NOT NULL THEN '{{}}'
+               WHEN p.removed_at IS NOT NULL THEN '{{{{}}}}'
                WHEN of_role.sees_schools THEN served.ids
-               ELSE ARRAY (SELECT c.student_id FROM caseload c WHERE c.district_id = $1 AND c.staff_id = $2)
+               ELSE ARRAY (SELECT c.student_id FROM caseload c WHERE c.district_id = $1 AND c.staff_id = p.id)
                || ARRAY (
                    SELECT e.person_id FROM enrollment e
                    WHERE e.district_id = $1 AND e.is_student AND e.removed_at IS NULL
                      AND (e.ends_on IS NULL OR e.ends_on > today.day)
                      AND e.class_id = ANY (ARRAY (
                          SELECT t.class_id FROM enrollment t
-                         WHERE t.district_id = $1 AND t.person_id = $2 AND NOT t.is_student AND t.removed_at IS NULL
+                         WHERE t.district_id = $1 AND t.person_id = p.id AND NOT t.is_student AND t.removed_at IS NULL
                            AND (t.ends_on IS NULL OR t.ends_on > today.day))))
                || served.ids END)
            ORDER BY s.id),
-       teams.ids
+       teams.ids, p.id
 FROM person p
 CROSS JOIN LATERAL (SELECT p.role = ANY ($4::text[]) AS sees_schools OFFSET 0) of_role
 CROSS JOIN LATERAL (
@@ -63,18 +63,19 @@ CROSS JOIN LATERAL (
     FROM district d WHERE d.district_id = $1 OFFSET 0) today
 CROSS JOIN LATERAL (SELECT ARRAY (
     SELECT m.team_id FROM team_member m JOIN team g ON g.district_id = $1 AND g.id = m.team_id
-    WHERE m.district_id = $1 AND m.person_id = $2 AND g.state = '{TeamState.ACTIVE}'
+    WHERE m.district_id = $1 AND m.person_id = p.id AND g.state = '{TeamState.ACTIVE}'
       AND m.from_on <= today.day AND (m.until_on IS NULL OR m.until_on > today.day)
     ORDER BY m.team_id) AS ids OFFSET 0) teams
 CROSS JOIN LATERAL (SELECT ARRAY (
     SELECT v.student_id FROM team_student v
     WHERE v.district_id = $1 AND v.team_id = ANY (teams.ids)
       AND v.from_on <= today.day AND (v.until_on IS NULL OR v.until_on > today.day)) AS ids OFFSET 0) served
-WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
+WHERE p.district_id = $1 AND p.id = {{person}} AND NOT p.is_student"""
+ACTING: Final = _ACTING.format(person="$2")
 """Selects what an acting person may see.
 
 The columns are the person's role, whether the person is active, the ids of the person's schools, whether one of these
-is the district itself, and the ids of the students and of the teams.
+is the district itself, the ids of the students and of the teams, and the person's id.
 
 The students are the person's caseload, the students in the person's classes and the students of the person's teams. If
 the role sees whole schools, the column has only students of the teams, without those whom the person already sees
@@ -84,6 +85,12 @@ student's school or the district still sees the student's records.
 The subqueries pass ids on as arrays. For a roster that was just loaded and has no statistics yet, PostgreSQL would plan
 joins badly. `OFFSET 0` keeps PostgreSQL from copying a subquery to each place that uses its result.
 """
+ACTING_BY_ALIAS: Final = _ACTING.format(
+    person="""(
+    SELECT x.row_id FROM external_id x JOIN source o ON o.district_id = $1 AND o.id = x.source_id
+    WHERE x.district_id = $1 AND x.kind = 'person' AND o.name = $2 AND x.sourced_id = $6)"""
+)
+"""The same for a person who is named by an external id: a source and a `sourcedId`."""
 
 
 @needs(Can.ACT_FOR)
@@ -92,13 +99,16 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
     The request acts for this person. Raises `Invalid` for an unknown person.
     """
-    person_id = parse("person", name, POINTER).id or (await locate_staff(work, name, POINTER)).id
-    client = work.principal
+    reference, client = parse("person", name, POINTER), work.principal
     schools_of_client = list(client.schools) if client.reach is Reach.SCHOOLS else None
-    rows = await work.run(ACTING, (work.district_id, person_id, now(), list(SEES_SCHOOL), schools_of_client))
+    others = (now(), list(SEES_SCHOOL), schools_of_client)
+    if reference.id is not None:
+        rows = await work.run(ACTING, (work.district_id, reference.id, *others))
+    else:
+        rows = await work.run(ACTING_BY_ALIAS, (work.district_id, reference.source, *others, reference.sourced_id))
     if not rows:
         await locate_staff(work, name, POINTER)  # raises `Invalid`
-    ((role, is_active, schools, whole_district, students, teams),) = rows
+    ((role, is_active, schools, whole_district, students, teams, person_id),) = rows
     return ActingPerson(
         person_id=person_id,
         role=role if is_active else "departed",

@@ -34,7 +34,10 @@ def path_of(support: Support, picture: str) -> str:
 
 
 async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town, support: Support) -> None:
-    """The data of a chart has the scores, the aimline, missed weeks, sessions and the current verdict."""
+    """The data of a chart has the scores, the aimline, missed weeks, sessions and the current verdict.
+
+    The verdict has its label and its three probabilities of growth.
+    """
     north_caller = caller(app, north)
     chart = (await north_caller.get(path_of(support, "chart"))).json()
     verdict = (await north_caller.get(path_of(support, "verdict"))).json()
@@ -45,9 +48,9 @@ async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town
     assert phase["aimline"] == {"from_week": 0, "from_value": 40.0, "to_week": 20, "to_value": 70.0}
     assert [week["week"] for week in chart["weeks"] if week["is_missed"]] == [11]
     assert chart["sessions"][0] == {"week": 0, "known_minutes": 30, "delivered_minutes": 30, "unknown_sessions": 2}
-    assert {name: chart["verdict"][name] for name in ("id", "state", "kind", "sentence")} == {
-        name: verdict[name] for name in ("id", "state", "kind", "sentence")
-    }
+    of_verdict = ("id", "state", "kind", "label", "sentence", "slow", "short", "on_pace")
+    assert {name: chart["verdict"][name] for name in of_verdict} == {name: verdict[name] for name in of_verdict}
+    assert chart["verdict"]["slow"] + chart["verdict"]["short"] + chart["verdict"]["on_pace"] == pytest.approx(1)
     assert chart["fitted"]["rate"] == verdict["rate"]
 
 

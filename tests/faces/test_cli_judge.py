@@ -199,6 +199,23 @@ def test_a_support_that_was_not_delivered_is_not_blamed_on_the_student() -> None
     assert run([whole], *alone)[0].exit_code == 3
 
 
+@pytest.mark.parametrize("rule", ["monitor", "four-point", "trend"])
+def test_a_student_on_the_goal_is_under_no_alarm(rule: str) -> None:
+    """A student who rose to the goal and stays there has met it, week by week, whatever growth is now.
+
+    `aimline judge` once said "Stopped responding" of such a student, where the server said that the goal was met.
+    """
+    values = [36, 44, 52, 60, 61, 61, 60, 61, 60, 61, 60, 61, 60, 61, 61, 60]
+    scores = [{"week": week, "value": value} for week, value in enumerate(values, 1)]
+    given = {"id": "s1", "baseline": [30], "goal": 60, "goal_week": 20, "sem": 3, "scores": scores}
+    answers = judged([given], Options(rule=rule, every_week=True))
+    assert {answer["state"] for answer in answers if answer["week"] >= 8} == {"goal_met"}
+    last = answers[-1]
+    assert (last["kind"], last["label"], last["change_week"]) == (None, "Goal met", None)
+    assert last["slow"] > 0.5
+    assert "meets the goal of 60; given these scores, growth is now under half of the 1.5" in last["because"]
+
+
 def test_down_is_better_is_the_mirror_image() -> None:
     down = [{"week": s["week"], "value": -s["value"]} for s in line()["scores"]]
     _, (up,) = run([line()])

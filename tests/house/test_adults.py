@@ -22,8 +22,10 @@ from tests.rooms.team_town import named
 from tests.town import Town
 
 CONTRACTS = Path(__file__).parents[2] / "openapi"
-ABOUT_NO_STUDENT = {"teams": {"member"}}
-"""Filters by an adult of lists that have no student: on which teams somebody is."""
+ABOUT_NO_STUDENT = {"teams": {"member"}, "groups": {"unled"}}
+"""Conditions about an adult, in lists that have no student: on which teams somebody is, and which groups were led by
+somebody who has left. The second one takes no adult as a value.
+"""
 OWN = {"action_items": {"mine"}}
 """Flags that mean the person for whom the request acts, and nobody else."""
 NEUTRAL = {"student", "school", "team", "area", "level", "came_with_student"}

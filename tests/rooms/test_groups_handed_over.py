@@ -2,18 +2,24 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI
+from sqlalchemy import update
 
+from app.access.permission import Can
+from app.access.work import Work, needs
 from app.core import ids
+from app.core.ids import new_id
 from app.group.models import Group
+from app.roster.models import Org, Person
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import Caller, caller
 from tests.rooms.test_groups import TODAY, formed, supports_of
 from tests.rooms.test_handover import caseload_of, per, planned
 from tests.rooms.test_loop import stu
 from tests.rooms.test_support_starts import types_of
-from tests.town import Town
+from tests.town import Town, lay
 
 JOINS = {"goal": 70.0, "baseline": 40.0, "confirm_rate": True}
 
@@ -122,3 +128,36 @@ async def test_a_support_without_a_group_ends_as_before(app: FastAPI, north: Tow
     asks, support = caller(app, north), await planned(north)
     await posted(asks, f"/v1/supports/{ids.format_id('support', support.id)}/end", {"because": "Enough."})
     assert "group.changed" not in await types_of(north)
+
+
+async def test_a_group_is_unled_where_its_lead_works_elsewhere(app: FastAPI, north: Town) -> None:
+    """A lead at another school only, or whose account is off, leaves a group without a lead; an ended group needs none.
+
+    People of the district's own org are at every school. The list names no adult.
+    """
+    asks = caller(app, north)
+    _, path = await formed_for(north, "amy")
+    own_org = new_id()
+    async with north.house() as work:
+        await lay(work, Org(district_id=north.district_id, id=own_org, name="The district", type="district"))
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"school_ids": [north.schools[1]]}, 1),
+        ({"school_ids": [own_org]}, 0),
+        ({"school_ids": [north.schools[0]], "enabled": False}, 1),
+        ({"school_ids": [north.schools[1], north.schools[0]], "enabled": True}, 0),
+        ({"school_ids": [], "enabled": True}, 1),
+    ]
+    for values, number in cases:
+        async with north.house() as work:
+            await set_of_lead(work, north.staff["teacher"], values)
+        assert len((await asks.get("/v1/groups", unled=True)).json()["items"]) == number, values
+    await posted(asks, f"{path}/end", {})
+    assert (await asks.get("/v1/groups", unled=True)).json()["items"] == []
+
+
+@needs(Can.SYNC_ROSTER)
+async def set_of_lead(work: Work, person_id: UUID, values: dict[str, Any]) -> None:
+    """Changes a person in the roster, as a sync does."""
+    await work.db.execute(
+        update(Person).where(Person.district_id == work.district_id, Person.id == person_id).values(**values)
+    )

@@ -203,7 +203,7 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
         await record_scores(work, scores(north, "amy", reader(3, 11, rate=0.0)))
     (before,) = (await verdicts(north, support))[-1:]
     assert (before.state, before.statistic, before.sem) == ("insufficient_data", None, None)
-    assert before.because[0]["code"] == "no_sem"
+    assert (before.because[0]["code"], before.label) == ("no_sem", "Cannot be judged")
     await run_settlements(north)
     answer = await asks.patch("/v1/measures/orf", {"sem": 4.0})
     assert answer.status_code == 200, answer.text

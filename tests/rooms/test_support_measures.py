@@ -13,6 +13,7 @@ from app.core import ids
 from app.core.clock import today_in
 from app.core.errors import Invalid
 from app.evidence.service import NewScore
+from app.playbook.models import Measure
 from app.response.judging.finalize import finalize_district
 from app.response.models import VerdictRow
 from app.response.rules.monitor.calibration import PUBLISHED
@@ -102,6 +103,24 @@ async def test_the_verdict_of_a_support_is_the_most_serious_of_its_measures(app:
     shown = (await asks.get(f"/v1/supports/{ids.format_id('support', support.id)}")).json()
     assert shown["verdict"]["measure"] == ids.format_id("measure", north.measures["maze"])
     assert [each["measure"] for each in shown["measures"]] == [ids.format_id("measure", north.measures["maze"])]
+
+
+async def test_a_sentence_names_its_measure_if_there_are_several(north: Town) -> None:
+    """The sentence about a support with several measures begins with the name of the measure that it is about.
+
+    Read alone, it once left open which measure was off track. With one measure, no name is needed.
+    """
+    support = await followed(north)
+    await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])
+    worst, by_measure = await current(north, support)
+    names = {row.id: row.name for row in await rows(north, Measure)}
+    for row in by_measure.values():
+        assert row.sentence.startswith(f"{names[row.measure_id]}: Given these scores")
+    assert worst.sentence.startswith(f"{names[north.measures['maze']]}: ")
+    async with north.unit() as work:
+        await stop_measure(work, support.id, "maze")
+    alone, _ = await current(north, support)
+    assert alone.sentence.startswith("Given these scores")
 
 
 async def test_an_alert_is_the_supports_and_opens_once(north: Town) -> None:

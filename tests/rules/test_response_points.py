@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from app.response.judging.points import combine_by_day
-from app.response.rules.baseline import is_improving
 from app.response.rules.choose import judge
+from app.response.rules.completion import is_improving
 from app.response.rules.series import Observation, Series
 
 DAYS = tuple(date(2026, 1, day) for day in (5, 5, 5, 12, 13, 13))

@@ -210,7 +210,7 @@ def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used() -
         *("state", "kind", "because", "sentence", "statistic", "threshold", "rate", "required_rate"),
         *("change_week", "rule", "rule_version", "parameters", "scores"),
     ]
-    assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 3, {"k": 5})
+    assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 4, {"k": 5})
     assert shown["scores"] == ["sco_0", "sco_1", "sco_2", "sco_3", "sco_4"]
     assert judge("trend", series_around_line([1])).parameters == {"minimum": 8}
 

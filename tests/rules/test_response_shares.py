@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.response.aimline import Direction
 from app.response.rules.choose import RULES, judge
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import ALARMS, NonresponseKind, Shares, State
-from app.response.rules.wording import LABELS, NAMED, label, percents
+from app.response.rules.wording import LABELS, MAJORITY, NAMED, label, needs_more_than_scores, percents, state_shares
 from bench.response.shares import ends, judge_population
 from bench.response.world import World, simulate
 
@@ -48,6 +49,44 @@ def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
     assert (verdict.slow, verdict.kind) == (None, None)
     assert verdict.state in (State.OFF_TRACK, State.INSUFFICIENT_DATA)
     assert "slow" not in verdict.as_json()
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("rule", GROWTH_RULES)
+@given(values=st.lists(st.floats(0, 120), min_size=3, max_size=20))
+def test_every_sentence_states_the_shares_and_contradicts_none(
+    rule: str, direction: Direction, values: list[float]
+) -> None:
+    """From three scores on, the sentence of every rule states the probabilities, also if the goal is met.
+
+    No sentence suggests a higher goal, and no label says "Off track", if the probabilities say the contrary.
+    """
+    goal = 75.0 if direction == "up" else -15.0
+    observations = tuple(Observation(n + 1, value, f"sco_{n}") for n, value in enumerate(values))
+    verdict = judge(rule, Series(observations, 30.0, goal, 30, direction, sem=4.0))
+    assert verdict.slow is not None
+    assert verdict.short is not None
+    assert verdict.on_pace is not None
+    shares = Shares(verdict.slow, verdict.short, verdict.on_pace)
+    is_met = verdict.state is State.GOAL_MET
+    assert state_shares(shares, 1.5, direction, is_met=is_met) in verdict.sentence
+    assert "half of the -" not in verdict.sentence
+    if not is_met and verdict.on_pace < MAJORITY:
+        assert "more ambitious goal" not in verdict.sentence
+        assert "suggest_higher_goal" not in {reason.code for reason in verdict.because}
+    if verdict.on_pace >= MAJORITY:
+        assert label(verdict.state, verdict.kind, verdict.on_pace, direction) != "Off track"
+        assert "will be missed" not in verdict.sentence
+
+
+def test_scores_above_the_line_suggest_no_higher_goal_once_growth_has_stopped() -> None:
+    """A student who rose above the aimline and then stopped gets no more ambitious goal from the 4-point rule."""
+    values = [30 + 4.0 * min(week, 8) for week in range(1, 17)]
+    verdict = judge("four-point", series(values))
+    assert (verdict.state, (verdict.on_pace or 1) < 0.1) == (State.RESPONDING, True)
+    assert "above the aimline, so this rule gives no reason to change the support; given these" in verdict.sentence
+    growing = judge("four-point", series([30 + 4.0 * week for week in range(1, 9)]))
+    assert "so a more ambitious goal can be set; given these scores, growth is now" in growing.sentence
 
 
 def test_a_flat_series_is_off_track_first_and_named_later() -> None:
@@ -86,6 +125,18 @@ def test_no_label_says_more_than_its_verdict() -> None:
     assert label(State.RESPONDING, None, 0.2) != "Responding"
     assert label(State.RESPONDING, None, 0.04) == "No alarm, below pace"
     assert label(State.BELOW_PACE, None, 0.05) == "Growing, below pace"
+    assert label(State.OFF_TRACK, None, 0.05) == "Off track"
+    assert label(State.OFF_TRACK, None, 0.6) == "Alarm, pace not clear"
+
+
+def test_a_series_that_no_score_would_help_is_not_called_too_short() -> None:
+    """The label says "Cannot be judged" if the measure has no SEM, and "Too few scores" only where more would help."""
+    without_sem = judge("monitor", series([30.0] * 9, sem=None))
+    assert needs_more_than_scores(without_sem.state, without_sem.because)
+    short = judge("monitor", series([30.0, 31.0]))
+    assert short.state is State.INSUFFICIENT_DATA
+    assert not needs_more_than_scores(short.state, short.because)
+    assert not needs_more_than_scores(State.RESPONDING, without_sem.because)
 
 
 def test_a_measure_whose_decrease_is_meant_is_not_called_growing() -> None:

@@ -26,6 +26,9 @@ CALM = RECOVERED | {State.BELOW_PACE}
 `uncertain` is not one of them: it is between the thresholds of the watch and of the alert, and changes nothing.
 """
 
+CALM_WEEKS = 2
+"""How many calm weeks in a row end an alert, unless the rule needs more (`DecisionRule.calm_weeks`)."""
+
 REST_WEEKS = 4
 """The number of instructional weeks from a recovery to the first week in which another alert can be opened."""
 
@@ -46,24 +49,30 @@ class AlertSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """A switch that a verdict turns on, and that calm verdicts in two successive weeks turn off.
+    """A switch that a verdict turns on, and that calm verdicts in successive weeks turn off.
 
     The arguments of `step` state whether a verdict turns the switch on, and whether it is calm. Weeks without a
-    verdict are ignored. `calm_since` is the first of the two calm weeks.
+    verdict are ignored. `calm_week` is the latest calm week, and `calm_weeks` is the number of calm weeks in a row.
     """
 
     on: bool = False
-    calm_since: int | None = None
+    calm_week: int | None = None
+    calm_weeks: int = 0
 
-    def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the `Latch` after a verdict of the week `week`. Applying the same verdict again changes nothing."""
+    def step(self, *, raised: bool, calm: bool, week: int, needed: int = CALM_WEEKS) -> Latch:
+        """Returns the `Latch` after a verdict of the week `week`. Applying the same verdict again changes nothing.
+
+        `needed` is the number of calm weeks in a row that turn the switch off.
+        """
         if raised:
             return Latch(True)
         if not self.on or not calm:
             return Latch(self.on)
-        if self.calm_since is not None and week > self.calm_since:
-            return Latch()
-        return Latch(True, week if self.calm_since is None else self.calm_since)
+        if self.calm_week is None:
+            return Latch(True, week, 1)
+        # A memory that was stored without the number has one calm week.
+        weeks = max(self.calm_weeks, 1) + (week > self.calm_week)
+        return Latch() if weeks >= needed else Latch(True, week, weeks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +83,18 @@ class Latches:
     watch: Latch = Latch()
     under: Latch = Latch()
 
-    def step(self, state: State, week: int) -> Latches:
+    def step(self, state: State, week: int, needed: int = CALM_WEEKS) -> Latches:
         """Returns the three switches after a verdict: for the alert, for the watch, and for too little delivery.
 
-        `state` is the state of the verdict, and `week` is its week.
+        `state` is the state of the verdict, `week` is its week, and `needed` the number of calm weeks that turn a
+        switch off.
         """
         calm = state in CALM
         slow = state is State.UNCERTAIN or state in ALARMS
         return Latches(
-            self.alert.step(raised=state in ALARMS, calm=state in RECOVERED, week=week),
-            self.watch.step(raised=slow or state is State.UNDER_DELIVERED, calm=calm, week=week),
-            self.under.step(raised=state is State.UNDER_DELIVERED, calm=calm or slow, week=week),
+            self.alert.step(raised=state in ALARMS, calm=state in RECOVERED, week=week, needed=needed),
+            self.watch.step(raised=slow or state is State.UNDER_DELIVERED, calm=calm, week=week, needed=needed),
+            self.under.step(raised=state is State.UNDER_DELIVERED, calm=calm or slow, week=week, needed=needed),
         )
 
 
@@ -113,6 +123,7 @@ class Memory:
     * `before` has the switches as they were at the end of the week before `week`.
     * `expired` has the ids of the measures whose goal date has passed, if another measure of the support has a goal
       date in the future. The last verdict on an expired measure opens no alert and keeps no alert open.
+    * `calm_weeks` is how many calm weeks in a row end an alert: the largest number that a rule of this phase needed.
 
     Every verdict of a week is applied to `before`, so the order in which the scores of the week arrived makes no
     difference.
@@ -126,6 +137,7 @@ class Memory:
     watch: AlertRecord = AlertRecord()
     under: AlertRecord = AlertRecord()
     expired: tuple[str, ...] = ()
+    calm_weeks: int = CALM_WEEKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,7 @@ class ConclusionOfWeek:
       because the week of the alert was judged again.
     * `raise_alerts`: the verdict results from new rules that are to raise alerts. If an alert was opened without an
       event and the verdict confirms the alert, the event is sent now.
+    * `calm_weeks`: how many weeks in a row must be calm before the rule's alert ends.
     """
 
     state: State
@@ -147,6 +160,7 @@ class ConclusionOfWeek:
     quiet: bool = False
     retractable: bool = False
     raise_alerts: bool = False
+    calm_weeks: int = CALM_WEEKS
 
 
 def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
@@ -154,13 +168,15 @@ def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple
 
     * An alert is opened once, when a series passes the rule's threshold.
     * The signal `named` is given at most once for an alert, when a verdict is "not responding".
-    * An alert ends with `recovered` after two weeks in which the state is `responding` or `goal_met`.
+    * An alert ends with `recovered` after enough weeks in a row (`calm_weeks`) with the state `responding` or
+      `goal_met`.
     * An alert ends with `retracted` if the present scores would not have opened it: at once if scores were amended, and
       otherwise when the week of the alert is finalized or over.
     * A series does not give the same signal twice in one week.
     """
     before = memory.now if conclusion.week > memory.week else memory.before
-    now = before.step(conclusion.state, conclusion.week)
+    needed = max(memory.calm_weeks, conclusion.calm_weeks)
+    now = before.step(conclusion.state, conclusion.week, needed)
     if conclusion.retractable and conclusion.state not in ALARMS:
         now = replace(now, alert=Latch())
     signals: list[AlertSignal] = []
@@ -171,7 +187,7 @@ def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple
     )
     requests_scores = conclusion.state is State.UNCERTAIN and not alert.active
     watch = _step_watch(memory.watch, now.watch.on, conclusion, AlertSignal.PROBE if requests_scores else None, signals)
-    memory_after = Memory(memory.phase, conclusion.week, before, now, alert, watch, under, memory.expired)
+    memory_after = Memory(memory.phase, conclusion.week, before, now, alert, watch, under, memory.expired, needed)
     return memory_after, tuple(signals)
 
 
@@ -225,7 +241,10 @@ def as_json(memory: Memory) -> dict[str, Any]:
     """Returns the alert memory of a phase as the JSON object that is stored."""
 
     def latches(group: Latches) -> list[list[Any]]:
-        return [[latch.on, latch.calm_since] for latch in (group.alert, group.watch, group.under)]
+        return [
+            [latch.on, latch.calm_week, *([latch.calm_weeks] if latch.calm_weeks > 1 else [])]
+            for latch in (group.alert, group.watch, group.under)
+        ]
 
     records = {name: getattr(memory, name) for name in ("alert", "watch", "under")}
     return {
@@ -235,6 +254,7 @@ def as_json(memory: Memory) -> dict[str, Any]:
         "now": latches(memory.now),
         **{name: record_as_json(record) for name, record in records.items()},
         **({"expired": list(memory.expired)} if memory.expired else {}),
+        **({"calm_weeks": memory.calm_weeks} if memory.calm_weeks > CALM_WEEKS else {}),
     }
 
 
@@ -249,4 +269,5 @@ def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:
         return Memory(phase)
     before, now = (Latches(*(Latch(*latch) for latch in stored[name])) for name in ("before", "now"))
     alert, watch, under = (AlertRecord(*stored[name]) for name in ("alert", "watch", "under"))
-    return Memory(phase, stored["week"], before, now, alert, watch, under, tuple(stored.get("expired", ())))
+    expired, calm_weeks = tuple(stored.get("expired", ())), stored.get("calm_weeks", CALM_WEEKS)
+    return Memory(phase, stored["week"], before, now, alert, watch, under, expired, calm_weeks)

@@ -30,13 +30,23 @@ from app.events.catalogue import (
 from app.events.outbox import record
 from app.playbook.models import Measure
 from app.response.aimline import Direction
-from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
+from app.response.judging.alerts import (
+    CALM_WEEKS,
+    AlertSignal,
+    ConclusionOfWeek,
+    Memory,
+    advance,
+    as_json,
+    from_json,
+)
 from app.response.judging.cohort import Judgement
 from app.response.judging.load import compute
+from app.response.judging.series import MonitoredSeries
 from app.response.judging.state import CurrentState, CurrentVerdict
+from app.response.rules.choose import RULES
 from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert, without_expired
 from app.response.rules.verdict import ALARMS, NonresponseKind, State
-from app.response.rules.wording import label
+from app.response.rules.wording import CANNOT, label, needs_more_than_scores
 from app.roster.lookup import today_of
 from app.support.models import Support
 from app.support.phase import student_columns, support_event
@@ -161,6 +171,7 @@ def _rows_of_support(
         quiet=all(step.quiet for step in steps),
         retractable=retractable,
         raise_alerts=any(step.raise_alerts for step in steps),
+        calm_weeks=max(_calm_weeks(step.judgement) for step in steps),
     )
     memory_after, signals = advance(memory, conclusion)
     retracted = memory.alert.active and not memory_after.alert.active and (retractable or not memory.before.alert.on)
@@ -251,7 +262,17 @@ def _advance_by_new_rules(
         verdicts.append(VerdictInForce(monitored.support.id, new.state, None, place, new.on_pace))
     weeks = [judgement.week + step.judgement.monitored.offset for step, judgement in earlier]
     week = max(weeks) if len(verdicts) == 1 else max(memory.week, *weeks)
-    return advance(memory, ConclusionOfWeek(state_for_alert(verdicts), week, quiet=True))
+    calm_weeks = max(_calm_weeks(judgement) for _, judgement in earlier)
+    return advance(memory, ConclusionOfWeek(state_for_alert(verdicts), week, quiet=True, calm_weeks=calm_weeks))
+
+
+def _calm_weeks(judgement: Judgement) -> int:
+    """Returns how many calm weeks in a row end an alert of the rule of a judgement."""
+    verdict = judgement.verdict
+    # An unusable rule, which gives this state, may have any parameters.
+    if verdict.state is State.INSUFFICIENT_DATA:
+        return CALM_WEEKS
+    return RULES[verdict.rule].calm_weeks(verdict.parameters)
 
 
 def _state_changed(current: CurrentState, worst: VerdictInForce) -> bool:
@@ -280,6 +301,11 @@ def _direction_of_growth(measure: Measure) -> Direction | None:
     return "down" if measure.direction == "down" else "up"
 
 
+def _sentence(monitored: MonitoredSeries, sentence: str) -> str:
+    """Returns the sentence of a verdict. It begins with the name of the measure if the support has several measures."""
+    return sentence if monitored.measures == 1 else f"{monitored.score_series.measure.name}: {sentence}"
+
+
 def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
     monitored, verdict = judgement.monitored, judgement.verdict
     scores = monitored.score_series.scores.upto(judgement.week)
@@ -295,9 +321,10 @@ def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
         **{name: getattr(verdict, name) for name in CONTENT if hasattr(verdict, name)},
         "state": verdict.state.value,
         "kind": verdict.kind.value if verdict.kind else None,
-        "label": label(
-            verdict.state, verdict.kind, verdict.on_pace, _direction_of_growth(monitored.score_series.measure)
-        ),
+        "label": CANNOT
+        if needs_more_than_scores(verdict.state, verdict.because)
+        else label(verdict.state, verdict.kind, verdict.on_pace, _direction_of_growth(monitored.score_series.measure)),
+        "sentence": _sentence(monitored, verdict.sentence),
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
         "score_ids": list(verdict.scores),

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from app.response.rules.baseline import note_trend
+from app.response.rules.completion import complete
 from app.response.rules.delivery import allow_for_delivery, note_adherence
 from app.response.rules.field import trend
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.monitor.rates import GRID, between
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
-from app.response.rules.wording import count, plain, remove_unjustified_name, scores, weeks, without_name
-
-TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
-"""The codes of reasons which mean that there are too few scores for a finding."""
+from app.response.rules.wording import count, remove_unjustified_name, scores, weeks
 
 # A lack of scores must never delay help or a referral.
 AT_ANY_TIME = "a decision or a referral can be made without it at any time."
@@ -62,6 +59,8 @@ class DecisionRule:
     * `thresholds` has a number for each false-alarm rate in `GRID`, such as 5 % or 10 %. To have this rate, the rule
       must flag a series if the result of `excess` is above this number. For the monitor, which has no `excess`, the
       number is compared with its statistic.
+    * `window` is the number of last scores from which alone the rule concludes that there is no alarm, or the name of
+      the parameter with this number. It is None for a rule that judges all scores together.
     """
 
     name: str
@@ -76,6 +75,7 @@ class DecisionRule:
     holds_badly: str = "measured in one simulated year only; in others it was not"
     excess: Callable[[Series, Finding, float], float] | None = None
     thresholds: tuple[float, ...] | None = None
+    window: int | str | None = None
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -125,6 +125,16 @@ class DecisionRule:
             shares = finding.shares or (monitor.shares_of(series) if self.judges_growth else None)
         return self.verdict(series, resolved, finding, shares)
 
+    def calm_weeks(self, resolved: Mapping[str, int]) -> int:
+        """Returns how many weeks in a row must be without an alarm before an alert of this rule ends.
+
+        Two weeks are enough for a rule that judges all scores together. If a rule judges only the last scores, one
+        high score is among them in several weeks. So the first and the last of the weeks must have no score in common,
+        if there is a score in each week.
+        """
+        window = resolved[self.window] if isinstance(self.window, str) else self.window
+        return 2 if window is None else window + 1
+
     def stated_far(self, resolved: Mapping[str, int]) -> float | None:
         """Returns the false-alarm rate that is stated for these parameters, or None if the rate was not measured."""
         if "far_percent" in resolved:
@@ -159,7 +169,7 @@ class DecisionRule:
             finding = allow_for_delivery(
                 series, finding, lambda credited: self.finding(credited, resolved), self.judges_growth
             )
-        finding = note_adherence(series, note_trend(series, _unless_goal_met(series, finding)))
+        finding = note_adherence(series, complete(series, finding, shares))
         if self.judges_growth:
             finding = remove_unjustified_name(finding, shares)
         has_slope = self.judges_growth and len(series.observations) >= LEVEL_SCORES
@@ -220,27 +230,3 @@ def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int
         sentence = f"This rule judges from week {first} on, and the last score is from {weeks(series.weeks[-1:])}; "
         return Finding(State.INSUFFICIENT_DATA, (Reason("too_early", numbers_of_week),), sentence + AT_ANY_TIME)
     return None
-
-
-def _unless_goal_met(series: Series, finding: Finding) -> Finding:
-    """Returns the finding. Its state becomes `goal_met` if the median of the last three scores meets the final goal.
-
-    The rule's own reasons, statistic and threshold are kept.
-    """
-    level = series.level_now()
-    has_too_few = any(reason.code in TOO_LITTLE for reason in finding.because)
-    if has_too_few or level is None or not series.goal_is_met():
-        return finding
-    last_weeks = series.weeks[-LEVEL_SCORES:]
-    numbers: dict[str, float] = {
-        "median": level,
-        "goal": series.goal,
-        "first_week": last_weeks[0],
-        "last_week": last_weeks[-1],
-    }
-    sentence = (
-        f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last_weeks)}) is {plain(level)}, "
-        f"which meets the goal of {plain(series.goal)}."
-    )
-    unnamed = without_name(finding, State.GOAL_MET)
-    return replace(unnamed, because=(Reason("goal_met", numbers), *unnamed.because), sentence=sentence)

@@ -16,6 +16,7 @@ OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "slow", "short", "on_pace", 
 class State(StrEnum):
     """The state that a rule gives a series.
 
+    * `responding`: the rule raises no alarm. How likely it is that growth keeps pace is stated by `Shares.on_pace`.
     * `off_track` is an alarm: at the present rate the goal will be missed.
     * `not_responding` is the more serious alarm: growth is probably under half of the required rate.
     * `under_delivered`: there would be an alarm, but the sessions that were not delivered explain the lack of growth.

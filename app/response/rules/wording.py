@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.response.aimline import Direction
-from app.response.rules.verdict import DECIMALS, Finding, NonresponseKind, Shares, State
+from app.response.rules.verdict import DECIMALS, Finding, NonresponseKind, Reason, Shares, State
 
 WORDS = (
     "no",
@@ -74,8 +74,27 @@ def percents(shares: Shares) -> tuple[int, int, int]:
     return whole[0], whole[1], whole[2]
 
 
+def state_shares(shares: Shares, required_rate: float, direction: Direction, *, is_met: bool = False) -> str:
+    """Returns the part of a sentence that states the three probabilities of growth, in whole percent.
+
+    `required_rate` is in the measure's units a week. `is_met` is true if the goal, which required the rate, is met.
+    """
+    slow, short, on_pace = percents(shares)
+    # Without a sign, because "under half of -1" would be the contrary of too little progress.
+    needed, _ = plainly(abs(required_rate), 0)
+    return (
+        f"{growth(direction)} is now under half of the {needed} a week that the goal "
+        f"{'needed' if is_met else 'needs'} with a probability of {slow} %, between half and all of it with {short} %, "
+        f"and on pace with {on_pace} %"
+    )
+
+
 MAJORITY = 0.5
-"""If the probability of sufficient growth is at least this, no text says that the goal will be missed."""
+"""The limit of the probability of sufficient growth that decides what a text may say.
+
+At this probability or above, no text says that the goal will be missed. Below it, no text says that the student keeps
+pace, or suggests a more ambitious goal.
+"""
 
 BEHIND = 0.1
 """If the probability of sufficient growth is under this, no label says that the pace is unclear.
@@ -105,6 +124,20 @@ LABELS = {
 }
 
 
+HIGHER_GOAL = "so a more ambitious goal can be set"
+NO_CHANGE = "so this rule gives no reason to change the support"
+"""Two ends of the sentence of a k-point rule that raises no alarm."""
+
+
+def withdraw_higher_goal(finding: Finding) -> Finding:
+    """Returns the finding without the suggestion of a higher goal, if it has one.
+
+    A k-point rule suggests a higher goal if the last scores are above the aimline, even if growth stopped long ago.
+    """
+    because = tuple(reason for reason in finding.because if reason.code != "suggest_higher_goal")
+    return replace(finding, because=because, sentence=finding.sentence.replace(HIGHER_GOAL, NO_CHANGE))
+
+
 def justifies_name(shares: Shares | None) -> bool:
     """Returns whether an alarm may be called "not responding".
 
@@ -131,10 +164,23 @@ def without_name(finding: Finding, state: State) -> Finding:
     return replace(finding, state=state, kind=None, change_week=None, because=because)
 
 
+TOO_FEW = frozenset({"too_few_scores", "too_few_weeks", "too_early", "no_instructional_week"})
+"""The codes of reasons for `insufficient_data` that disappear with more scores."""
+
+
+def needs_more_than_scores(state: State, because: Sequence[Reason]) -> bool:
+    """Returns whether a series has no verdict for a reason that more scores do not change, such as a missing SEM."""
+    return state is State.INSUFFICIENT_DATA and not {reason.code for reason in because} <= TOO_FEW
+
+
+CANNOT = "Cannot be judged"
+
+
 def label(state: State, kind: NonresponseKind | None, on_pace: float | None, direction: Direction | None = "up") -> str:
     """Returns the short label of a verdict for screens.
 
     * The label "Responding" is given only if sufficient growth is likely; `on_pace` is its probability, if known.
+    * If sufficient growth is likely, an alarm of a rule that looks at the scores only is not labelled "Off track".
     * `direction` is the better direction of a measure that grows along a line, and None for any other measure. The
       label calls no decrease "growth", and speaks of a pace only if the measure grows along a line.
     """
@@ -144,6 +190,8 @@ def label(state: State, kind: NonresponseKind | None, on_pace: float | None, dir
         return "Stopped responding"
     if kind is NonresponseKind.NEVER:
         return "Not responding so far"
+    if state is State.OFF_TRACK and on_pace is not None and on_pace >= MAJORITY:
+        return "Alarm, pace not clear"
     if state is State.RESPONDING:
         if on_pace is None or on_pace >= MAJORITY:
             return "Responding"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
-from app.response.rules.wording import count, growth, scores, weeks
+from app.response.rules.wording import HIGHER_GOAL, NO_CHANGE, count, growth, scores, weeks
 
 # The minimum number of earlier scores from which a verdict can say that growth had kept pace.
 EARLIER_SCORES = 3
@@ -55,10 +55,7 @@ def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
             Reason("better_than_aimline", {"scores": ahead, **_window(series, ahead)}),
             Reason("suggest_higher_goal", {"scores": ahead}),
         )
-        sentence = (
-            f"{_last_scores(series, ahead)} all lie {_side_name(series, 1)} the aimline, "
-            "so a more ambitious goal can be set."
-        )
+        sentence = f"{_last_scores(series, ahead)} all lie {_side_name(series, 1)} the aimline, {HIGHER_GOAL}."
         return Finding(State.RESPONDING, reasons, sentence, behind, k)
     return _both_sides(series, sides, behind, k)
 
@@ -108,10 +105,7 @@ def _both_sides(series: Series, sides: Sequence[int], run: int, k: int) -> Findi
     places = ((better, _side_name(series, 1)), (on, "on"), (worse, _side_name(series, -1)))
     first, *others = [f"{count(number)} {place}" for number, place in places if number]
     places_text = f"{first} the aimline" + "".join(f" and {other} it" for other in others)
-    sentence = (
-        f"The last {scores(k)} ({weeks(series.weeks[-k:])}) lie {places_text}, "
-        f"so this rule gives no reason to change the support."
-    )
+    sentence = f"The last {scores(k)} ({weeks(series.weeks[-k:])}) lie {places_text}, {NO_CHANGE}."
     return Finding(State.RESPONDING, (reason,), sentence, run, k)
 
 

@@ -16,7 +16,7 @@ from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import Panel, judge_panel
 from app.response.rules.series import LEVEL_SCORES, DeliveredMinutes, Series
 from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, Reason, Shares, State
-from app.response.rules.wording import MAJORITY, NAMED, UNDER_DELIVERED, growth, justifies_name, percents, plain
+from app.response.rules.wording import MAJORITY, NAMED, UNDER_DELIVERED, justifies_name, plain, state_shares
 
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
@@ -261,14 +261,8 @@ def _sentence(
     `interval` has the bounds of the middle 80 % of the present rate. `change` is the week of the change, and `share` is
     the delivered share of the dosage.
     """
-    needed = plain(facts.goal_rate)
     allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ","
-    slow, short, on_pace = percents(shares)
-    parts = [
-        f"Given these scores{allowing} {growth(facts.direction)} is now under half of the {needed} a week that the "
-        f"goal needs with a probability of {slow} %, between half and all of it with {short} %, and on pace with "
-        f"{on_pace} %"
-    ]
+    parts = [f"Given these scores{allowing} {state_shares(shares, facts.goal_rate, facts.direction)}"]
     if state in ALARMS:
         if shares.on_pace >= MAJORITY:
             parts.append(f"only {plain(100 * far, 1)} % of students who keep pace ever come this near")
@@ -283,7 +277,7 @@ def _sentence(
     elif state is State.UNDER_DELIVERED:
         parts.append(UNDER_DELIVERED)
     elif state is State.UNCERTAIN:
-        parts.append("that is not enough to raise an alarm, and extra scores would settle it")
+        parts.append("that is not enough to raise an alarm, and extra scores would help")
     elif state is State.BELOW_PACE:
         parts.append(f"the rate is most likely {plain(interval[0])} to {plain(interval[1])}, which will miss the goal")
     if share is not None:

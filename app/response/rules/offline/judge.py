@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from app.response.rules.baseline import MIN_POINTS, note_trend
 from app.response.rules.choose import RULES
+from app.response.rules.completion import complete
 from app.response.rules.delivery import allow_for_delivery
 from app.response.rules.field.trend import slope
 from app.response.rules.monitor.bulk import Batch
@@ -28,7 +28,7 @@ from app.response.rules.offline.margin import at_rate
 from app.response.rules.rule import DecisionRule
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
-from app.response.rules.wording import label, remove_unjustified_name
+from app.response.rules.wording import CANNOT, label, needs_more_than_scores, remove_unjustified_name
 
 NO_WEEK = Finding(
     State.INSUFFICIENT_DATA,
@@ -92,13 +92,36 @@ def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, op
             finding = _judge_by_rule(rule, options.far, series)
             judge_again = partial(_judge_by_rule, rule, options.far)
             findings[week][n] = allow_for_delivery(series, finding, judge_again, rule.judges_growth)
-    if rule.judges_growth:
-        for week, estimated in _find_by_monitor(lines, lines_by_week, replace(options, far=None)).items():
-            for n, finding in findings[week].items():
-                findings[week][n] = replace(
-                    remove_unjustified_name(finding, estimated[n].shares), shares=estimated[n].shares
-                )
-    return findings
+    if not rule.judges_growth:
+        return _complete(lines, findings)
+    estimated = _estimate_by_monitor(lines, lines_by_week, replace(options, far=None))
+    for week, findings_of_week in findings.items():
+        for n, finding in findings_of_week.items():
+            findings_of_week[n] = remove_unjustified_name(finding, estimated[week][n].shares)
+    return _complete(lines, findings, estimated)
+
+
+def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
+    """Returns the monitor's findings for the cohort as of each week."""
+    findings = _estimate_by_monitor(lines, lines_by_week, options)
+    return _complete(lines, findings, findings)
+
+
+def _complete(
+    lines: Sequence[OfflineSeries], findings: FindingsByWeek, estimated: FindingsByWeek | None = None
+) -> FindingsByWeek:
+    """Returns the findings, with what all rules have in common (`complete`).
+
+    `estimated` has the monitor's findings, which have the probabilities of growth. It is None for a rule that does not
+    judge growth.
+    """
+    completed: FindingsByWeek = {}
+    for week, findings_of_week in findings.items():
+        completed[week] = {}
+        for n, finding in findings_of_week.items():
+            shares = None if estimated is None else estimated[week][n].shares
+            completed[week][n] = replace(complete(lines[n].upto(week).series(), finding, shares), shares=shares)
+    return completed
 
 
 def _judge_by_rule(rule: DecisionRule, far: float | None, series: Series) -> Finding:
@@ -106,8 +129,10 @@ def _judge_by_rule(rule: DecisionRule, far: float | None, series: Series) -> Fin
     return finding if far is None else at_rate(rule.name, series, finding, far)
 
 
-def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
-    """Returns the monitor's findings for the cohort as of each week.
+def _estimate_by_monitor(
+    lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options
+) -> FindingsByWeek:
+    """Returns what the monitor concludes from the scores alone, for the cohort as of each week.
 
     Series with different standard errors of measurement or directions are treated as series of different measures.
     """
@@ -221,8 +246,6 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
     scores = [score for score in line.scores if score.week <= week]
     if finding.state is not State.INSUFFICIENT_DATA and not any(score.week for score in scores):
         finding = NO_WEEK
-    if len(line.baseline) >= MIN_POINTS:
-        finding = note_trend(line.upto(week).series(), finding)
     rate = finding.rate
     if rate is None and RULES[options.rule].judges_growth and len(scores) >= LEVEL_SCORES:
         rate = slope([score.week for score in scores], [score.value for score in scores])
@@ -232,9 +255,9 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
         "week": week,
         "state": finding.state.value,
         "kind": finding.kind.value if finding.kind else None,
-        "label": label(
-            finding.state, finding.kind, on_pace, line.direction if RULES[options.rule].judges_growth else None
-        ),
+        "label": CANNOT
+        if needs_more_than_scores(finding.state, finding.because)
+        else label(finding.state, finding.kind, on_pace, line.direction if RULES[options.rule].judges_growth else None),
         "slow": finding.shares.slow if finding.shares else None,
         "short": finding.shares.short if finding.shares else None,
         "on_pace": on_pace,
