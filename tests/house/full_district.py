@@ -456,7 +456,7 @@ async def _further_measures(district: FullDistrict) -> None:
 
 
 async def _groups(district: FullDistrict) -> None:
-    """Forms four groups of one student each, and records a session of the first group."""
+    """Forms four groups of one student each, and records a session of the first group. The last has lost its lead."""
     town = district.town
     for name, student in (
         ("group", "amy"),
@@ -489,6 +489,15 @@ async def _groups(district: FullDistrict) -> None:
     async with town.unit() as work:
         group_id = ids.parse_id("group", district.shown["group"])
         await record_group_sessions(work, group_id, [NewGroupSession(held_on=BEGINS, external_id=f"{town.slug}-1")])
+    async with town.house() as work:
+        await _lose_lead(work, ids.parse_id("group", district.shown["group to end"]), town.staff["other_teacher"])
+
+
+@needs(Can.JUDGE)
+async def _lose_lead(work: Work, group_id: UUID, elsewhere: UUID) -> None:
+    """Makes a person of another school the lead of a group, as if the lead had moved there."""
+    statement = sql("UPDATE support_group SET lead_id = :lead WHERE district_id = :district AND id = :id")
+    await work.db.execute(statement, {"district": work.district_id, "id": group_id, "lead": elsewhere})
 
 
 async def _sessions(district: FullDistrict) -> None:
