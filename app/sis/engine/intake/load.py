@@ -212,6 +212,11 @@ async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str)
     await stage.driver.execute(f"DROP TABLE {narrow}")
 
 
+async def add_raw_column(stage: Stage, kind: str, column: str) -> None:
+    """Adds an empty text column to the raw table of a kind of record."""
+    await stage.driver.execute(f"ALTER TABLE {stage.raw_tables[kind]} ADD {column} text")
+
+
 async def drop_raw(stage: Stage) -> None:
     """Deletes the raw tables of a run."""
     if stage.raw_tables:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from app.sis.engine.intake.cells import split_lists
 from app.sis.engine.intake.convert import MAX_ID_BYTES, convert_rows
 from app.sis.engine.intake.grades import note_grades
-from app.sis.engine.intake.load import copy_raw, drop_empty_rows, widen_raw
+from app.sis.engine.intake.load import add_raw_column, copy_raw, drop_empty_rows, widen_raw
 from app.sis.engine.intake.meanings import is_grade_sql
 from app.sis.engine.intake.roles import compose_roles, stage_affected_people
 from app.sis.engine.plan import known_rows_sql
@@ -58,7 +58,7 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
     if composed:
         await _add_composed_columns(stage, file, composed)
     if "textScore" in delivery.composed:
-        await stage.driver.execute(f"ALTER TABLE {stage.raw_tables[kind.name]} ADD c{len(delivery.header)} text")
+        await add_raw_column(stage, kind.name, f"c{len(delivery.header)}")
     await split_lists(stage, kind, file)
     progress(f"checking {kind.plural}", 0, 0)
     rows = await convert_rows(stage, kind, delivery)
