@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import ssl
 import sys
 from contextlib import suppress
@@ -90,6 +91,17 @@ def add_to(app: typer.Typer) -> None:
             run(config)
 
 
+def check_address(host: str, port: int) -> None:
+    """Raises `AimlineError` for an address that this process cannot listen on, such as one that is in use."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, UnicodeError) as error:
+        detail = getattr(error, "strerror", None) or type(error).__name__
+        raise AimlineError(f"The api cannot listen on {host}, port {port}: {detail}.") from None
+
+
 def check_certificate(certificate: Path | None, key: Path | None) -> None:
     """Raises `AimlineError` for a certificate and a key that cannot be used together."""
     if certificate is None:
@@ -108,7 +120,11 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
 
 
 def run(config: uvicorn.Config) -> None:
-    """Serves until the process is stopped; exits with 1 if it could not start."""
+    """Serves until the process is stopped; exits with 1 if it could not start.
+
+    Raises `AimlineError` if the process cannot listen on the address.
+    """
+    check_address(config.host, config.port)
     if config.workers > 1:
         log_as_json()
         supervisor = Supervisor(config, sockets=[config.bind_socket()])

@@ -19,14 +19,13 @@ from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.output import printable
 from app.cli.scope_options import ExcludeUsers, Schools, UnusableOption, read_schools, read_users
-from app.core import ids
 from app.core.address import Allowed
-from app.core.errors import AimlineError, Invalid, NotFound
+from app.core.errors import AimlineError, Invalid
 from app.core.plural import pluralize
 from app.maintenance.history import erase_earlier_values
 from app.settings import Settings
 from app.sis.runs import queries
-from app.sis.scheduler.retention import erase_person
+from app.sis.scheduler.retention import erase_person, find_person_id
 from app.sis.sources import service as sources
 from app.sis.sources.address import hide_secrets
 from app.sis.sources.settings import SourceSettings as Fit
@@ -211,7 +210,7 @@ def _show(sis: typer.Typer) -> None:
 def _forget(sis: typer.Typer) -> None:
     @sis.command("forget")
     def forget(
-        person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
+        person: Annotated[str, typer.Argument(metavar="PERSON", help="An id, or sis:<source>:<sourcedId>.")],
         district: District,
     ) -> None:
         """Erases a person from the values before changes: by syncs, and of scores, sessions and notes.
@@ -220,9 +219,7 @@ def _forget(sis: typer.Typer) -> None:
         """
 
         async def operation(work: Work, _: Allowed) -> int:
-            kind, row = ids.parse_any_id(person)
-            if kind not in ("student", "person"):
-                raise NotFound("person")
+            row = await find_person_id(work, person)
             return await erase_person(work, row) + await erase_earlier_values(work, row)
 
         print(f"{pluralize(_run(district, operation), 'row is', 'rows are')} no longer kept as before.")

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from app.access.admission import RateLimited
 from app.access.authenticate import OAuthError, grant_token
@@ -128,7 +129,11 @@ async def _read_form(request: Request) -> dict[str, str]:
         raise OAuthError("Send the parameters in the body, never in the address.", code="invalid_request")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise OAuthError(f"Send the parameters as {FORM}.", code="invalid_request")
-    items = [(name, str(value)) for name, value in (await request.form()).multi_items() if name in PARAMETERS]
+    try:
+        sent = await request.form()
+    except HTTPException:
+        raise OAuthError("The form has too many parameters.", code="invalid_request") from None
+    items = [(name, str(value)) for name, value in sent.multi_items() if name in PARAMETERS]
     if len(items) > len(dict(items)):
         raise OAuthError("A parameter is repeated.", code="invalid_request")
     form = {name: value for name, value in items if value}

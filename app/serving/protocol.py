@@ -11,7 +11,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
@@ -74,6 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._most_connections, self.limit_concurrency = config.limit_concurrency, None
         self._is_refused = False
         self._in_body = False
+        self._cycles: list[RequestResponseCycle] = []  # all unanswered requests; uvicorn keeps only the last one
         self._head_began: float | None = self.loop.time()  # None between two requests
         self._head_raw = 0  # bytes received since the head began, parsed or not
         self._head_parsed = 0  # bytes of the header fields that were parsed, trailers included
@@ -130,6 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _lingering.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        self._end_cycles()
         super().connection_lost(exc)
         CONNECTIONS.set(len(self.connections))
 
@@ -264,6 +266,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:  # an upgrade has no cycle
             self.cycle.transport = self._joined  # type: ignore[assignment]  # has all methods that a response uses
+            self._cycles = [*(one for one in self._cycles if not one.response_complete), self.cycle]
         self._in_body, self._head_began = True, None
         self._head_raw = self._body_raw = self._body_parsed = self._unwanted = self._window = 0
         self._window_began = self.loop.time()
@@ -356,6 +359,12 @@ class BoundedProtocol(HttpToolsProtocol):
         min(incomplete, key=incomplete.__getitem__)._time_out()
         return True
 
+    def _end_cycles(self) -> None:
+        """Reports a disconnected caller to the app for every unanswered request, and drops their responses."""
+        for cycle in self._cycles:
+            cycle.disconnected = not cycle.response_complete
+            cycle.message_event.set()
+
     def _refuse(self, status: int, code: str, detail: str) -> None:
         """Sends an error response, unless a response has begun; then closes the connection and drops further input."""
         if self._is_refused:
@@ -363,13 +372,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_refused = True
         REFUSALS.labels(code).inc()
         self.connections.discard(self)
-        has_answer = False
-        if self.cycle is not None:
-            is_complete = self.cycle.response_complete
-            has_answer = self._in_body if is_complete else self.cycle.response_started
-            if not is_complete:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
+        has_begun = any(one.response_started and not one.response_complete for one in self._cycles)
+        has_answer = has_begun or (self._in_body and self._is_answered)
+        self._end_cycles()
         if has_answer or self.transport.is_closing() or len(_lingering) >= MAX_LINGERING:
             self.transport.close()
             return

@@ -17,6 +17,8 @@ from app.team.lookup import find_team
 from app.team.models import TeamStudent, in_force_on
 
 EXAMPLE: Final = "tea_01jq4n6d9zf3vbs0x5k2m7e8th"
+NO_TEAM: Final = UUID(int=0)
+"""An id that no team has."""
 
 
 def by_team(column: SQLCoreOperations[UUID]) -> Filter[str]:
@@ -51,7 +53,7 @@ def _served(team_and_day: Any) -> Any:
 async def _team_and_today(work: Work, name: str, pointer: str | None) -> str:
     """Returns a team's id and the present day as one text, because a filter compares one value.
 
-    A filter of GraphQL does not look a team up: one that is unknown, or whose id is malformed, serves nobody. Raises
+    A filter of GraphQL (without a pointer) does not look a team up: an unknown or malformed id serves nobody. Raises
     `Invalid` at `pointer` for a team that the caller may not see.
     """
     if pointer is not None:
@@ -60,5 +62,5 @@ async def _team_and_today(work: Work, name: str, pointer: str | None) -> str:
         try:
             team_id = ids.parse_id("team", name)
         except Invalid:
-            team_id = ids.new_id()  # the id of no team
+            team_id = NO_TEAM  # `NotFound` would give the filter a UUID without a day, which is no text
     return f"{team_id} {await today_of(work)}"

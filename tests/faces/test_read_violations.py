@@ -4,6 +4,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.text import camel
+from app.graphql.roots import LISTINGS
+from app.resources.listing import Filter
 from tests.faces.graphql_face import ask
 from tests.faces.rest_town import Caller, caller
 from tests.house.full_district import FullDistrict
@@ -91,3 +94,27 @@ async def test_graphql_reports_all_wrong_arguments(
     (error,) = answer.json()["errors"]
     assert error["path"] == ["concerns"]
     assert [one["pointer"] for one in error["extensions"]["problems"]] == pointers
+
+
+async def test_graphql_finds_nothing_by_an_id_that_no_row_can_have(app: FastAPI, read_district: FullDistrict) -> None:
+    """Each filter by a row takes a malformed id, and the id of a row of another kind, as the id of no row.
+
+    A filter may compare another value than an id, and its value for no row must be of the same type.
+    """
+    asks, tried = caller(app, read_district.town), 0
+    for name, listing in LISTINGS.items():
+        for shown, criterion in listing.by_face("graphql").items():
+            if not isinstance(criterion, Filter) or criterion.resolve is None or criterion.value_type is not str:
+                continue
+            for text in (WRONG, "run_01jq4n6d9zf3vbs0x5k2m7e8th"):
+                inner = "edges { cursor }" if listing.paged else "__typename"
+                query = f"query($text: String!) {{ {name}({camel(shown)}: $text) {{ {inner} }} }}"
+                type_ = "ID!" if shown.endswith("_id") else "String!"
+                answer = await asks.post(
+                    "/graphql", {"query": query.replace("String!", type_), "variables": {"text": text}}
+                )
+                assert "errors" not in answer.json(), (name, shown, text, answer.text)
+                read = answer.json()["data"][name]
+                assert (read["edges"] if listing.paged else read) == [], (name, shown, text)
+                tried += 1
+    assert tried > 100

@@ -101,6 +101,8 @@ async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town)
             "unsupported_grant_type",
         )
         assert error(await client.post("/oauth/token")) == (400, "invalid_request")
+        many = dict.fromkeys(map(str, range(1500)), "x")
+        assert error(await client.post("/oauth/token", data=many)) == (400, "invalid_request")
 
 
 async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town, south: Town) -> None:

@@ -13,13 +13,17 @@ from app.serving.protocol import BoundedProtocol
 from app.serving.websocket import BoundedWebSocket
 
 LARGE = b"x" * (32 << 20)
+gone: list[str] = []
+"""The paths of the requests whose callers went before they were answered, as the app was notified."""
+faults: list[Exception] = []
+"""The exceptions that the server raised while the app sent an answer."""
 
 
 async def small_app(scope: Any, receive: Any, send: Any) -> None:
-    """Reads the body of a request and answers with its length. Three paths behave in other ways.
+    """Reads the body of a request and answers with its length. Four paths behave in other ways.
 
-    /large answers with many bytes, /wait waits, and /early answers without reading the body. A WebSocket is accepted
-    and read until its caller is gone; on /large it gets many bytes and is closed.
+    /large answers with many bytes, /wait waits, /stream begins an answer and waits, and /early answers without reading
+    the body. A WebSocket is accepted and read until its caller is gone; on /large it gets many bytes and is closed.
     """
     if scope["type"] == "websocket":
         await talk(scope, receive, send)
@@ -28,17 +32,26 @@ async def small_app(scope: Any, receive: Any, send: Any) -> None:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
+            gone.append(scope["path"])
             return
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
-    if scope["path"] == "/wait":
+    if scope["path"] == "/stream":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    if scope["path"] in ("/wait", "/stream"):
         await receive()  # until the caller is gone
+        gone.append(scope["path"])
         return
     body = LARGE if scope["path"] == "/large" else str(size).encode()
     if scope["path"] == "/headers":
         body = b" ".join(name for name, _ in scope["headers"])
     headers = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+    except Exception as error:
+        faults.append(error)
+        raise
 
 
 async def talk(scope: Any, receive: Any, send: Any) -> None:

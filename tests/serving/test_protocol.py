@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from app.serving import protocol
-from tests.serving.small_server import Connection, serving
+from tests.serving.small_server import LARGE, Connection, faults, gone, serving
 
 pytestmark = pytest.mark.long
 
@@ -288,6 +288,40 @@ def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
             while connection.answer()[0] == 200:
                 answered += 1
             assert 1 <= answered < 5000
+
+
+@pytest.mark.parametrize("path", ["/wait", "/stream"])
+def test_a_refusal_ends_the_requests_before_it(path: str) -> None:
+    """If a pipelined request is refused, the app notices that the caller of the running request is gone.
+
+    The refusal is not written between the parts of an answer that has begun.
+    """
+    gone.clear()
+    refused = head(b"Transfer-Encoding: chunked\r\n", b"POST / HTTP/1.1") + b"x\r\n"
+    with serving() as port, Connection(port) as connection:
+        connection.send(head(b"", f"GET {path} HTTP/1.1".encode()))
+        if path == "/stream":
+            assert connection.read(17) == b"HTTP/1.1 200 OK\r\n"
+        connection.send(refused)
+        assert (b"400 Bad Request" in connection.read(MB)) == (path == "/wait")
+        deadline = time.monotonic() + 10
+        while not gone and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert gone == [path]
+
+
+@pytest.mark.usefixtures("short")
+def test_waiting_requests_are_dropped_with_their_connection() -> None:
+    """If a caller who reads no answer is cut off, the app can send the answers to pipelined requests without an error.
+
+    Such an error would be logged as a fault of the product.
+    """
+    faults.clear()
+    with serving() as port, Connection(port) as connection:
+        connection.send(head(b"", b"GET /large HTTP/1.1") * 5)
+        time.sleep(3)  # the limit for unread answers is one second
+        assert len(connection.read(6 * len(LARGE))) < 5 * len(LARGE)
+    assert faults == []
 
 
 @pytest.mark.parametrize(

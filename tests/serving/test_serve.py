@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fastapi import FastAPI
 
-from app.cli.serve import GRACE, check_certificate
+from app.cli.serve import GRACE, check_address, check_certificate
 from app.core.errors import AimlineError
 from app.settings import Settings
 from tests.faces.graphql_face import token
 from tests.faces.rest_town import caller
 from tests.faces.served_api import client, served_api
-from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, aimline, environment, free_port
 from tests.town import Town
 
 pytestmark = pytest.mark.long
@@ -173,6 +173,24 @@ def test_it_warns_of_a_public_address_without_tls(
     done = CliRunner().invoke(command_line("serve"), ["serve", *arguments])
     assert done.exit_code == 0, done.output
     assert ("Warning" in done.stderr) is warns
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_address_that_is_in_use_is_refused_in_a_sentence(settings: Settings, workers: str) -> None:
+    """If `aimline serve` cannot listen on its address, it says so in one sentence and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = aimline(settings, "serve", "--port", port, "--workers", workers)
+    assert done.returncode != 0
+    assert done.stderr == f"The api cannot listen on 127.0.0.1, port {port}: Address already in use.\n"
+
+
+def test_a_host_that_does_not_exist_is_refused_in_a_sentence() -> None:
+    """A host without an address, and a text that is no host at all, are refused."""
+    for host in ("nowhere.invalid", "h" * 300, "::zz"):
+        with pytest.raises(AimlineError, match="The api cannot listen on"):
+            check_address(host, 0)
+    check_address("127.0.0.1", 0)
 
 
 def test_a_certificate_that_cannot_be_served_is_refused_in_a_sentence(tmp_path: Path) -> None:

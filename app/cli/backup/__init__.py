@@ -66,9 +66,9 @@ def add_to(app: typer.Typer) -> None:
             print("The backup is complete, its keys are available, and the database is empty.")
         else:
             print(
-                f"Restored {restored.rows:,} rows of {restored.tables} tables; "
-                f"{restored.secrets} encrypted values can be read. "
-                f"The change feeds of {restored.districts} districts were restarted."
+                f"Restored {pluralize(restored.rows, 'row')} of {pluralize(restored.tables, 'table')}; "
+                f"{pluralize(restored.secrets, 'encrypted value')} can be read. "
+                f"The change feed of {pluralize(restored.districts, 'district')} was restarted."
             )
             if restored.discarded_runs:
                 print(f"Held syncs were discarded ({restored.discarded_runs}): run them again.")

@@ -18,6 +18,8 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.errors import NotFound
+from app.roster.lookup import NamedKind, ids_of_names
 from app.sis.engine.stage import STAGING_TABLES
 from app.sis.kinds import KINDS
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisRun
@@ -61,6 +63,20 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) 
     )
     batch = list(await work.db.scalars(expired))
     return await _blank(work, SisChange.id == any_(cast(batch, ARRAY(PgUUID)))) if batch else 0
+
+
+@needs(Can.SYNC_ROSTER)
+async def find_person_id(work: Work, name: str) -> UUID:
+    """Returns the row id of the student or member of staff with this public id or external id.
+
+    A public id is accepted even if its row was removed. Raises `NotFound` for an unknown external id, and for the id of
+    anything but a person.
+    """
+    kinds: tuple[NamedKind, ...] = ("student", "person")
+    for kind in kinds:
+        if (row_id := (await ids_of_names(work, [name], kind)).get(name)) is not None:
+            return row_id
+    raise NotFound("person")
 
 
 @needs(Can.SYNC_ROSTER)
