@@ -14,6 +14,7 @@ import orjson
 import typer
 
 from app.cli.interrupt import raise_on_signals, run_interruptible
+from app.core.plural import pluralize
 from app.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -66,9 +67,10 @@ def add_to(app: typer.Typer) -> None:
             print("The backup is complete, its keys are available, and the database is empty.")
         else:
             print(
-                f"Restored {pluralize(restored.rows, 'row')} of {pluralize(restored.tables, 'table')}; "
-                f"{pluralize(restored.secrets, 'encrypted value')} can be read. "
-                f"The change feed of {pluralize(restored.districts, 'district')} was restarted."
+                f"Restored {pluralize(restored.rows, 'row', 'rows')} "
+                f"of {pluralize(restored.tables, 'table', 'tables')}; "
+                f"{pluralize(restored.secrets, 'encrypted value', 'encrypted values')} can be read. "
+                f"The change feed of {pluralize(restored.districts, 'district', 'districts')} was restarted."
             )
             if restored.discarded_runs:
                 print(f"Held syncs were discarded ({restored.discarded_runs}): run them again.")

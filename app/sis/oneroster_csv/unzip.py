@@ -106,7 +106,8 @@ def stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int | None =
                 if limit is not None and yielded > limit:
                     return
                 chunk = file.read(CHUNK)
-    except BROKEN as error:
+    except BROKEN:
         raise SourceRefused(
-            f"{entry.filename} cannot be read from the zip to its end ({type(error).__name__}): send it again."
+            f"{entry.filename} cannot be read from the zip to its end. "
+            "It is damaged, encrypted or compressed by an unusual method: make the zip again."
         ) from None
