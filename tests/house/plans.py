@@ -181,6 +181,13 @@ INSERT INTO team (district_id, id, name, purpose, school_id, state, formed_on, c
 SELECT $1, gen_random_uuid(), '', CASE n % 10 WHEN 0 THEN 'grade' ELSE 'course' END, o.id,
        CASE n % 10 WHEN 1 THEN 'active' ELSE 'archived' END, current_date, now(), 1
 FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO team_scope (district_id, id, team_id, team_school_id, kind, served_school_id, grade, school_ids, from_on,
+                        version)
+SELECT $1, id, id, school_id, 'grade', school_id, '01', '{{}}', current_date, 1 FROM team WHERE district_id = $1;
+INSERT INTO team_student (district_id, id, student_id, school_ids, team_id, team_school_id, scope_id, from_on)
+SELECT $1, gen_random_uuid(), p.id, p.school_ids, t.id, t.school_id, t.id, current_date
+FROM (SELECT id, school_ids, row_number() OVER () AS n FROM person WHERE district_id = $1 AND is_student) AS p
+JOIN (SELECT id, school_id, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t ON t.n = p.n % 2000 + 1;
 INSERT INTO note (district_id, id, student_id, school_ids, about_kind, about_id, text, written_on, created_at, version)
 SELECT $1, gen_random_uuid(), student_id, school_ids, 'concern', id, '', current_date, now(), 1
 FROM concern WHERE district_id = $1;
