@@ -203,7 +203,7 @@ def test_a_support_that_was_not_delivered_is_not_blamed_on_the_student() -> None
 def test_a_student_on_the_goal_is_under_no_alarm(rule: str) -> None:
     """A student who rose to the goal and stays there has met it, week by week, whatever growth is now.
 
-    `aimline judge` once said "Stopped responding" of such a student, where the server said that the goal was met.
+    `aimline judge` once labelled such a student "Stopped responding", where the server reported that the goal was met.
     """
     values = [36, 44, 52, 60, 61, 61, 60, 61, 60, 61, 60, 61, 60, 61, 61, 60]
     scores = [{"week": week, "value": value} for week, value in enumerate(values, 1)]

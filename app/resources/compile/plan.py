@@ -133,8 +133,7 @@ def _of_bounded_size(sql: str, names: list[str]) -> str:
     texts = ", ".join(
         f"CASE WHEN sized.size <= {MAX_BYTES} THEN convert_to(answer.{name}, 'UTF8') END AS {name}" for name in names
     )
-    # The names and the number are our own.
-    bounded = f"SELECT sized.size, {texts} FROM ({sql} OFFSET 0) AS answer"  # noqa: S608
+    bounded = f"SELECT sized.size, {texts} FROM ({sql} OFFSET 0) AS answer"  # noqa: S608  # only our own names
     return f"{bounded} CROSS JOIN LATERAL (SELECT {size} AS size) AS sized"
 
 

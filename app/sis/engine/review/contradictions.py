@@ -200,10 +200,10 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
         number = f"{given_name} AND {family_name} AND {_number_sql('n.sourced_id')} = {_number_sql('p.sourced_id')}"
         queries.append(_pairs_sql(plan, "name and sourcedId", number))
     if demographics is not None and "birthDate" in demographics.header and has_names:
-        born = f"""{given_name} AND {family_name}
+        same_birth = f"""{given_name} AND {family_name}
             AND (SELECT d.birth_date FROM demographics AS d WHERE d.district_id = :district AND d.person_id = t.id)
               = (SELECT d.birth_date FROM {stage.of_run("plan", "demographics")} AS d WHERE d.id = n.id LIMIT 1)"""
-        queries.append(_pairs_sql(plan, "name and birth date", born))
+        queries.append(_pairs_sql(plan, "name and birth date", same_birth))
     if not queries:
         return []
     rows = await stage.rows(
