@@ -1,13 +1,14 @@
 """Defines the query that returns the agenda of a team's meeting."""
 
 import datetime
+from typing import Any
 
 import strawberry
 
 from app.agenda.reading import AgendaEntry as ReadEntry
 from app.agenda.reading import AgendaReason, read_agenda
 from app.agenda.rules import AgendaItemKind, AgendaItemState
-from app.attention.names import StallNames
+from app.attention.names import StallNames, SubjectNames
 from app.core import ids
 from app.core.errors import NotFound
 from app.graphql.door import Info, guarded_field
@@ -73,20 +74,10 @@ class AgendaCoreStall:
         )
 
 
-@strawberry.type(description="An item of an agenda, which is stored once the meeting is opened.")
-class AgendaEntry:
-    """An item of the agenda of a meeting."""
+@strawberry.type
+class NamesOfSubject:
+    """The names of the record that an agenda item is about. Agendas and recaps have these fields."""
 
-    item_id: strawberry.ID | None = strawberry.field(description="The id of the item; null until it is stored.")
-    kind: AgendaItemKind = strawberry.field(description="Why it is on the agenda.")
-    rank: int = strawberry.field(description="The place of its kind in `order`.")
-    subject_id: strawberry.ID = strawberry.field(description="The id of the record that it is about.")
-    student_id: strawberry.ID | None = strawberry.field(
-        description="The id of the student that it is about, if it is about one."
-    )
-    student_name: str | None = strawberry.field(
-        description="The student's name; null for callers who may not read the roster."
-    )
     area_name: str | None = strawberry.field(
         description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
         "not read this record."
@@ -98,6 +89,33 @@ class AgendaEntry:
     action: str | None = strawberry.field(description="What is to be done, for an action item that is due.")
     core_stall: AgendaCoreStall | None = strawberry.field(
         description="What the item is about, if it is about a grade; null for callers who may not read signals."
+    )
+
+
+def names_of_subject(names: SubjectNames) -> dict[str, Any]:
+    """Returns the values of the fields of `NamesOfSubject`."""
+    return {
+        "area_name": names.area,
+        "intervention": names.intervention,
+        "measure_names": list(names.measures),
+        "action": names.text,
+        "core_stall": None if names.stall is None else AgendaCoreStall.of(names.stall),
+    }
+
+
+@strawberry.type(description="An item of an agenda, which is stored once the meeting is opened.")
+class AgendaEntry(NamesOfSubject):
+    """An item of the agenda of a meeting."""
+
+    item_id: strawberry.ID | None = strawberry.field(description="The id of the item; null until it is stored.")
+    kind: AgendaItemKind = strawberry.field(description="Why it is on the agenda.")
+    rank: int = strawberry.field(description="The place of its kind in `order`.")
+    subject_id: strawberry.ID = strawberry.field(description="The id of the record that it is about.")
+    student_id: strawberry.ID | None = strawberry.field(
+        description="The id of the student that it is about, if it is about one."
+    )
+    student_name: str | None = strawberry.field(
+        description="The student's name; null for callers who may not read the roster."
     )
     since: datetime.date = strawberry.field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason]
@@ -119,11 +137,7 @@ class AgendaEntry:
             subject_id=strawberry.ID(ids.format_id(entry.subject_kind, entry.subject_id)),
             student_id=None if entry.student_id is None else strawberry.ID(ids.format_id("student", entry.student_id)),
             student_name=entry.student_name,
-            area_name=entry.names.area,
-            intervention=entry.names.intervention,
-            measure_names=list(entry.names.measures),
-            action=entry.names.text,
-            core_stall=None if entry.names.stall is None else AgendaCoreStall.of(entry.names.stall),
+            **names_of_subject(entry.names),
             since=entry.since,
             reasons=[AgendaEntryReason.of(reason) for reason in entry.reasons],
             state=AgendaItemState(entry.state),

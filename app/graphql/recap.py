@@ -10,7 +10,7 @@ from app.agenda.rules import AgendaItemKind, AgendaItemState
 from app.core import ids
 from app.core.errors import NotFound
 from app.decision.rules import DecisionKind
-from app.graphql.agenda import AgendaCoreStall, AgendaEntryReason
+from app.graphql.agenda import AgendaEntryReason, NamesOfSubject, names_of_subject
 from app.graphql.door import Info, guarded_field
 from app.graphql.node import parse_id
 from app.graphql.types import enum_of
@@ -43,7 +43,7 @@ class ShownRecapDecision:
 
 
 @strawberry.type(name="RecapEntry", description="An item of a meeting, and what became of it.")
-class ShownRecapEntry:
+class ShownRecapEntry(NamesOfSubject):
     """An item of a meeting, and what became of it."""
 
     item_id: strawberry.ID
@@ -51,18 +51,6 @@ class ShownRecapEntry:
     state: AgendaItemState = strawberry.field(description="What became of it.")
     subject_id: strawberry.ID = strawberry.field(description="The id of the record that it is about.")
     student: ShownRecapPerson | None = strawberry.field(description="The student that it is about, if it is about one.")
-    area_name: str | None = strawberry.field(
-        description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
-        "not read this record."
-    )
-    intervention: str | None = strawberry.field(description="What the support that it is about does.")
-    measure_names: list[str] = strawberry.field(
-        description="The measures by which the support is followed, the first one first."
-    )
-    action: str | None = strawberry.field(description="What is to be done, for an action item that is due.")
-    core_stall: AgendaCoreStall | None = strawberry.field(
-        description="What the item is about, if it is about a grade; null for callers who may not read signals."
-    )
     since: datetime.date = strawberry.field(description="The day since which there was a reason.")
     reasons: list[AgendaEntryReason]
     text: str | None = strawberry.field(description="The topic that a member wanted to discuss.")
@@ -80,11 +68,7 @@ class ShownRecapEntry:
             state=AgendaItemState(item.state),
             subject_id=strawberry.ID(ids.format_id(item.subject_kind, item.subject_id)),
             student=None if item.student is None else ShownRecapPerson.of("student", item.student),
-            area_name=item.names.area,
-            intervention=item.names.intervention,
-            measure_names=list(item.names.measures),
-            action=item.names.text,
-            core_stall=None if item.names.stall is None else AgendaCoreStall.of(item.names.stall),
+            **names_of_subject(item.names),
             since=item.since,
             reasons=[AgendaEntryReason.of(reason) for reason in item.reasons],
             text=item.text,

@@ -1,14 +1,15 @@
 """Serves the agenda of a team's meeting in REST."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from app.agenda.reading import AgendaEntry as ReadEntry
-from app.agenda.reading import read_agenda
-from app.attention.names import StallNames
+from app.agenda.reading import AgendaReason, read_agenda
+from app.attention.names import StallNames, SubjectNames
 from app.core import ids
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
@@ -52,15 +53,9 @@ class AgendaCoreStall(Shape):
     )
 
 
-class AgendaEntry(Shape):
-    """An item of an agenda. Before the meeting is opened, only the items that a member added are stored."""
+class NamesOfSubject(Shape):
+    """The names of the record that an agenda item is about. Agendas and recaps have these fields."""
 
-    item: str | None = Field(description="The id of the item; null until it is stored.")
-    kind: str = Field(description="Why it is on the agenda.")
-    rank: int = Field(description="The place of its kind in `order`.")
-    subject: str = Field(description="The id of the record that it is about.")
-    student: str | None = Field(description="The id of the student that it is about, if it is about one.")
-    student_name: str | None = Field(description="The student's name; null for callers who may not read the roster.")
     area_name: str | None = Field(
         description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
         "not read this record."
@@ -71,6 +66,17 @@ class AgendaEntry(Shape):
     core_stall: AgendaCoreStall | None = Field(
         description="What the item is about, if it is about a grade; null for callers who may not read signals."
     )
+
+
+class AgendaEntry(NamesOfSubject):
+    """An item of an agenda. Before the meeting is opened, only the items that a member added are stored."""
+
+    item: str | None = Field(description="The id of the item; null until it is stored.")
+    kind: str = Field(description="Why it is on the agenda.")
+    rank: int = Field(description="The place of its kind in `order`.")
+    subject: str = Field(description="The id of the record that it is about.")
+    student: str | None = Field(description="The id of the student that it is about, if it is about one.")
+    student_name: str | None = Field(description="The student's name; null for callers who may not read the roster.")
     since: date = Field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason] = Field(description="Why it is on the agenda.")
     state: str = Field(description="`open`, `discussed`, `carried`, `dropped` or `suspended`.")
@@ -133,13 +139,9 @@ def _entry(entry: ReadEntry) -> AgendaEntry:
         subject=ids.format_id(entry.subject_kind, entry.subject_id),
         student=None if entry.student_id is None else ids.format_id("student", entry.student_id),
         student_name=entry.student_name,
-        area_name=entry.names.area,
-        intervention=entry.names.intervention,
-        measure_names=list(entry.names.measures),
-        action=entry.names.text,
-        core_stall=None if entry.names.stall is None else stall_shape(entry.names.stall),
+        **names_of_subject(entry.names),
         since=entry.since,
-        reasons=[AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in entry.reasons],
+        reasons=reason_shapes(entry.reasons),
         state=entry.state,
         text=entry.text,
         minutes=entry.minutes,
@@ -150,7 +152,23 @@ def _entry(entry: ReadEntry) -> AgendaEntry:
     )
 
 
-def stall_shape(stall: StallNames) -> AgendaCoreStall:
+def names_of_subject(names: SubjectNames) -> dict[str, Any]:
+    """Returns the values of the fields of `NamesOfSubject`."""
+    return {
+        "area_name": names.area,
+        "intervention": names.intervention,
+        "measure_names": list(names.measures),
+        "action": names.text,
+        "core_stall": None if names.stall is None else _stall_shape(names.stall),
+    }
+
+
+def reason_shapes(reasons: Iterable[AgendaReason]) -> list[AgendaEntryReason]:
+    """Returns the reasons of an item as the answers about agendas show them."""
+    return [AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in reasons]
+
+
+def _stall_shape(stall: StallNames) -> AgendaCoreStall:
     """Returns the names of a core stall as the answers about agendas show them."""
     return AgendaCoreStall.model_construct(
         grade=stall.grade,

@@ -11,7 +11,7 @@ from app.agenda.pages.recap import Recap as ReadRecap
 from app.agenda.pages.sheet import read_agenda_sheet
 from app.agenda.rules import AgendaItemState
 from app.core import ids
-from app.rest.agenda import AgendaCoreStall, AgendaEntryReason, MeetingOf, stall_shape
+from app.rest.agenda import AgendaEntryReason, MeetingOf, NamesOfSubject, names_of_subject, reason_shapes
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.meeting_pages import HTML, agenda_page, page_response, recap_page
 from app.rest.pages import Shape
@@ -45,23 +45,13 @@ class RecapDecision(Shape):
     note: str | None = Field(description="What was noted with it.")
 
 
-class RecapEntry(Shape):
+class RecapEntry(NamesOfSubject):
     """An item of the meeting, and what became of it."""
 
     item: str = Field(description="The id of the item.")
     kind: str = Field(description="Why it was on the agenda.")
     subject: str = Field(description="The id of the record that it is about.")
     student: RecapPerson | None = Field(description="The student that it is about, if it is about one.")
-    area_name: str | None = Field(
-        description="The area of the support, concern, signal or hypothesis that it is about; null for callers who may "
-        "not read this record."
-    )
-    intervention: str | None = Field(description="What the support that it is about does.")
-    measure_names: list[str] = Field(description="The measures by which the support is followed, the first one first.")
-    action: str | None = Field(description="What is to be done, for an action item that is due.")
-    core_stall: AgendaCoreStall | None = Field(
-        description="What the item is about, if it is about a grade; null for callers who may not read signals."
-    )
     since: date = Field(description="The day since which there was a reason.")
     reasons: list[AgendaEntryReason] = Field(description="Why it was on the agenda.")
     text: str | None = Field(description="The topic that a member wanted to discuss.")
@@ -161,13 +151,9 @@ def _entry(item: RecapItem) -> RecapEntry:
         kind=item.kind,
         subject=ids.format_id(item.subject_kind, item.subject_id),
         student=None if item.student is None else _person("student", item.student),
-        area_name=item.names.area,
-        intervention=item.names.intervention,
-        measure_names=list(item.names.measures),
-        action=item.names.text,
-        core_stall=None if item.names.stall is None else stall_shape(item.names.stall),
+        **names_of_subject(item.names),
         since=item.since,
-        reasons=[AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in item.reasons],
+        reasons=reason_shapes(item.reasons),
         text=item.text,
         minutes=item.minutes,
         dropped_because=item.dropped_because,
